@@ -1,0 +1,1 @@
+//! Conformance suite, fault injection and a fake authority.
