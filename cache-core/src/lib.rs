@@ -1,1 +1,5 @@
 //! The token cache core.
+pub mod random;
+pub mod secret;
+pub mod store;
+pub mod time;

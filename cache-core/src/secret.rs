@@ -1,0 +1,188 @@
+//! Values that must never be seen: tokens, keys, passwords.
+//!
+//! [`Secret`] and [`SecretBytes`] print as `[redacted]`, are wiped when dropped, and compare in constant
+//! time. The only way to read one is an `expose` call, which is easy to find in a review.
+
+use std::fmt;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+/// A secret string: an access token, a refresh token, a client secret.
+#[derive(Clone, Default)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes ownership of `value`; the caller should keep no copy.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Zeroizing::new(value.into()))
+    }
+
+    /// The secret itself. Keep the borrow short and never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the secret is the empty string, which no token may be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// SHA-256 of the secret: names a token in markers and comparisons without revealing it.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Constant time in the content; the length is not hidden.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+/// Secret bytes: a key, a decrypted record.
+#[derive(Clone, Default)]
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes ownership of `value`; the caller should keep no copy.
+    #[must_use]
+    pub fn new(value: Vec<u8>) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    /// The secret itself. Keep the borrow short and never log it.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes the secret has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Constant time in the content; the length is not hidden.
+impl PartialEq for SecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+}
+
+impl Eq for SecretBytes {}
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(value: Vec<u8>) -> Self {
+        Self::new(value)
+    }
+}
+
+/// A JSON object of unknown meaning, kept for somebody else. It may hold secrets, so it is treated as one.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretJson(serde_json::Map<String, Value>);
+
+impl SecretJson {
+    /// Takes ownership of `fields`.
+    #[must_use]
+    pub fn new(fields: serde_json::Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
+    /// The fields themselves. Keep the borrow short and never log them.
+    #[must_use]
+    pub fn expose(&self) -> &serde_json::Map<String, Value> {
+        &self.0
+    }
+
+    /// The fields, to change.
+    pub fn expose_mut(&mut self) -> &mut serde_json::Map<String, Value> {
+        &mut self.0
+    }
+
+    /// Whether there are no fields.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SecretJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Drop for SecretJson {
+    fn drop(&mut self) {
+        for (_, mut value) in std::mem::take(&mut self.0) {
+            wipe(&mut value);
+        }
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_content() {
+        let fields = serde_json::json!({ "a": "canary" });
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            Secret::new("canary"),
+            SecretBytes::new(b"canary".to_vec()),
+            SecretJson::new(fields.as_object().cloned().unwrap())
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn equality_is_of_the_content() {
+        assert_eq!(Secret::new("a"), Secret::new("a"));
+        assert_ne!(Secret::new("a"), Secret::new("b"));
+        assert_ne!(Secret::new("a"), Secret::new("aa"));
+    }
+}

@@ -1,0 +1,150 @@
+//! Time as an injected dependency.
+//!
+//! Token rows carry whole [`UnixSeconds`], as every MSAL cache does; store expiry and refresh
+//! deadlines need [`UnixMillis`]. Nothing in this crate reads the operating system's clock except
+//! [`SystemClock`], so a test that hands in its own [`Clock`] controls every expiry and every wait.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// A moment in whole seconds since 1970-01-01T00:00:00Z, the unit of every time in a token row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSeconds(pub i64);
+
+impl UnixSeconds {
+    /// This moment plus `duration` (fractions of a second are dropped), saturating at the end of time.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    #[must_use]
+    pub fn duration_since(self, earlier: Self) -> Duration {
+        Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The same moment in milliseconds, saturating.
+    #[must_use]
+    pub fn to_millis(self) -> UnixMillis {
+        UnixMillis(self.0.saturating_mul(1000))
+    }
+}
+
+impl fmt::Display for UnixSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment in milliseconds since 1970-01-01T00:00:00Z, the unit of store expiry and of deadlines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// This moment plus `duration`, saturating at the end of time.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    #[must_use]
+    pub fn duration_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The whole second that this moment lies in (rounded down).
+    #[must_use]
+    pub fn to_seconds(self) -> UnixSeconds {
+        UnixSeconds(self.0.div_euclid(1000))
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where the time comes from and how to wait.
+///
+/// Production code uses [`SystemClock`]; tests use the manual clock of `cache-testkit`.
+#[async_trait]
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The wall-clock time. It may jump in either direction.
+    fn now(&self) -> UnixMillis;
+
+    /// Time since an arbitrary start that never goes back and keeps counting while the machine is suspended.
+    fn monotonic(&self) -> Duration;
+
+    /// Waits for `duration`.
+    ///
+    /// Cancellation safe: dropping the future abandons the wait and has no other effect.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The operating system's clock, with sleeps on the current tokio runtime.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
+    fn now(&self) -> UnixMillis {
+        use std::time::{SystemTime, UNIX_EPOCH};
+        UnixMillis(match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+        })
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn monotonic(&self) -> Duration {
+        // CLOCK_MONOTONIC stops during suspend: a laptop that slept an hour would still trust its memory tier.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(
+            u64::try_from(now.tv_sec).unwrap_or(0),
+            u32::try_from(now.tv_nsec).unwrap_or(0),
+        )
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the monotonic clock"
+    )]
+    fn monotonic(&self) -> Duration {
+        use std::sync::OnceLock;
+        use std::time::Instant;
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// Runs `future` for at most `limit`; `None` when the time ran out, in which case the future was dropped.
+///
+/// Cancellation safe exactly when `future` is.
+pub async fn with_deadline<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = clock.sleep(limit) => None,
+    }
+}
