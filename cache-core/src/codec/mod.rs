@@ -1,0 +1,35 @@
+//! How a partition becomes bytes.
+//!
+//! A codec runs *below* the typed cache and *above* sealing: it decodes only what was authenticated.
+
+mod error;
+
+use std::fmt;
+
+pub use error::CodecError;
+
+use crate::schema::Partition;
+use crate::secret::SecretBytes;
+
+/// A reversible encoding of a [`Partition`]. Its id and schema version stand in the authenticated header of each
+/// record, so a cache can hold records of several codecs.
+pub trait Codec: fmt::Debug + Send + Sync + 'static {
+    /// Which codec it is. Ids are assigned in this crate and never reused; 128 and above are free for others.
+    fn id(&self) -> u8;
+
+    /// The newest schema version that this codec writes and reads.
+    fn schema_version(&self) -> u16;
+
+    /// Encodes the whole partition.
+    ///
+    /// # Errors
+    /// [`CodecError`] when a value cannot be represented; nothing is ever dropped silently.
+    fn encode(&self, partition: &Partition) -> Result<SecretBytes, CodecError>;
+
+    /// Decodes what [`encode`](Self::encode) wrote with `schema_version`, and nothing else: trailing bytes, lengths beyond the input
+    /// and newer versions are errors.
+    ///
+    /// # Errors
+    /// [`CodecError::NewerSchema`] for a version above [`schema_version`](Self::schema_version); others for malformed bytes.
+    fn decode(&self, bytes: &[u8], schema_version: u16) -> Result<Partition, CodecError>;
+}
