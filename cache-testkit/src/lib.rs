@@ -1,5 +1,6 @@
 //! Conformance suite, fault injection and a fake authority.
 
+pub mod broken;
 pub mod clock;
 pub mod random;
 pub mod suite;

@@ -28,7 +28,6 @@ macro_rules! __conformance_cases {
             conditional::update_of_a_missing_key_conflicts(store),
             conditional::delete_needs_the_stored_version(store),
             conditional::delete_of_a_missing_version_conflicts(store),
-            conditional::version_belongs_to_its_key(store),
             conditional::version_never_recurs(store),
             conditional::version_never_recurs_after_delete(store),
             expiry::live_record_keeps_its_expiry(store, clock),
