@@ -2,5 +2,6 @@
 
 pub mod broken;
 pub mod clock;
+pub mod fault;
 pub mod random;
 pub mod suite;
