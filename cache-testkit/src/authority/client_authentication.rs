@@ -88,7 +88,13 @@ fn check_assertion(
         return refused("'aud' must be the token endpoint");
     }
     let now = core.clock.unix_seconds();
-    let time = |name: &str| claims.get(name).and_then(|value| value.as_u64());
+    // A NumericDate may have a fraction (RFC 7519 section 2); MSAL Python writes one.
+    let time = |name: &str| {
+        claims
+            .get(name)
+            .and_then(|value| value.as_f64())
+            .map(|time| time as u64)
+    };
     if time("exp").is_none_or(|expires_at| expires_at <= now) {
         return refused("it has expired or has no 'exp'");
     }
