@@ -7,21 +7,21 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Certificate, RequestBuilder, redirect};
 use serde_json::Value;
 
-pub struct TestClient {
+pub(crate) struct TestClient {
     http: reqwest::Client,
     base_url: String,
 }
 
 /// An answer that arrived whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl TestClient {
-    pub fn new(authority: &FakeAuthority) -> Self {
+    pub(crate) fn new(authority: &FakeAuthority) -> Self {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
@@ -35,14 +35,14 @@ impl TestClient {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         send(self.http.get(format!("{}{path}", self.base_url)))
             .await
             .unwrap()
     }
 
     /// Posts a form as it stands.
-    pub async fn post_page(&self, path: &str, form: String) -> Answer {
+    pub(crate) async fn post_page(&self, path: &str, form: String) -> Answer {
         let request = self.http.post(format!("{}{path}", self.base_url));
         send(
             request
@@ -54,11 +54,11 @@ impl TestClient {
     }
 
     /// Posts to an endpoint of a tenant.
-    pub async fn post(&self, tenant: &str, endpoint: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, tenant: &str, endpoint: &str, form: &[(&str, &str)]) -> Answer {
         self.try_post(tenant, endpoint, form).await.unwrap()
     }
 
-    pub async fn try_post(
+    pub(crate) async fn try_post(
         &self,
         tenant: &str,
         endpoint: &str,
@@ -67,11 +67,11 @@ impl TestClient {
         send(self.request(tenant, endpoint, form)).await
     }
 
-    pub async fn token(&self, tenant: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn token(&self, tenant: &str, form: &[(&str, &str)]) -> Answer {
         self.post(tenant, "token", form).await
     }
 
-    pub fn request(&self, tenant: &str, endpoint: &str, form: &[(&str, &str)]) -> RequestBuilder {
+    pub(crate) fn request(&self, tenant: &str, endpoint: &str, form: &[(&str, &str)]) -> RequestBuilder {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
@@ -82,7 +82,7 @@ impl TestClient {
     }
 }
 
-pub async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Ok(Answer {
@@ -93,23 +93,23 @@ pub async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The body of a success.
-    pub fn granted(&self) -> Value {
+    pub(crate) fn granted(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.body);
         self.json()
     }
 
     /// A text field of a success.
-    pub fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         text(&self.granted(), name)
     }
 
     /// The error and the AADSTS number of a refusal, which must agree with its text.
-    pub fn refused(&self) -> (String, u64) {
+    pub(crate) fn refused(&self) -> (String, u64) {
         assert!(self.status >= 400, "{}", self.body);
         let body = self.json();
         let code = body["error_codes"][0].as_u64().unwrap();
@@ -120,7 +120,7 @@ impl Answer {
         (text(&body, "error"), code)
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .unwrap_or_else(|| panic!("no {name}: {self:?}"))
@@ -129,7 +129,7 @@ impl Answer {
     }
 
     /// The parameters of a redirect.
-    pub fn redirected(&self) -> (url::Url, Vec<(String, String)>) {
+    pub(crate) fn redirected(&self) -> (url::Url, Vec<(String, String)>) {
         assert_eq!(self.status, 302, "{}", self.body);
         let url = url::Url::parse(self.header("location")).unwrap();
         let parameters = url.query_pairs().into_owned().collect();
@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-pub fn text(body: &Value, name: &str) -> String {
+pub(crate) fn text(body: &Value, name: &str) -> String {
     body[name]
         .as_str()
         .unwrap_or_else(|| panic!("no {name} in {body}"))
@@ -145,7 +145,7 @@ pub fn text(body: &Value, name: &str) -> String {
 }
 
 /// The value of a parameter.
-pub fn parameter<'a>(parameters: &'a [(String, String)], name: &str) -> &'a str {
+pub(crate) fn parameter<'a>(parameters: &'a [(String, String)], name: &str) -> &'a str {
     let found = parameters.iter().find(|(key, _)| key == name);
     found
         .map(|(_, value)| value.as_str())

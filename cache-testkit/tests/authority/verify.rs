@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::client::TestClient;
 
 /// The claims of a token whose signature, audience and times hold.
-pub async fn verified(client: &TestClient, token: &str, audience: &str) -> Map<String, Value> {
+pub(crate) async fn verified(client: &TestClient, token: &str, audience: &str) -> Map<String, Value> {
     let keys = client.get("/common/discovery/v2.0/keys").await.granted();
     let header = jsonwebtoken::decode_header(token).unwrap();
     let key = keys["keys"]
