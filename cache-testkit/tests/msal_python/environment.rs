@@ -11,7 +11,7 @@ const HOW_TO_INSTALL: &str = "MSAL Python's tests need Python 3.9 or later with 
 
 /// Runs a script of this directory against an authority, and fails with its output unless it succeeds.
 pub(crate) fn run_script(authority: &FakeAuthority, script: &str, more: &[(&str, &Path)]) {
-    let ca_file = scratch_directory(authority).join("ca.pem");
+    let ca_file = scratch_directory(script).join("ca.pem");
     fs::write(&ca_file, authority.ca_pem().expect("MSAL insists on HTTPS")).unwrap();
     let output = Command::new(python())
         // Warnings about a deprecated grant would otherwise hide what matters, and bytecode the sources.
@@ -36,10 +36,11 @@ pub(crate) fn run_script(authority: &FakeAuthority, script: &str, more: &[(&str,
     );
 }
 
-/// A directory for the files of one test; ports differ, so tests that run at once do not meet.
-pub(crate) fn scratch_directory(authority: &FakeAuthority) -> PathBuf {
-    let port = authority.base_url().rsplit(':').next().unwrap();
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("msal-python-{port}"));
+/// A directory for the files of one script, which one test runs.
+pub(crate) fn scratch_directory(script: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("msal-python")
+        .join(script);
     fs::create_dir_all(&directory).unwrap();
     directory
 }

@@ -75,7 +75,7 @@ async fn client_credentials_by_secret_and_certificate_and_on_behalf_of() {
     let app =
         Client::confidential(CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET).assertion_key(&key.public_key_pem());
     let authority = FakeAuthority::start(Config::default().client(app)).await.unwrap();
-    let directory = scratch_directory(&authority);
+    let directory = scratch_directory("client_credentials.py");
     let (key_file, certificate_file) = (directory.join("client.key"), directory.join("client.pem"));
     fs::write(&key_file, key.serialize_pem()).unwrap();
     fs::write(&certificate_file, certificate.pem()).unwrap();
