@@ -5,13 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use super::refusal::Refusal;
 use super::statistics::{Endpoint, Grant, RecordedRequest};
 
 /// The longest body that is read, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A request whose body has arrived.
 pub(super) struct IncomingRequest {
@@ -20,7 +21,7 @@ pub(super) struct IncomingRequest {
     pub(super) endpoint: Endpoint,
     /// The first segment of the path, at the endpoints that have a tenant.
     pub(super) tenant: String,
-    /// Query and form together: Entra's authorization endpoint accepts either.
+    /// The form and, at the endpoints that a browser visits, the query.
     pub(super) parameters: Parameters,
     /// Client ID and secret from HTTP basic authentication.
     pub(super) basic: Option<(String, String)>,
@@ -39,12 +40,17 @@ impl IncomingRequest {
             .map_err(unreadable)?
             .to_bytes();
 
-        let mut parameters = Parameters::default();
-        parameters.extend(parts.uri.query().unwrap_or_default().as_bytes());
-        parameters.extend(&body);
         let header = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         let path = parts.uri.path().to_owned();
         let (endpoint, tenant) = route(&path);
+        let mut parameters = Parameters::default();
+        // A secret in an address ends up in logs, so the endpoints that take secrets read forms only.
+        if !endpoint.takes_secrets() {
+            parameters.extend(parts.uri.query().unwrap_or_default().as_bytes());
+        }
+        if header(CONTENT_TYPE.as_str()).is_some_and(|value| value.starts_with(FORM)) {
+            parameters.extend(&body);
+        }
         Ok(Self {
             endpoint,
             tenant: tenant.to_owned(),

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use hyper::Response;
 use hyper::header::{HeaderName, LOCATION, RETRY_AFTER};
+use hyper::{Method, Response};
 use serde_json::Value;
 
 use super::clock::{http_date, sleep};
@@ -97,6 +97,10 @@ fn arrive(core: &Core, request: &IncomingRequest) -> Script {
 }
 
 fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -> Reply {
+    if request.endpoint.takes_secrets() && request.method != Method::POST {
+        let text = "The endpoint only accepts POST requests.";
+        return refuse(core, request, &Refusal::invalid_request(900_561, text));
+    }
     let answer = match request.endpoint {
         Endpoint::InstanceDiscovery => discovery::instance(core, request),
         Endpoint::OpenIdConfiguration => discovery::openid_configuration(core, request),

@@ -4,6 +4,7 @@ use std::convert::identity;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,10 +17,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::clock::sleep;
 use super::reply::ReplyBody;
 use super::request::IncomingRequest;
 use super::respond::{respond, unreadable};
 use super::state::Core;
+
+/// How long the listener rests after it failed to accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `stop` becomes true or its sender goes away, then lets the requests that are
 /// under way finish. Dropping the future closes every connection at once.
@@ -34,13 +39,16 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // A failed accept concerns a connection that is already gone.
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(core.clone(), stream, tls.clone(), connection_stop.clone()));
+                match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(connection(core.clone(), stream, tls.clone(), connection_stop.clone()));
+                    }
+                    // Out of file descriptors, say: trying again at once would only spin.
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
                 }
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            _ = stop.wait_for(|stopped| *stopped) => break,
+            () = stopped(&mut stop) => break,
         }
     }
     drop(listener);
@@ -76,7 +84,7 @@ async fn speak_http(
     tokio::select! {
         // An error ends this connection and no other: the client hung up, or a script wanted it so.
         _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
@@ -90,4 +98,9 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
             .and_then(identity),
         Err(refusal) => Ok(unreadable(&core, &refusal)),
     }
+}
+
+/// Waits until the authority is told to stop, or its handle is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }

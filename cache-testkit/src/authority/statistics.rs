@@ -29,6 +29,13 @@ pub enum Endpoint {
     Unknown,
 }
 
+impl Endpoint {
+    /// Whether requests must be a POST of a form.
+    pub(super) fn takes_secrets(self) -> bool {
+        matches!(self, Self::Token | Self::DeviceCode)
+    }
+}
+
 /// A grant type of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

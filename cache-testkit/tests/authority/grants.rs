@@ -104,6 +104,19 @@ async fn clients_that_do_not_prove_themselves_are_refused() {
 }
 
 #[tokio::test]
+async fn secrets_are_read_from_a_posted_form_only() {
+    let authority = FakeAuthority::start(Config::default()).await.unwrap();
+    let client = TestClient::new(&authority);
+    let query = format!(
+        "client_id={CONFIDENTIAL_CLIENT}&client_secret={CONFIDENTIAL_SECRET}&grant_type=client_credentials"
+    );
+    let path = format!("/{HOME_TENANT}/oauth2/v2.0/token?{query}");
+    assert_eq!(client.get(&path).await.refused().1, 900_561);
+    let posted = client.post_page(&path, format!("scope={DEFAULT_SCOPE}")).await;
+    assert_eq!(posted.refused().1, 900_144);
+}
+
+#[tokio::test]
 async fn a_signed_assertion_proves_the_client_if_a_registered_key_verifies_it() {
     let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let app =
