@@ -6,7 +6,7 @@ use std::process::Command;
 
 use cache_testkit::authority::FakeAuthority;
 
-const HOW_TO_INSTALL: &str = "MSAL Python's tests need Python 3.9 or later with its venv and pip modules; \
+const HOW_TO_INSTALL: &str = "MSAL Python's tests need Python 3.11 or later with its venv and pip modules; \
     on Debian and Ubuntu: apt-get install python3 python3-venv; on macOS: brew install python";
 
 /// Runs a script of this directory against an authority, and fails with its output unless it succeeds.
