@@ -1,5 +1,7 @@
 //! Conformance suite, fault injection and a fake authority.
 
+#[cfg(feature = "authority")]
+pub mod authority;
 pub mod broken;
 pub mod clock;
 pub mod fault;
