@@ -42,9 +42,15 @@
 
 mod capabilities;
 pub mod error;
+mod ext;
 mod key;
+mod limit;
 mod memory;
+pub mod metrics;
 mod options;
+mod prefix;
+mod retry;
+mod timeout;
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,9 +61,15 @@ use futures_core::stream::BoxStream;
 
 pub use capabilities::{Capabilities, CompareAndSwap, Persistence, Versions};
 pub use error::StoreError;
+pub use ext::{Edit, StoreExt};
 pub use key::{InvalidStoreKey, StoreKey, Version};
+pub use limit::LimitStore;
 pub use memory::{MemoryStore, broadcast_events};
+pub use metrics::MetricsStore;
 pub use options::{Durability, PutMode, PutOptions};
+pub use prefix::PrefixStore;
+pub use retry::{RetryPolicy, RetryStore};
+pub use timeout::TimeoutStore;
 
 use crate::time::UnixMillis;
 
