@@ -22,6 +22,12 @@
 //! 7. **Watch messages are hints.** They may repeat and may be late; what may not happen is that one is
 //!    dropped without a [`WatchEvent::Lost`] in its place.
 //!
+//! # Around a store
+//!
+//! Callers have the conveniences of [`StoreExt`]; implementers write none. Decorators add one concern each and
+//! keep all rules: [`TimeoutStore`], [`LimitStore`], [`RetryStore`], [`MetricsStore`] and [`PrefixStore`], from the
+//! inside out in their usual order.
+//!
 //! # Example
 //!
 //! ```
