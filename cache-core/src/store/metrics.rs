@@ -168,9 +168,8 @@ struct Measurement<'a> {
 
 impl Measurement<'_> {
     fn payload(&self, bytes: usize) {
-        let bytes = u32::try_from(bytes).map_or(f64::INFINITY, f64::from);
         metrics::histogram!(PAYLOAD, "store" => self.name.clone(), "operation" => operation_label(self.operation))
-            .record(bytes);
+            .record(bytes as f64);
     }
 
     fn end<T>(mut self, result: &Result<T, StoreError>) {
