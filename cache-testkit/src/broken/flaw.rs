@@ -133,6 +133,10 @@ flaws! {
     ChecksThenWrites is caught by counter_race counter_race_of_two_instances one_create_wins one_delete_wins;
     /// The lock that makes a conditional write atomic belongs to the instance.
     LocksPerInstance is caught by counter_race_of_two_instances;
+    /// A write that is dropped before its end keeps its connection, of which there are ten.
+    DroppedWriteLeaks is caught by dropped_write_is_whole_or_absent;
+    /// A write that is dropped before its end has stored the key and not the payload.
+    DroppedWriteIsCut is caught by dropped_write_is_whole_or_absent;
     /// The payload and the version are written one after the other.
     TearsWrites is caught by reads_are_whole;
 }

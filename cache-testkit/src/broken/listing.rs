@@ -75,7 +75,7 @@ impl Connection<'_> {
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
         if !self.returned {
-            self.place.leaked_scans.fetch_add(1, Ordering::Relaxed);
+            self.place.leaked.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

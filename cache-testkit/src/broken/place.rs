@@ -17,8 +17,8 @@ use crate::clock::ManualClock;
 pub(super) struct Place {
     pub(super) flaw: Option<Flaw>,
     pub(super) changes: Changes,
-    /// Scans that were dropped before their end, for [`Flaw::DroppedScanLeaks`].
-    pub(super) leaked_scans: AtomicUsize,
+    /// Connections that a dropped operation kept, for [`Flaw::DroppedScanLeaks`] and [`Flaw::DroppedWriteLeaks`].
+    pub(super) leaked: AtomicUsize,
     clock: ManualClock,
     rows: Mutex<BTreeMap<StoreKey, Row>>,
     /// Held from the check of a condition to its write.
@@ -40,7 +40,7 @@ impl Place {
         Self {
             flaw,
             changes: Changes::new(flaw),
-            leaked_scans: AtomicUsize::new(0),
+            leaked: AtomicUsize::new(0),
             clock,
             rows: Mutex::default(),
             atomic: Mutex::default(),

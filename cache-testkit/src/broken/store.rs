@@ -20,7 +20,7 @@ use super::{Flaw, listing};
 
 /// The longest payload, in bytes; short, so that the suite is quick.
 const MAX_VALUE_BYTES: usize = 1 << 16;
-/// How many dropped scans [`Flaw::DroppedScanLeaks`] endures.
+/// How many connections there are to leak.
 const CONNECTIONS: usize = 10;
 
 /// One instance over a [`Place`].
@@ -63,7 +63,7 @@ impl BrokenStore {
     }
 
     fn check_connections(&self, operation: Operation) -> Result<(), StoreError> {
-        if self.place.leaked_scans.load(Ordering::Relaxed) < CONNECTIONS {
+        if self.place.leaked.load(Ordering::Relaxed) < CONNECTIONS {
             return Ok(());
         }
         Err(StoreError::new(
@@ -215,6 +215,11 @@ impl Store for BrokenStore {
         self.check_connections(Operation::Put)?;
         let key = &self.row_key(key);
         let payload = self.receive(key, payload)?;
+        if self.has(Flaw::DroppedWriteLeaks) {
+            self.place.leaked.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+            self.place.leaked.fetch_sub(1, Ordering::Relaxed);
+        }
         // The one lock of the place makes check and write one; these flaws do without.
         let _alone = if self.has(Flaw::LocksPerInstance) {
             Some(self.own_lock.lock().await)
@@ -223,7 +228,9 @@ impl Store for BrokenStore {
         };
         let checked_before = if self.has(Flaw::ChecksThenWrites) || self.has(Flaw::LocksPerInstance) {
             let applies = self.put_applies(key, options.mode);
-            yield_now().await;
+            for _ in 0..4 {
+                yield_now().await;
+            }
             Some(applies)
         } else {
             None
@@ -253,6 +260,9 @@ impl Store for BrokenStore {
                 return Ok(row.record.version);
             }
             let mut first = row.clone();
+            if self.has(Flaw::DroppedWriteIsCut) {
+                first.record.payload = Bytes::new();
+            }
             if let (true, Some(replaced)) = (self.has(Flaw::TearsWrites), replaced) {
                 first.record.version = replaced;
             }
@@ -260,7 +270,7 @@ impl Store for BrokenStore {
             (replaced, row)
         };
         let version = row.record.version;
-        if self.has(Flaw::TearsWrites) {
+        if self.has(Flaw::TearsWrites) || self.has(Flaw::DroppedWriteIsCut) {
             yield_now().await;
             self.place.rows().insert(key.clone(), row);
         }
