@@ -7,14 +7,14 @@
 mod binary;
 mod buffer;
 mod error;
-//MSAL pub mod msal;
+pub mod msal;
 mod wire;
 
 use std::fmt;
 
 pub use binary::BincodeCodec;
 pub use error::CodecError;
-//MSAL pub use msal::MsalJsonCodec;
+pub use msal::MsalJsonCodec;
 
 use crate::schema::Partition;
 use crate::secret::SecretBytes;
