@@ -64,6 +64,13 @@ impl Namespace {
     }
 }
 
+/// `tokenkeep`.
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("tokenkeep".into())
+    }
+}
+
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
