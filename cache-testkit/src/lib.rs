@@ -1,1 +1,5 @@
 //! Conformance suite, fault injection and a fake authority.
+
+pub mod clock;
+pub mod random;
+pub mod suite;
