@@ -92,12 +92,22 @@ impl Failure {
         self.kind
     }
 
+    /// The retry class, where it is not the kind's usual one.
+    pub(crate) fn retry(&self) -> Option<Retry> {
+        self.retry
+    }
+
     /// Another connection is in the way for a moment; nothing was changed.
     pub(crate) fn is_transient(&self) -> bool {
         // An extended code (BUSY_SNAPSHOT, BUSY_RECOVERY, LOCKED_SHAREDCACHE) comes without the busy timeout having
         // been waited for; plain BUSY comes after it.
         matches!(&self.cause, Some(Cause::Sqlite { code, .. })
             if matches!(code & 0xff, BUSY | LOCKED) && *code > 0xff || code & 0xff == PROTOCOL)
+    }
+
+    /// Another connection holds a lock that was not waited out; nothing was changed.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(&self.cause, Some(Cause::Sqlite { code, .. }) if matches!(code & 0xff, BUSY | LOCKED))
     }
 
     /// SQLite answered with the generic code, as it does when there is no transaction to roll back.
@@ -112,7 +122,10 @@ impl Failure {
 
     /// Whether one record of a batch can be to blame for the failure of all.
     pub(crate) fn may_be_one_record(&self) -> bool {
-        matches!(self.kind, ErrorKind::Full | ErrorKind::TooLarge | ErrorKind::Other)
+        matches!(
+            self.kind,
+            ErrorKind::Full | ErrorKind::TooLarge | ErrorKind::Other
+        )
     }
 
     /// Whether the connection itself may be broken and should be replaced.

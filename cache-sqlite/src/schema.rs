@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::connection::{self, Connector};
 use crate::error::Failure;
+use crate::file::DatabaseFile;
 
 /// `application_id` in the file's header (<https://www.sqlite.org/fileformat.html#application_id>): "tkep".
 const APPLICATION_ID: i64 = 0x746b_6570;
@@ -44,7 +45,7 @@ enum State {
 /// Checks the file and brings it up to date; returns a connection to write with.
 ///
 /// A file that is refused is left as it is: the first look is through a read-only connection.
-pub(crate) async fn prepare(connector: &Connector) -> Result<SqliteConnection, Failure> {
+pub(crate) async fn prepare(connector: &Connector, file: &DatabaseFile) -> Result<SqliteConnection, Failure> {
     let mut probe = connector.probe().await?;
     let seen = inspect(&mut probe).await;
     connection::close(probe).await;
@@ -55,6 +56,7 @@ pub(crate) async fn prepare(connector: &Connector) -> Result<SqliteConnection, F
         Ok(_) => {}
     }
 
+    file.tighten()?;
     let mut writer = connector.writer().await?;
     if let State::Behind(_) = inspect(&mut writer).await? {
         use_write_ahead_log(&mut writer).await?;
@@ -162,9 +164,7 @@ async fn use_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Fa
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let result = migrate_within(connection).await;
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = sqlx::raw_sql(end).execute(&mut *connection).await;
