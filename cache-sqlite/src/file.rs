@@ -49,6 +49,11 @@ impl DatabaseFile {
             _ => Failure::io(&path, "look at", error),
         })?;
         check(&path, &found)?;
+        // SQLite takes a file of one byte for an empty one, and would overwrite that byte.
+        if found.len() == 1 {
+            let context = format!("{} is not an SQLite database; move it aside", path.display());
+            return Err(Failure::new(ErrorKind::Corrupt, context));
+        }
         let file = Self {
             identity: platform::identity(&found),
             path,
