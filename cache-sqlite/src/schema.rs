@@ -74,7 +74,18 @@ pub(crate) async fn newest_change(connection: &mut SqliteConnection) -> Result<i
     Ok(row.try_get(0)?)
 }
 
+/// In a transaction of its own: another process may be creating the tables, and a header from before with tables
+/// from after would look like another program's file.
 async fn inspect(connection: &mut SqliteConnection) -> Result<State, Failure> {
+    sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
+    let state = inspect_within(connection).await;
+    let ended = sqlx::raw_sql("ROLLBACK").execute(connection).await;
+    let state = state?;
+    ended?;
+    Ok(state)
+}
+
+async fn inspect_within(connection: &mut SqliteConnection) -> Result<State, Failure> {
     let rows = sqlx::raw_sql(
         "PRAGMA application_id; PRAGMA user_version; SELECT count(*) FROM sqlite_schema;
          SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('records', 'changes')",
@@ -175,7 +186,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
 
 async fn migrate_within(connection: &mut SqliteConnection) -> Result<(), Failure> {
     // Another process may have been first.
-    let State::Behind(applied) = inspect(connection).await? else {
+    let State::Behind(applied) = inspect_within(connection).await? else {
         return Ok(());
     };
     for migration in &MIGRATIONS[applied..] {
