@@ -87,22 +87,6 @@ pub async fn delete_of_a_missing_version_conflicts(store: &dyn Store) {
     );
 }
 
-/// The version of one key's record says nothing of another's.
-pub async fn version_belongs_to_its_key(store: &dyn Store) {
-    let (ours, theirs) = (key("version-key", "ours"), key("version-key", "theirs"));
-    let our_version = put(store, &ours, "ours", PutOptions::create()).await;
-    let their_version = put(store, &theirs, "theirs", PutOptions::create()).await;
-    let update = store
-        .put(&theirs, "changed".into(), PutOptions::update(our_version))
-        .await;
-    assert_conflict(update, "an update with another key's version");
-    assert_conflict(
-        store.delete(&theirs, Some(our_version)).await,
-        "a delete with another key's version",
-    );
-    assert_holds(store, &theirs, "theirs", their_version).await;
-}
-
 /// Each write gives its record a version that the key never had, even when the payload is the same.
 ///
 /// With `Versions::ContentHash` it is the other way round: the same payload has the same version, and another

@@ -8,8 +8,11 @@ use super::check::{assert_absent, assert_conflict, assert_holds, delete, key, li
 /// What one instance wrote or removed, the other sees from then on.
 pub async fn instances_see_each_others_writes(first: &dyn Store, second: &dyn Store) {
     let key = key("instances", "record");
+    assert_absent(second, &key, "that nobody wrote").await;
     let version = put(first, &key, "by the first", PutOptions::create()).await;
     assert_holds(second, &key, "by the first", version).await;
+    let version = put(first, &key, "again by the first", PutOptions::update(version)).await;
+    assert_holds(second, &key, "again by the first", version).await;
     let version = put(second, &key, "by the second", PutOptions::update(version)).await;
     assert_holds(first, &key, "by the second", version).await;
     assert_eq!(

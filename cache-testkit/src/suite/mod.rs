@@ -22,6 +22,7 @@ pub mod watch;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::store::Store;
@@ -86,18 +87,29 @@ pub async fn run(harness: &dyn Harness) {
     }
 }
 
+/// How long one rule may take in a test: far more than the slowest backend needs, to end one that hangs.
+const TEST_LIMIT: Duration = Duration::from_secs(300);
+
 /// What a test of [`conformance_tests!`](crate::conformance_tests) does: checks the named rule on a runtime of
 /// two threads, because a store that is only safe on one is not a store.
 ///
 /// # Panics
-/// When the store breaks the rule, or there is none of that name.
+/// When the store breaks the rule, or hangs, or there is no rule of that name.
 #[doc(hidden)]
 pub fn test(name: &str, harness: &dyn Harness) {
     let case = Case::named(name).unwrap_or_else(|| panic!("the suite has no rule {name:?}"));
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()
-        .unwrap_or_else(|error| panic!("no runtime for the test: {error}"))
-        .block_on(case.check(harness));
+        .build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime for the test: {error}"));
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a store that hangs must not hang its tests"
+    )]
+    let ended = runtime.block_on(async { tokio::time::timeout(TEST_LIMIT, case.check(harness)).await });
+    assert!(
+        ended.is_ok(),
+        "the store hangs: {name} did not end within {TEST_LIMIT:?}"
+    );
 }

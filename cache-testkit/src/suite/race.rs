@@ -115,6 +115,50 @@ pub async fn reads_are_whole(store: Arc<dyn Store>) {
     }
 }
 
+/// A write whose future is dropped was applied whole or not at all, and the store is as able as before,
+/// however often that happens.
+pub async fn dropped_write_is_whole_or_absent(store: &dyn Store) {
+    let key = key("race-dropped", "record");
+    let mut version = put(store, &key, "start", PutOptions::create()).await;
+    for round in 0..48_usize {
+        let dropped = format!("dropped {round}");
+        // Conditional, so that it cannot be applied any more once the next write of this loop was.
+        let write = store.put(&key, dropped.clone().into(), PutOptions::update(version));
+        tokio::select! {
+            biased;
+            result = write => drop(result),
+            () = yield_times([0, 1, 4, 32][round % 4]) => {}
+        }
+        version = take_over(store, &key, &dropped).await;
+    }
+}
+
+/// Writes over whatever is there, which must be either the write that was dropped or the one before it.
+async fn take_over(store: &dyn Store, key: &StoreKey, dropped: &str) -> Version {
+    // The dropped write may be applied while this goes on, but only once.
+    for _ in 0..2 {
+        let record = get(store, key)
+            .await
+            .unwrap_or_else(|| panic!("a dropped write removed the record"));
+        let is_whole = [dropped.as_bytes(), b"start", b"taken over"].contains(&&*record.payload);
+        assert!(is_whole, "a dropped write left {:?}", record.payload);
+        match store
+            .put(key, "taken over".into(), PutOptions::update(record.version))
+            .await
+        {
+            Ok(version) => return version,
+            Err(error) => assert!(error.is_conflict(), "a write after a dropped one: {error:?}"),
+        }
+    }
+    panic!("a write over the stored version met a conflict twice, although only one other could be applied");
+}
+
+async fn yield_times(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn count_together(counter: StoreKey, stores: [Arc<dyn Store>; 2]) {
     put(&*stores[0], &counter, "0", PutOptions::create()).await;
     all((0..TASKS).map(|task| {
