@@ -141,7 +141,11 @@ impl Task {
             Synchronous::Normal
         };
         let mut connection = self.take_connection(level).await?;
-        let result = self.transact_on(&mut connection, changes).await;
+        let mut result = self.transact_on(&mut connection, changes).await;
+        let full = matches!(&result, Err(failure) if failure.kind() == ErrorKind::Full);
+        if full && is_rolled_back(&mut connection).await && made_room(&mut connection).await {
+            result = self.transact_on(&mut connection, changes).await;
+        }
         let keep = match &result {
             Ok(_) => true,
             Err(failure) if is_unknown(failure) => false,
@@ -303,6 +307,14 @@ fn commit_failure(failure: Failure) -> Failure {
 
 fn is_unknown(failure: &Failure) -> bool {
     failure.retry() == Some(Retry::OutcomeUnknown)
+}
+
+/// Gives the space of the log back, as far as that can be done: a delete needs some to make more.
+async fn made_room(connection: &mut SqliteConnection) -> bool {
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(connection)
+        .await
+        .is_ok()
 }
 
 /// Ends the transaction, if one is open; false when that cannot be done on this connection.
