@@ -7,6 +7,9 @@ use cache_core::store::error::Operation;
 use cache_core::store::{Durability, PutMode, PutOptions, StoreError, StoreKey, Version};
 use cache_core::time::UnixMillis;
 
+/// How many bytes of payload one transaction writes, unless a single record has more.
+const MOST_BYTES: usize = 16 << 20;
+
 /// One operation of a batch.
 #[derive(Clone)]
 pub(crate) struct Change {
@@ -41,6 +44,20 @@ impl Change {
             Action::Delete { .. } => true,
         }
     }
+}
+
+/// How many of `changes` to commit together: at least one, and no more than keeps the transaction's memory and
+/// its share of the log bounded.
+pub(crate) fn batch_length(changes: &[Change]) -> usize {
+    let mut bytes = 0;
+    let fitting = changes.iter().take_while(|change| {
+        bytes += match &change.action {
+            Action::Put { payload, .. } => payload.len(),
+            Action::Delete { .. } => 0,
+        };
+        bytes <= MOST_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// What is stored under a key when the batch begins.
@@ -261,6 +278,28 @@ mod tests {
         let plan = Plan::new(&changes, stored, NOW);
         assert_eq!(applied(&plan), [false, true, true, true]);
         assert_eq!(plan.removals, [key("a")]);
+    }
+
+    #[test]
+    fn large_records_are_committed_apart() {
+        let large = Change {
+            key: key("a"),
+            action: Action::Put {
+                payload: Bytes::from(vec![0; MOST_BYTES / 2]),
+                version: version(1),
+                options: PutOptions::overwrite(),
+            },
+        };
+        let mut changes = vec![large; 5];
+        assert_eq!(batch_length(&changes), 2);
+        changes.insert(0, delete("b", None));
+        assert_eq!(batch_length(&changes), 3, "a delete weighs nothing");
+        changes[1].action = Action::Put {
+            payload: Bytes::from(vec![0; MOST_BYTES + 1]),
+            version: version(2),
+            options: PutOptions::overwrite(),
+        };
+        assert_eq!(batch_length(&changes[1..]), 1, "one record is always taken");
     }
 
     #[test]

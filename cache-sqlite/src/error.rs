@@ -53,6 +53,16 @@ impl Failure {
         }
     }
 
+    /// SQLite answered with `code`.
+    pub(crate) fn sqlite(code: i32, message: &str) -> Self {
+        let (kind, context) = classify(code);
+        let message = message.into();
+        Self {
+            cause: Some(Cause::Sqlite { code, message }),
+            ..Self::new(kind, context)
+        }
+    }
+
     /// The store is closed, or its tasks ended with their runtime.
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the store was closed; open it again")
@@ -155,15 +165,8 @@ impl From<sqlx::Error> for Failure {
         use sqlx::Error as E;
         match error {
             E::Database(error) => {
-                let code = error.code().and_then(|code| code.parse().ok()).unwrap_or(ERROR);
-                let (kind, context) = classify(code);
-                Self {
-                    cause: Some(Cause::Sqlite {
-                        code,
-                        message: error.message().into(),
-                    }),
-                    ..Self::new(kind, context)
-                }
+                let code = error.code().and_then(|code| code.parse().ok());
+                Self::sqlite(code.unwrap_or(ERROR), error.message())
             }
             E::WorkerCrashed => Self {
                 cause: Some(Cause::Driver("the thread of the connection ended".into())),
@@ -248,13 +251,7 @@ mod tests {
 
     #[test]
     fn only_an_extended_busy_is_tried_again_at_once() {
-        let with_code = |code| Failure {
-            cause: Some(Cause::Sqlite {
-                code,
-                message: "".into(),
-            }),
-            ..Failure::new(classify(code).0, "")
-        };
+        let with_code = |code| Failure::sqlite(code, "test");
         assert!(with_code(517).is_transient());
         assert!(with_code(15).is_transient());
         assert!(

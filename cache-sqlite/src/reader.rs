@@ -47,6 +47,8 @@ pub(crate) enum Read {
     },
     /// The newest sequence number of the log.
     NewestChange(oneshot::Sender<Result<i64, Failure>>),
+    /// Whether the file is sound; the first few findings if not.
+    Check(oneshot::Sender<Result<Vec<String>, Failure>>),
     /// No more reads: answer those that wait and end.
     Close,
 }
@@ -133,6 +135,9 @@ impl Reader {
                 }
                 Read::NewestChange(answer) => {
                     let _ = answer.send(self.newest_change().await);
+                }
+                Read::Check(answer) => {
+                    let _ = answer.send(self.check().await);
                 }
                 Read::Close => {}
             }
@@ -232,6 +237,16 @@ impl Reader {
         let rows = self.fetch(query, 1).await?;
         let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         Ok(row.try_get(0)?)
+    }
+
+    async fn check(&mut self) -> Result<Vec<String>, Failure> {
+        let rows = self.fetch(sqlx::query("PRAGMA integrity_check(10)"), 1).await?;
+        let mut findings = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<String>, _>>()?;
+        findings.retain(|finding| finding != "ok");
+        Ok(findings)
     }
 
     /// Runs `query`, which answers `reads` reads.

@@ -133,6 +133,25 @@ impl SqliteStore {
         }
     }
 
+    /// Reads the whole file and checks that it is sound. Slow: for a diagnosis, not for every start.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// `Corrupt` with what was found; others when the file cannot be read.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let failed = |failure: Failure| failure.during(Operation::Scan);
+        let closed = || failed(Failure::closed());
+        self.reads.send(Read::Check(answer)).await.map_err(|_| closed())?;
+        let findings = answered.await.map_err(|_| closed())?.map_err(failed)?;
+        if findings.is_empty() {
+            return Ok(());
+        }
+        let context = format!("{}: {}", self.path().display(), findings.join("; "));
+        Err(StoreError::new(ErrorKind::Corrupt, Operation::Scan, context))
+    }
+
     /// The file, by its absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {

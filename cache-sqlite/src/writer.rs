@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Retry};
+use cache_core::store::{StoreError, StoreKey};
 use cache_core::time::Clock;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::batch::{Change, Plan};
+use crate::batch::{Change, Plan, Stored, batch_length};
 use crate::connection::{self, Connector};
 use crate::error::Failure;
 use crate::file::DatabaseFile;
@@ -36,7 +36,7 @@ const LOG_TRIMMED_EVERY: i64 = 256;
 
 /// Something to write, with where to send the outcome.
 pub(crate) enum Write {
-    Change(Change, oneshot::Sender<Result<(), StoreError>>),
+    Change(Change, Answer),
     /// No more writes: commit those that wait, checkpoint and end.
     Close,
 }
@@ -79,14 +79,14 @@ struct Task {
     synchronous: Synchronous,
 }
 
-/// Operations with where to send their outcomes.
-type Waiting = (Vec<Change>, Vec<oneshot::Sender<Result<(), StoreError>>>);
+/// Where to send the outcome of an operation.
+type Answer = oneshot::Sender<Result<(), StoreError>>;
 
 impl Task {
     async fn run(mut self, mut queue: mpsc::Receiver<Write>) {
         let mut received = Vec::with_capacity(MOST_ROWS);
         while queue.recv_many(&mut received, MOST_ROWS).await > 0 {
-            let (mut changes, mut answers): Waiting = Default::default();
+            let (mut changes, mut answers) = (Vec::new(), Vec::new());
             for write in received.drain(..) {
                 match write {
                     Write::Change(change, answer) => {
@@ -96,14 +96,17 @@ impl Task {
                     Write::Close => queue.close(),
                 }
             }
-            if !changes.is_empty() {
-                self.commit(&changes, answers).await;
+            let mut changes = changes.as_slice();
+            while !changes.is_empty() {
+                let (batch, rest) = changes.split_at(batch_length(changes));
+                self.commit(batch, answers.drain(..batch.len())).await;
+                changes = rest;
             }
         }
         self.finish().await;
     }
 
-    async fn commit(&mut self, changes: &[Change], answers: Vec<oneshot::Sender<Result<(), StoreError>>>) {
+    async fn commit(&mut self, changes: &[Change], answers: impl Iterator<Item = Answer>) {
         let result = self.transact(changes).await;
         match result {
             Ok(outcomes) => {
@@ -187,7 +190,7 @@ impl Task {
         &mut self,
         connection: &mut SqliteConnection,
         changes: &[Change],
-    ) -> Result<HashMap<cache_core::store::StoreKey, crate::batch::Stored>, Failure> {
+    ) -> Result<HashMap<StoreKey, Stored>, Failure> {
         let (text, count) = BEGIN.padded(changes.len());
         let mut attempt = 1;
         let rows = loop {
@@ -322,5 +325,39 @@ async fn is_rolled_back(connection: &mut SqliteConnection) -> bool {
     match sqlx::raw_sql("ROLLBACK").execute(connection).await {
         Ok(_) => true,
         Err(error) => Failure::from(error).is_generic(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As SQLite numbers them, with extended codes of the I/O error for a write and for a sync.
+    const BUSY: i32 = 5;
+    const READONLY: i32 = 8;
+    const FULL: i32 = 13;
+    const CORRUPT: i32 = 11;
+    const IOERR_WRITE: i32 = 10 | 3 << 8;
+    const IOERR_FSYNC: i32 = 10 | 4 << 8;
+    const NOMEM: i32 = 7;
+
+    #[test]
+    fn failed_commit_is_unknown_unless_it_certainly_did_nothing() {
+        for (code, kind) in [
+            (BUSY, ErrorKind::Unavailable),
+            (READONLY, ErrorKind::ReadOnly),
+            (FULL, ErrorKind::Full),
+        ] {
+            let failure = commit_failure(Failure::sqlite(code, "test"));
+            assert_eq!(failure.kind(), kind);
+            assert!(!is_unknown(&failure), "result code {code}");
+        }
+        for code in [CORRUPT, IOERR_WRITE, IOERR_FSYNC, NOMEM] {
+            assert!(
+                is_unknown(&commit_failure(Failure::sqlite(code, "test"))),
+                "result code {code}"
+            );
+        }
+        assert!(is_unknown(&commit_failure(sqlx::Error::WorkerCrashed.into())));
     }
 }

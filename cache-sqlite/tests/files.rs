@@ -248,6 +248,34 @@ async fn damage_found_later_is_an_error_and_not_a_missing_record() {
 }
 
 #[tokio::test]
+async fn check_finds_damage_that_ordinary_reads_may_miss() {
+    let place = Place::with_database().await;
+    let store = open(&place.path).await;
+    store.check().await.unwrap();
+    store.close().await;
+    let mut connection = raw(&place.path).await;
+    let (page,): (i64,) =
+        sqlx::query_as("SELECT rootpage FROM sqlite_schema WHERE name = 'records_by_expiry'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    connection.close().await.unwrap();
+    let mut content = fs::read(&place.path).unwrap();
+    let end = usize::try_from(page).unwrap() * 4096;
+    content[end - 4096..end].fill(0xa5);
+    fs::write(&place.path, &content).unwrap();
+
+    let store = open(&place.path).await;
+    assert!(store.get(&key("record")).await.unwrap().is_some());
+    assert_eq!(store.check().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let put = store
+        .put(&key("other"), "payload".into(), PutOptions::create())
+        .await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(store.get(&key("record")).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn empty_file_becomes_a_database() {
     let place = Place::new();
     fs::write(&place.path, "").unwrap();
