@@ -225,6 +225,26 @@ async fn limit_of_one_allows_reads_during_a_scan() {
 }
 
 #[tokio::test]
+async fn ended_scan_stays_ended() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new()
+        .with_timeout(Duration::from_secs(1), Arc::new(clock.clone()))
+        .with_limit(1)
+        .with_retry(
+            RetryPolicy::default(),
+            Arc::new(clock.clone()),
+            Arc::new(OsRandom),
+        )
+        .with_metrics("memory", Arc::new(clock))
+        .with_prefix("app/")
+        .unwrap();
+    let mut scan = store.scan("");
+    for _ in 0..3 {
+        assert!(scan.next().await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn update_with_begins_anew_after_a_conflict() {
     let store = MemoryStore::new();
     let rival = store.clone();

@@ -89,6 +89,7 @@ impl<S: Store> Store for LimitStore<S> {
                 Err(error) => Some((Err(error), None)),
             }
         })
+        .fuse()
         .boxed()
     }
 

@@ -145,6 +145,7 @@ impl<S: Store> Store for MetricsStore<S> {
                 }
             }
         })
+        .fuse()
         .boxed()
     }
 

@@ -117,6 +117,7 @@ impl<S: Store> Store for TimeoutStore<S> {
                 None => Some((Err(self.ran_out(Operation::Scan)), None)),
             }
         })
+        .fuse()
         .boxed()
     }
 
