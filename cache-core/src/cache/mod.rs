@@ -42,7 +42,9 @@ mod builder;
 mod changes;
 mod commit;
 mod error;
+mod exchange;
 mod find;
+mod inspect;
 mod lineage_locks;
 mod record;
 mod refresh;
@@ -62,11 +64,14 @@ pub use authority_call::{
 };
 pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
+pub use exchange::{Export, ImportReport};
+pub use inspect::{Contents, RecordInfo};
 
 pub use crate::schema::merge::SignOutScope;
 pub use crate::strategy::UnknownOutcomePolicy;
 
 use crate::codec::Codec;
+use crate::codec::msal::RowOrigin;
 use crate::random::Random;
 use crate::schema::{AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
@@ -223,6 +228,45 @@ impl TokenCache {
         let moved = quarantine.put_aside(key).await?;
         self.inner.memory.replace(key, None);
         Ok(moved)
+    }
+
+    /// Takes in the rows of an MSAL cache file (MSAL unified JSON), durably. Nothing is swept, joined or trusted: expired rows are kept, rows
+    /// that are here already are replaced only by newer ones, and what is not understood is kept for [`export`](Self::export).
+    ///
+    /// `identify` says which authority a row belongs to; [`RowOrigin::default_identity`](crate::codec::msal::RowOrigin::default_identity) is right for all but issuers that
+    /// only the configuration knows. Rows of authorities that no client of this cache is configured for serve nobody. A
+    /// refresh token that rotates must be *moved*, not copied: whichever of the two programs uses it first signs the other out.
+    ///
+    /// Cancellation safe: each partition is taken in wholly or not at all.
+    ///
+    /// # Errors
+    /// That the file is not a cache, in which case nothing was changed; that the store failed.
+    pub async fn import(
+        &self,
+        json: &[u8],
+        identify: &(dyn Fn(&RowOrigin<'_>) -> AuthorityIdentity + Send + Sync),
+    ) -> Result<ImportReport, CacheError> {
+        self.inner.import(json, identify).await
+    }
+
+    /// All rows as an MSAL cache file, **in clear**. Rows that were imported and have not changed since are exactly as they were.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed. Records that cannot be read are reported.
+    pub async fn export(&self) -> Result<Export, CacheError> {
+        self.inner.export().await
+    }
+
+    /// The records in this cache's namespace, sorted by name.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed. Records that cannot be read are described as far as they can be.
+    pub async fn inspect(&self) -> Result<Vec<RecordInfo>, CacheError> {
+        self.inner.inspect().await
     }
 
     /// The partition of an application's own tokens, as the strategy divides them.
