@@ -26,6 +26,8 @@ pub struct CachedAccount {
     pub clients: Vec<String>,
     /// The clients whose refresh token works, as far as is known, without asking the user.
     pub silent_clients: Vec<String>,
+    /// Whether there is a refresh token that a whole family of clients may redeem.
+    pub has_family_token: bool,
 }
 
 impl fmt::Debug for CachedAccount {

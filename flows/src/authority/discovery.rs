@@ -1,0 +1,138 @@
+//! Fetching metadata documents, and keeping them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::schema::AuthorityKind;
+use cache_core::time::Clock;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::{Authority, Metadata};
+use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
+use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::response::Fields;
+
+/// Finds the metadata of authorities and keeps it in memory for a day.
+///
+/// Share one among all clients of a process. Endpoints come from here and from the configuration alone, never
+/// from a cache that somebody else may have written.
+pub struct Discovery {
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    /// The inner lock is held across the request, so that one of many callers fetches and the rest wait for it.
+    known: Mutex<HashMap<Authority, Arc<Mutex<Option<Known>>>>>,
+}
+
+struct Known {
+    metadata: Arc<Metadata>,
+    fetched: Duration,
+}
+
+impl Discovery {
+    /// How long a document is used before it is fetched again.
+    pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// How many authorities are remembered. A service whose callers choose the tenant must not grow for ever.
+    const MOST: usize = 1_000;
+
+    /// A discovery with nothing known yet.
+    #[must_use]
+    pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            http,
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The metadata of `authority`: by convention for Microsoft's clouds, else from its
+    /// `/.well-known/openid-configuration`. A document that cannot be fetched anew after its lifetime is used on.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when the authority cannot be reached within `time_limit`; [`Error::Discovery`] when what it
+    /// says may not be believed. Failures are not remembered.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future abandons the request; another waiting caller then makes its own.
+    pub async fn metadata(
+        &self,
+        authority: &Authority,
+        time_limit: Duration,
+    ) -> Result<Arc<Metadata>, Error> {
+        if let Some(metadata) = Metadata::by_convention(authority) {
+            return Ok(Arc::new(metadata));
+        }
+        let slot = self.slot(authority).await;
+        let mut known = slot.lock().await;
+        let now = self.clock.monotonic();
+        if let Some(known) = known.as_ref()
+            && now.saturating_sub(known.fetched) < Self::LIFETIME
+        {
+            return Ok(known.metadata.clone());
+        }
+        match self.fetch(authority, time_limit).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *known = Some(Known {
+                    metadata: metadata.clone(),
+                    fetched: now,
+                });
+                Ok(metadata)
+            }
+            Err(error) => match known.as_ref() {
+                Some(known) => {
+                    tracing::warn!(%error, "metadata could not be fetched anew; the older document is used");
+                    Ok(known.metadata.clone())
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn slot(&self, authority: &Authority) -> Arc<Mutex<Option<Known>>> {
+        let mut known = self.known.lock().await;
+        if known.len() >= Self::MOST && !known.contains_key(authority) {
+            known.clear();
+        }
+        known.entry(authority.clone()).or_default().clone()
+    }
+
+    async fn fetch(&self, authority: &Authority, time_limit: Duration) -> Result<Metadata, Error> {
+        let error = |kind| DiscoveryError::new(kind, authority.environment());
+        let url = document_url(authority)
+            .ok_or_else(|| error(DiscoveryErrorKind::Endpoint("openid-configuration")))?;
+        let response = self.http.send(HttpRequest::get(url, time_limit)).await?;
+        let document = document(&response).map_err(error)?;
+        Ok(Metadata::parse(authority, &document)?)
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the document is: below the issuer's path (OIDC Discovery section 4.1), not in front of it.
+fn document_url(authority: &Authority) -> Option<Url> {
+    let version = match authority.kind() {
+        AuthorityKind::Entra | AuthorityKind::B2c | AuthorityKind::Ciam => "/v2.0",
+        AuthorityKind::Adfs | AuthorityKind::Oidc => "",
+    };
+    let base = authority.url().trim_end_matches('/');
+    Url::parse(&format!("{base}{version}/.well-known/openid-configuration")).ok()
+}
+
+fn document(response: &HttpResponse) -> Result<Fields, DiscoveryErrorKind> {
+    match response.status {
+        200 => Fields::parse(&response.body).ok_or(DiscoveryErrorKind::Unreadable),
+        // Whoever answers for another host is not the issuer.
+        300..=399 => Err(DiscoveryErrorKind::Redirected),
+        status => Err(DiscoveryErrorKind::Status(status)),
+    }
+}

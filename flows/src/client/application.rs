@@ -1,0 +1,157 @@
+//! What both kinds of client share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::cache::{
+    AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
+};
+use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenResponse};
+
+use super::outcome;
+use crate::authority::{Authority, Discovery, Metadata};
+use crate::http::HttpClient;
+use crate::request::{ClientIdentity, TokenRequest};
+use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint};
+
+/// A client application at an authority, with its cache.
+pub(super) struct Application {
+    pub(super) client: ClientIdentity,
+    pub(super) authority: Authority,
+    pub(super) cache: TokenCache,
+    pub(super) http: Arc<dyn HttpClient>,
+    pub(super) discovery: Discovery,
+    /// For one request, to the last byte of its reply.
+    pub(super) time_limit: Duration,
+    pub(super) unknown_outcome: UnknownOutcomePolicy,
+}
+
+impl Application {
+    pub(super) async fn metadata(&self, authority: &Authority) -> Result<Arc<Metadata>, Error> {
+        self.discovery.metadata(authority, self.time_limit).await
+    }
+
+    pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
+        let metadata = self.metadata(authority).await?;
+        let clock = Arc::clone(self.cache.clock());
+        Ok(TokenEndpoint::new(
+            Arc::clone(&self.http),
+            clock,
+            authority.clone(),
+            metadata,
+            self.client.clone(),
+        ))
+    }
+
+    pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
+        Ok(CorrelationId::random(&**self.cache.random())?)
+    }
+
+    pub(super) fn options(&self, freshness: Freshness, extended_lifetime: bool) -> AcquireOptions {
+        AcquireOptions {
+            freshness,
+            unknown_outcome: self.unknown_outcome,
+            extended_lifetime,
+            cache_only: false,
+        }
+    }
+
+    pub(super) fn user_partition(&self, home_account_id: &str) -> PartitionKey {
+        PartitionKey::User {
+            authority: self.authority.identity(),
+            home_account_id: home_account_id.to_owned(),
+        }
+    }
+
+    /// Sends the request of a sign-in whose user is at the door, and stores what it brings.
+    pub(super) async fn redeem_sign_in(&self, request: TokenRequest) -> Result<AuthenticationResult, Error> {
+        let correlation_id = self.correlation_id()?;
+        let endpoint = self.endpoint(&self.authority).await?;
+        let began = self.cache.clock().monotonic();
+        let response = endpoint.send(request, correlation_id, self.time_limit).await?;
+        let time_in_http = self.cache.clock().monotonic().saturating_sub(began);
+        self.store_sign_in(response, correlation_id, time_in_http).await
+    }
+
+    pub(super) async fn store_sign_in(
+        &self,
+        response: TokenResponse,
+        correlation_id: CorrelationId,
+        time_in_http: Duration,
+    ) -> Result<AuthenticationResult, Error> {
+        let response = in_realm(&self.authority, response);
+        let partition = self.user_partition(response.home_account_id());
+        let began = self.cache.clock().monotonic();
+        let acquired = self.cache.sign_in(&partition, response).await?;
+        let elapsed = self.cache.clock().monotonic().saturating_sub(began) + time_in_http;
+        let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
+        result.metadata.time_in_http = time_in_http;
+        Ok(result)
+    }
+
+    pub(super) async fn accounts(&self) -> Result<AccountListing, Error> {
+        let AccountListing {
+            mut accounts,
+            unreadable,
+            ..
+        } = self.cache.accounts().await?;
+        accounts.retain(|account| self.is_ours(account));
+        let mut listing = AccountListing::default();
+        listing.accounts = accounts;
+        listing.unreadable = unreadable;
+        Ok(listing)
+    }
+
+    pub(super) async fn remove_account(
+        &self,
+        account: &CachedAccount,
+        scope: SignOutScope,
+    ) -> Result<bool, Error> {
+        Ok(self
+            .cache
+            .sign_out(&account.partition, self.client.id(), scope)
+            .await?)
+    }
+
+    fn is_ours(&self, account: &CachedAccount) -> bool {
+        let identity: AuthorityIdentity = self.authority.identity();
+        let here =
+            matches!(&account.partition, PartitionKey::User { authority, .. } if *authority == identity);
+        here && (account.has_family_token || account.clients.iter().any(|client| client == self.client.id()))
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application")
+            .field("authority", &self.authority)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reply under the name of the tenant that requests will look for it by: the one that the authority names, be it an
+/// identifier or a domain. Only a shared authority (`common`) leaves it to the reply.
+pub(super) fn in_realm(authority: &Authority, mut response: TokenResponse) -> TokenResponse {
+    if !authority.is_multi_tenant() {
+        response.realm = authority.tenant().to_ascii_lowercase();
+    }
+    response
+}
+
+/// The authority of one tenant for a silent request: at a shared authority the account's home tenant answers, as in MSAL.
+pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -> Result<Authority, Error> {
+    if !authority.is_multi_tenant() {
+        return Ok(authority.clone());
+    }
+    let account = &account.account;
+    let home = match authority.kind() {
+        // `uid.utid`: the home tenant is the second part, whatever tenant the row was made in.
+        AuthorityKind::Entra | AuthorityKind::Ciam => {
+            account.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant)
+        }
+        AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
+    };
+    Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+}

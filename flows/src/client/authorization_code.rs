@@ -1,0 +1,64 @@
+//! Ending a sign-in in the browser.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use super::Acquisition;
+use super::application::Application;
+use crate::request::authorization_code::PendingParts;
+use crate::{AuthenticationResult, Error};
+
+/// The end of a sign-in by authorization code (RFC 6749 section 4.1.3, with PKCE). Await it to run it.
+///
+/// Dropping the future may lose the sign-in: the code can be redeemed once.
+#[must_use = "it does nothing until it is awaited"]
+pub struct AcquireTokenByAuthorizationCode<'a> {
+    application: &'a Arc<Application>,
+    pending: &'a PendingParts,
+    response: &'a str,
+}
+
+impl<'a> AcquireTokenByAuthorizationCode<'a> {
+    pub(super) fn new(
+        application: &'a Arc<Application>,
+        pending: &'a PendingParts,
+        response: &'a str,
+    ) -> Self {
+        Self {
+            application,
+            pending,
+            response,
+        }
+    }
+
+    async fn run(self) -> Result<AuthenticationResult, Error> {
+        let Self {
+            application,
+            pending,
+            response,
+        } = self;
+        let metadata = application.metadata(&application.authority).await?;
+        let code = pending.accept(&application.authority, &metadata, response)?;
+        application
+            .redeem_sign_in(pending.token_request(&application.authority, &code))
+            .await
+    }
+}
+
+impl<'a> IntoFuture for AcquireTokenByAuthorizationCode<'a> {
+    type Output = Result<AuthenticationResult, Error>;
+    type IntoFuture = Acquisition<'a>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for AcquireTokenByAuthorizationCode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireTokenByAuthorizationCode")
+            .field("pending", &self.pending)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Tokens of the application itself.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::cache::{AppTokenCall, CallError, CallOutcome, Freshness};
+use cache_core::schema::{ScopeSet, TokenRequest};
+use cache_core::secret::Secret;
+
+use super::application::{Application, in_realm};
+use super::{Acquisition, outcome};
+use crate::request::client_credentials;
+use crate::{AuthenticationResult, CorrelationId, Error};
+
+/// An acquisition by client credentials (RFC 6749 section 4.4). Await it to run it.
+///
+/// Dropping the future leaves a request that was begun to its end, and its token in the cache.
+#[must_use = "it does nothing until it is awaited"]
+pub struct AcquireTokenForClient<'a> {
+    application: &'a Arc<Application>,
+    scopes: ScopeSet,
+    freshness: Freshness,
+    claims: Option<String>,
+    extended_lifetime: bool,
+}
+
+impl<'a> AcquireTokenForClient<'a> {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+        let freshness = Freshness::Cached;
+        Self {
+            application,
+            scopes,
+            freshness,
+            claims: None,
+            extended_lifetime: false,
+        }
+    }
+
+    /// Asks the authority even if the cache has a token.
+    pub fn force_refresh(mut self, force: bool) -> Self {
+        self.freshness = if force {
+            Freshness::Forced { rejected: None }
+        } else {
+            Freshness::Cached
+        };
+        self
+    }
+
+    /// Asks for another token than `token`, which the resource rejected; one that somebody else obtained meanwhile will do.
+    pub fn instead_of(mut self, token: &Secret) -> Self {
+        self.freshness = Freshness::Forced {
+            rejected: Some(token.sha256()),
+        };
+        self
+    }
+
+    /// Adds a claims request, as a resource demanded it; the cache is not read then.
+    pub fn claims(mut self, claims: impl Into<String>) -> Self {
+        self.claims = Some(claims.into());
+        self
+    }
+
+    /// Lets a token serve until its extended expiry when the authority cannot be reached (Entra).
+    pub fn extended_lifetime(mut self, allow: bool) -> Self {
+        self.extended_lifetime = allow;
+        self
+    }
+
+    async fn run(self) -> Result<AuthenticationResult, Error> {
+        let Self {
+            application,
+            scopes,
+            freshness,
+            claims,
+            extended_lifetime,
+        } = self;
+        // Checked here and not when the cache has nothing, so that a mistake does not hide behind a hit.
+        drop(client_credentials::request(
+            &application.authority,
+            &application.client,
+            scopes.clone(),
+        )?);
+        let freshness = if claims.is_some() {
+            Freshness::Claims
+        } else {
+            freshness
+        };
+        let tenant = application.authority.tenant().to_ascii_lowercase();
+        let identity = application.authority.identity();
+        let partition = application
+            .cache
+            .app_partition(application.client.id(), &identity, &tenant, &scopes);
+        let request = TokenRequest::new(
+            partition,
+            application.authority.kind(),
+            application.client.id(),
+            application.authority.environment(),
+            tenant,
+            scopes.clone(),
+        )
+        .claims(claims.clone());
+        let correlation_id = application.correlation_id()?;
+        let call = Call {
+            application: Arc::clone(application),
+            scopes,
+            claims,
+            correlation_id,
+        };
+        let options = application.options(freshness, extended_lifetime);
+        let began = application.cache.clock().monotonic();
+        let acquired = application
+            .cache
+            .acquire_app(Arc::new(request), options, Arc::new(call))
+            .await?;
+        let elapsed = application.cache.clock().monotonic().saturating_sub(began);
+        Ok(outcome::result(&acquired, Some(correlation_id), elapsed))
+    }
+}
+
+impl<'a> IntoFuture for AcquireTokenForClient<'a> {
+    type Output = Result<AuthenticationResult, Error>;
+    type IntoFuture = Acquisition<'a>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for AcquireTokenForClient<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireTokenForClient")
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Call {
+    application: Arc<Application>,
+    scopes: ScopeSet,
+    claims: Option<String>,
+    correlation_id: CorrelationId,
+}
+
+#[async_trait]
+impl AppTokenCall for Call {
+    async fn obtain(&self, time_limit: Duration) -> CallOutcome {
+        let Self {
+            application,
+            scopes,
+            claims,
+            correlation_id,
+        } = self;
+        let endpoint = match application.endpoint(&application.authority).await {
+            Ok(endpoint) => endpoint,
+            Err(error) => return not_sent(error),
+        };
+        let request =
+            client_credentials::request(&application.authority, &application.client, scopes.clone());
+        let request = match request {
+            Ok(request) => request.claims(claims.as_deref().unwrap_or_default()),
+            Err(error) => return not_sent(error.into()),
+        };
+        match endpoint.redeem(request, *correlation_id, time_limit).await {
+            CallOutcome::Granted(response) => {
+                CallOutcome::Granted(Box::new(in_realm(&application.authority, *response)))
+            }
+            other => other,
+        }
+    }
+}
+
+/// An error from before the request.
+pub(super) fn not_sent(error: Error) -> CallOutcome {
+    CallOutcome::NotSent(CallError::new("the authority's endpoints could not be found").with_source(error))
+}

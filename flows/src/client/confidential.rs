@@ -1,0 +1,150 @@
+//! The client of a server, which can keep a secret.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cache_core::cache::{AccountListing, CachedAccount, SignOutScope, TokenCache};
+use cache_core::schema::ScopeSet;
+use cache_core::secret::Secret;
+
+use super::application::Application;
+use super::{AcquireTokenByAuthorizationCode, AcquireTokenForClient, AcquireTokenSilent, ClientBuilder};
+use crate::Error;
+use crate::authority::Authority;
+use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
+use crate::request::{ClientIdentity, SecretMethod};
+
+/// How a confidential client proves who it is.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum ClientCredential {
+    /// A secret that the authority knows too (RFC 6749 section 2.3.1).
+    Secret {
+        /// The secret.
+        secret: Secret,
+        /// How it is sent; `None` for what the authority offers.
+        method: Option<SecretMethod>,
+    },
+}
+
+impl ClientCredential {
+    /// A client secret, sent as the authority wants it.
+    #[must_use]
+    pub fn secret(secret: Secret) -> Self {
+        Self::Secret { secret, method: None }
+    }
+}
+
+impl fmt::Debug for ClientCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret { .. } => "Secret([redacted])",
+        })
+    }
+}
+
+/// A client application on a server (RFC 6749 section 2.1). It acts for itself, and for users who signed in to it.
+///
+/// Clones are cheap and share everything.
+#[derive(Clone, Debug)]
+pub struct ConfidentialClient {
+    application: Arc<Application>,
+}
+
+impl ConfidentialClient {
+    /// Starts to build the client `client_id` of `authority`, with its tokens in `cache`.
+    pub fn builder(
+        client_id: impl Into<String>,
+        authority: Authority,
+        credential: ClientCredential,
+        cache: TokenCache,
+    ) -> ClientBuilder<Self> {
+        let ClientCredential::Secret { secret, method } = credential;
+        let client = ClientIdentity::with_secret(client_id, secret).map(|client| match method {
+            Some(method) => client.secret_method(method),
+            None => client,
+        });
+        ClientBuilder::new(client, authority, cache)
+    }
+
+    pub(super) fn of(application: Arc<Application>) -> Self {
+        Self { application }
+    }
+
+    /// A token of the application itself (RFC 6749 section 4.4): from the cache, else by one request for all who ask.
+    pub fn acquire_token_for_client<I>(&self, scopes: I) -> AcquireTokenForClient<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenForClient::new(&self.application, ScopeSet::of(scopes))
+    }
+
+    /// A token for a user who signed in to this client before: from the cache, or by a refresh.
+    pub fn acquire_token_silent<I>(&self, scopes: I) -> AcquireTokenSilent<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
+    }
+
+    /// Begins a sign-in in the user's browser: send it to [`url`](PendingAuthorization::url), and keep the
+    /// [parts](PendingAuthorization::into_parts) in the user's web session.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when `request` is for another client; as [`AuthorizationRequest::begin`]; as discovery.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn begin_authorization(
+        &self,
+        request: AuthorizationRequest,
+    ) -> Result<PendingAuthorization, Error> {
+        let application = &self.application;
+        request.check_client(application.client.id())?;
+        let metadata = application.metadata(&application.authority).await?;
+        request.begin(&application.authority, &metadata, &**application.cache.random())
+    }
+
+    /// Ends a sign-in that [`begin_authorization`](Self::begin_authorization) began: `response` is the URL that the browser came back to, its query,
+    /// or the posted form.
+    pub fn acquire_token_by_authorization_code<'a>(
+        &'a self,
+        pending: &'a PendingParts,
+        response: &'a str,
+    ) -> AcquireTokenByAuthorizationCode<'a> {
+        AcquireTokenByAuthorizationCode::new(&self.application, pending, response)
+    }
+
+    /// The accounts of this authority for which this client has tokens. It opens every user's partition: a server that knows its
+    /// users asks for theirs.
+    ///
+    /// # Errors
+    /// [`Error::Cache`]. Records that cannot be read are reported in the listing.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn accounts(&self) -> Result<AccountListing, Error> {
+        self.application.accounts().await
+    }
+
+    /// Signs an account out of this client, as [`PublicClient::remove_account`](super::PublicClient::remove_account).
+    ///
+    /// # Errors
+    /// [`Error::Cache`]; the account may then still be signed in.
+    ///
+    /// # Cancellation safety
+    /// The sign-out goes on.
+    pub async fn remove_account(&self, account: &CachedAccount) -> Result<bool, Error> {
+        self.application
+            .remove_account(account, SignOutScope::Client)
+            .await
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn cache(&self) -> &TokenCache {
+        &self.application.cache
+    }
+}

@@ -1,0 +1,64 @@
+//! The clients: what an application calls.
+//!
+//! A [`PublicClient`] runs where its user can read it (a desktop program, a command-line tool) and has no secret; a
+//! [`ConfidentialClient`] runs on a server and has one. Both keep their tokens in a [`TokenCache`], and both follow
+//! one pattern: what a call cannot do without is an argument, everything else is an option, and `.await` sends it.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use cache_core::cache::TokenCache;
+//! use flows::Error;
+//! use flows::authority::Authority;
+//! use flows::client::PublicClient;
+//! use flows::http::ReqwestClient;
+//!
+//! # async fn token(cache: TokenCache) -> Result<(), Error> {
+//! let authority = Authority::detect("https://login.microsoftonline.com/organizations")?;
+//! let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+//!     .http(Arc::new(ReqwestClient::new()?))
+//!     .build()?;
+//!
+//! let known = client.accounts().await?.accounts.into_iter().next();
+//! let silently = match &known {
+//!     Some(account) => client.acquire_token_silent(["User.Read"]).account(account).await,
+//!     None => Err(Error::InteractionRequired(Box::new(flows::InteractionRequired::no_refresh_token()))),
+//! };
+//! let result = match silently {
+//!     // Only this error means: ask the user.
+//!     Err(Error::InteractionRequired(_)) => {
+//!         client.acquire_token_by_device_code(["User.Read"]).on_prompt(|prompt| println!("{}", prompt.message())).await?
+//!     }
+//!     other => other?,
+//! };
+//! let header = result.authorization_header();
+//! # let _ = header; Ok(()) }
+//! ```
+
+mod application;
+mod authorization_code;
+mod builder;
+mod client_credentials;
+mod confidential;
+mod device_code;
+mod outcome;
+mod public;
+mod silent;
+
+pub use authorization_code::AcquireTokenByAuthorizationCode;
+pub use builder::ClientBuilder;
+pub use client_credentials::AcquireTokenForClient;
+pub use confidential::{ClientCredential, ConfidentialClient};
+pub use device_code::AcquireTokenByDeviceCode;
+pub use public::PublicClient;
+pub use silent::AcquireTokenSilent;
+
+#[cfg(doc)]
+use cache_core::cache::TokenCache;
+
+use std::pin::Pin;
+
+use crate::{AuthenticationResult, Error};
+
+/// What an acquisition becomes when it is awaited.
+pub type Acquisition<'a> = Pin<Box<dyn Future<Output = Result<AuthenticationResult, Error>> + Send + 'a>>;

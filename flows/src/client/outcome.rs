@@ -1,0 +1,101 @@
+//! Between the cache's words and the clients'.
+
+use std::time::Duration;
+
+use cache_core::cache::{Acquired, CacheError, InteractionReason};
+
+use crate::error::AuthorityError;
+use crate::result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
+use crate::{CorrelationId, Error, IdTokenClaims, InteractionRequired};
+
+/// The result for what the cache acquired in `elapsed`.
+pub(super) fn result(
+    acquired: &Acquired,
+    correlation_id: Option<CorrelationId>,
+    elapsed: Duration,
+) -> AuthenticationResult {
+    let token = acquired.token();
+    let id_token = acquired.id_token().map(|row| row.secret.clone());
+    let claims = id_token
+        .as_ref()
+        .and_then(|token| IdTokenClaims::decode(token).ok());
+    let account = acquired.account().cloned();
+    let tenant = claims
+        .as_ref()
+        .and_then(IdTokenClaims::tenant_id)
+        .unwrap_or(&token.realm)
+        .to_owned();
+    let profile = account.as_ref().and_then(|account| {
+        account
+            .tenant_profiles
+            .iter()
+            .find(|profile| profile.tenant_id == tenant)
+            .map(|p| p.local_account_id.clone())
+    });
+    let unique_id = claims
+        .as_ref()
+        .and_then(|claims| claims.object_id().or_else(|| claims.subject()))
+        .map(str::to_owned)
+        .or(profile)
+        .or_else(|| account.as_ref().map(|account| account.local_account_id.clone()));
+    let asked = acquired.source() == cache_core::cache::TokenSource::Authority;
+    AuthenticationResult {
+        access_token: token.secret.clone(),
+        token_type: token.token_type.clone(),
+        expires_on: token.expires_on,
+        extended_expires_on: token.extended_expires_on,
+        scopes: token.target.clone(),
+        tenant,
+        id_token,
+        id_token_claims: claims,
+        unique_id,
+        account,
+        correlation_id: correlation_id.filter(|_| asked),
+        metadata: ResultMetadata {
+            source: acquired.source().into(),
+            refresh_reason: acquired.refresh_reason().map(RefreshReason::from),
+            time_in_cache: elapsed.saturating_sub(acquired.time_in_store() + acquired.time_in_authority()),
+            time_in_store: acquired.time_in_store(),
+            time_in_http: acquired.time_in_authority(),
+            refresh_on: token.refresh_on,
+        },
+    }
+}
+
+impl From<cache_core::cache::TokenSource> for TokenSource {
+    fn from(source: cache_core::cache::TokenSource) -> Self {
+        match source {
+            cache_core::cache::TokenSource::Memory => Self::Memory,
+            cache_core::cache::TokenSource::Store => Self::Store,
+            cache_core::cache::TokenSource::Authority => Self::Authority,
+        }
+    }
+}
+
+impl From<cache_core::cache::RefreshReason> for RefreshReason {
+    fn from(reason: cache_core::cache::RefreshReason) -> Self {
+        use cache_core::cache::RefreshReason as Cache;
+        match reason {
+            Cache::NoCachedToken => Self::NoCachedToken,
+            Cache::Expired => Self::Expired,
+            Cache::RefreshAhead => Self::RefreshAhead,
+            Cache::Forced => Self::ForceRefresh,
+        }
+    }
+}
+
+impl From<CacheError> for Error {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::InteractionRequired(required) => {
+                Self::InteractionRequired(Box::new(match &required.reason {
+                    InteractionReason::Refused(refusal) => InteractionRequired::remembered(refusal),
+                    InteractionReason::OutcomeUnknown => InteractionRequired::outcome_unknown(),
+                    _ => InteractionRequired::no_refresh_token(),
+                }))
+            }
+            CacheError::Refused(refusal) => AuthorityError::from(*refusal).into(),
+            other => Self::Cache(other),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The client of a program that cannot keep a secret.
+
+use std::sync::Arc;
+
+use cache_core::cache::{AccountListing, CachedAccount, SignOutScope, TokenCache};
+use cache_core::schema::ScopeSet;
+
+use super::application::Application;
+use super::{AcquireTokenByDeviceCode, AcquireTokenSilent, ClientBuilder};
+use crate::Error;
+use crate::authority::Authority;
+use crate::request::ClientIdentity;
+
+/// A client application that its user could take apart: a desktop program, a command-line tool (RFC 6749 section 2.1).
+///
+/// Clones are cheap and share everything.
+#[derive(Clone, Debug)]
+pub struct PublicClient {
+    application: Arc<Application>,
+}
+
+impl PublicClient {
+    /// Starts to build the client `client_id` of `authority`, with its tokens in `cache`.
+    pub fn builder(
+        client_id: impl Into<String>,
+        authority: Authority,
+        cache: TokenCache,
+    ) -> ClientBuilder<Self> {
+        ClientBuilder::new(ClientIdentity::public(client_id), authority, cache)
+    }
+
+    pub(super) fn of(application: Arc<Application>) -> Self {
+        Self { application }
+    }
+
+    /// A token for an account that has signed in before: from the cache, or by a refresh. Say which account with
+    /// [`account`](AcquireTokenSilent::account).
+    pub fn acquire_token_silent<I>(&self, scopes: I) -> AcquireTokenSilent<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
+    }
+
+    /// Signs a user in on another device (RFC 8628).
+    pub fn acquire_token_by_device_code<I>(&self, scopes: I) -> AcquireTokenByDeviceCode<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenByDeviceCode::new(&self.application, ScopeSet::of(scopes))
+    }
+
+    /// The accounts of this authority for which this client, or its family, has tokens.
+    ///
+    /// # Errors
+    /// [`Error::Cache`]. Records that cannot be read are reported in the listing.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn accounts(&self) -> Result<AccountListing, Error> {
+        self.application.accounts().await
+    }
+
+    /// Signs an account out of this client: its tokens are removed, and no refresh that is under way brings them back. `false`
+    /// when there was nothing to remove. The user's session at the authority, in the browser, goes on.
+    ///
+    /// # Errors
+    /// [`Error::Cache`]; the account may then still be signed in.
+    ///
+    /// # Cancellation safety
+    /// The sign-out goes on.
+    pub async fn remove_account(&self, account: &CachedAccount) -> Result<bool, Error> {
+        self.application
+            .remove_account(account, SignOutScope::Client)
+            .await
+    }
+
+    /// As [`remove_account`](Self::remove_account), for all clients of this client's family at once.
+    ///
+    /// # Errors
+    /// As [`remove_account`](Self::remove_account).
+    pub async fn remove_account_from_family(&self, account: &CachedAccount) -> Result<bool, Error> {
+        self.application
+            .remove_account(account, SignOutScope::Family)
+            .await
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn cache(&self) -> &TokenCache {
+        &self.application.cache
+    }
+}

@@ -1,0 +1,178 @@
+//! Silent acquisition.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cache_core::cache::{AuthorityCall, CachedAccount, CallOutcome, Freshness, Redemption};
+use cache_core::schema::{Account, ScopeSet, TokenRequest};
+use cache_core::secret::Secret;
+
+use super::application::{Application, in_realm, tenant_authority};
+use super::client_credentials::not_sent;
+use super::{Acquisition, outcome};
+use crate::authority::Authority;
+use crate::error::ConfigurationError;
+use crate::request::refresh_token;
+use crate::{AuthenticationResult, CorrelationId, Error};
+
+/// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
+///
+/// [`Error::InteractionRequired`] is the answer that means: ask the user. Dropping the future leaves a refresh that was begun to
+/// its end, and its tokens in the cache.
+#[must_use = "it does nothing until it is awaited"]
+pub struct AcquireTokenSilent<'a> {
+    application: &'a Arc<Application>,
+    scopes: ScopeSet,
+    account: Option<&'a CachedAccount>,
+    freshness: Freshness,
+    claims: Option<String>,
+    extended_lifetime: bool,
+}
+
+impl<'a> AcquireTokenSilent<'a> {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+        let freshness = Freshness::Cached;
+        Self {
+            application,
+            scopes,
+            account: None,
+            freshness,
+            claims: None,
+            extended_lifetime: false,
+        }
+    }
+
+    /// Says whose token it is. There is no silent acquisition without it.
+    pub fn account(mut self, account: &'a CachedAccount) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    /// Asks the authority even if the cache has a token.
+    pub fn force_refresh(mut self, force: bool) -> Self {
+        self.freshness = if force {
+            Freshness::Forced { rejected: None }
+        } else {
+            Freshness::Cached
+        };
+        self
+    }
+
+    /// Asks for another token than `token`, which the resource rejected; one that somebody else obtained meanwhile will do.
+    pub fn instead_of(mut self, token: &Secret) -> Self {
+        self.freshness = Freshness::Forced {
+            rejected: Some(token.sha256()),
+        };
+        self
+    }
+
+    /// Adds a claims request, as a resource demanded it; the cache is not read then.
+    pub fn claims(mut self, claims: impl Into<String>) -> Self {
+        self.claims = Some(claims.into());
+        self
+    }
+
+    /// Lets a token serve until its extended expiry when the authority cannot be reached (Entra).
+    pub fn extended_lifetime(mut self, allow: bool) -> Self {
+        self.extended_lifetime = allow;
+        self
+    }
+
+    async fn run(self) -> Result<AuthenticationResult, Error> {
+        let Self {
+            application,
+            scopes,
+            account,
+            freshness,
+            claims,
+            extended_lifetime,
+        } = self;
+        let account = account.ok_or_else(|| {
+            ConfigurationError::new("a silent acquisition needs an account; see accounts()")
+        })?;
+        let authority = tenant_authority(&application.authority, account)?;
+        let freshness = if claims.is_some() {
+            Freshness::Claims
+        } else {
+            freshness
+        };
+        let request = TokenRequest::new(
+            application.user_partition(&account.account.home_account_id),
+            authority.kind(),
+            application.client.id(),
+            authority.environment(),
+            authority.tenant().to_ascii_lowercase(),
+            scopes.clone(),
+        )
+        .claims(claims.clone());
+        let correlation_id = application.correlation_id()?;
+        let call = Call {
+            application: Arc::clone(application),
+            authority,
+            scopes,
+            claims,
+            account: account.account.clone(),
+            correlation_id,
+        };
+        let options = application.options(freshness, extended_lifetime);
+        let began = application.cache.clock().monotonic();
+        let acquired = application
+            .cache
+            .acquire(Arc::new(request), options, Arc::new(call))
+            .await?;
+        let elapsed = application.cache.clock().monotonic().saturating_sub(began);
+        Ok(outcome::result(&acquired, Some(correlation_id), elapsed))
+    }
+}
+
+impl<'a> IntoFuture for AcquireTokenSilent<'a> {
+    type Output = Result<AuthenticationResult, Error>;
+    type IntoFuture = Acquisition<'a>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for AcquireTokenSilent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireTokenSilent")
+            .field("scopes", &self.scopes)
+            .field("freshness", &self.freshness)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Call {
+    application: Arc<Application>,
+    authority: Authority,
+    scopes: ScopeSet,
+    claims: Option<String>,
+    account: Account,
+    correlation_id: CorrelationId,
+}
+
+#[async_trait]
+impl AuthorityCall for Call {
+    async fn redeem(&self, redemption: Redemption) -> CallOutcome {
+        let endpoint = match self.application.endpoint(&self.authority).await {
+            Ok(endpoint) => endpoint,
+            Err(error) => return not_sent(error),
+        };
+        let (scopes, account) = (self.scopes.clone(), self.account.clone());
+        let request =
+            refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
+                .claims(self.claims.as_deref().unwrap_or_default());
+        match endpoint
+            .redeem(request, self.correlation_id, redemption.time_limit)
+            .await
+        {
+            CallOutcome::Granted(response) => {
+                CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
+            }
+            other => other,
+        }
+    }
+}

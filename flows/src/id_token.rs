@@ -1,0 +1,227 @@
+//! ID tokens at receipt: what is checked, and the claims.
+//!
+//! The token came over TLS straight from the token endpoint, which stands in for its signature (OIDC Core section
+//! 3.1.3.7, item 6). Everything else is checked: an issuer may answer with a token for somebody else.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cache_core::secret::{Secret, SecretBytes};
+use cache_core::time::UnixSeconds;
+use serde_json::Value;
+
+use crate::authority::IssuerRule;
+use crate::response::Fields;
+
+/// Asymmetric algorithms only. `none` is a forgery, and a symmetric one would make the client secret a key that
+/// every holder of it can sign identities with.
+const ALGORITHMS: [&str; 11] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+];
+
+/// The claims of an ID token.
+#[derive(Clone)]
+pub struct IdTokenClaims(Fields);
+
+impl IdTokenClaims {
+    /// Reads the claims of `token` without checking any of them: for showing those of a cached token, which were
+    /// checked when it was received. Nothing may be granted on their account.
+    ///
+    /// # Errors
+    /// [`IdTokenError::Unreadable`] when it is no JWT.
+    pub fn decode(token: &Secret) -> Result<Self, IdTokenError> {
+        parts(token).map(|(_, claims)| Self(claims))
+    }
+
+    /// Who issued it (`iss`).
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.text("iss")
+    }
+
+    /// Who it is about (`sub`): unique and never reused at its issuer.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.0.text("sub")
+    }
+
+    /// Entra's tenant (`tid`).
+    #[must_use]
+    pub fn tenant_id(&self) -> Option<&str> {
+        self.0.text("tid")
+    }
+
+    /// Entra's object ID of the user in the tenant (`oid`).
+    #[must_use]
+    pub fn object_id(&self) -> Option<&str> {
+        self.0.text("oid")
+    }
+
+    /// The user's full name, for people to read (`name`).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.text("name")
+    }
+
+    /// The name that the user signs in with, for people to read. It identifies nobody: it changes and is reused.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        let emails = || self.0.texts("emails")?.first().copied();
+        ["preferred_username", "upn", "unique_name", "email"]
+            .into_iter()
+            .find_map(|claim| self.0.text(claim))
+            .or_else(emails)
+    }
+
+    /// When the ID token expires (`exp`), which says nothing about the access token.
+    #[must_use]
+    pub fn expires_on(&self) -> Option<UnixSeconds> {
+        self.time("exp")
+    }
+
+    /// Any claim.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.0.value(name)
+    }
+
+    fn time(&self, name: &str) -> Option<UnixSeconds> {
+        let seconds = self.0.duration(name)?.as_secs();
+        i64::try_from(seconds).ok().map(UnixSeconds)
+    }
+}
+
+/// The claims are personal data, so none is shown.
+impl fmt::Debug for IdTokenClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdTokenClaims([personal data])")
+    }
+}
+
+/// What an ID token has to satisfy.
+pub(crate) struct IdTokenRules<'a> {
+    pub(crate) issuer: &'a IssuerRule,
+    pub(crate) client_id: &'a str,
+    pub(crate) nonce: Option<&'a Secret>,
+    pub(crate) now: UnixSeconds,
+}
+
+impl IdTokenRules<'_> {
+    /// How far the clocks of issuer and client may differ.
+    const SKEW: Duration = Duration::from_secs(300);
+
+    /// Reads `token` and checks it (OIDC Core section 3.1.3.7).
+    pub(crate) fn check(&self, token: &Secret) -> Result<IdTokenClaims, IdTokenError> {
+        let (header, claims) = parts(token)?;
+        let algorithm = header.text("alg").ok_or(IdTokenError::Missing("alg"))?;
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err(IdTokenError::Algorithm);
+        }
+        let claims = IdTokenClaims(claims);
+        let issuer = claims.issuer().ok_or(IdTokenError::Missing("iss"))?;
+        self.issuer.check(issuer, claims.tenant_id())?;
+        claims.subject().ok_or(IdTokenError::Missing("sub"))?;
+        self.check_audience(&claims)?;
+        self.check_times(&claims)?;
+        self.check_nonce(&claims)?;
+        Ok(claims)
+    }
+
+    fn check_audience(&self, claims: &IdTokenClaims) -> Result<(), IdTokenError> {
+        let audience = claims.0.texts("aud").ok_or(IdTokenError::Missing("aud"))?;
+        if !audience.contains(&self.client_id) {
+            return Err(IdTokenError::Audience);
+        }
+        match claims.0.text("azp") {
+            Some(party) if party != self.client_id => Err(IdTokenError::AuthorizedParty),
+            // With several audiences only `azp` says for which of them the user signed in.
+            None if audience.len() > 1 => Err(IdTokenError::AuthorizedParty),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_times(&self, claims: &IdTokenClaims) -> Result<(), IdTokenError> {
+        let expires = claims.time("exp").ok_or(IdTokenError::Missing("exp"))?;
+        let issued = claims.time("iat").ok_or(IdTokenError::Missing("iat"))?;
+        if expires.saturating_add(Self::SKEW) <= self.now {
+            return Err(IdTokenError::Expired);
+        }
+        if issued > self.now.saturating_add(Self::SKEW) {
+            return Err(IdTokenError::FromTheFuture);
+        }
+        Ok(())
+    }
+
+    fn check_nonce(&self, claims: &IdTokenClaims) -> Result<(), IdTokenError> {
+        let Some(expected) = self.nonce else { return Ok(()) };
+        // `Secret` compares in constant time.
+        match claims.0.text("nonce") {
+            Some(nonce) if Secret::new(nonce) == *expected => Ok(()),
+            _ => Err(IdTokenError::Nonce),
+        }
+    }
+}
+
+/// Header and claims of a signed JWT in compact form (RFC 7515 section 3.1).
+fn parts(token: &Secret) -> Result<(Fields, Fields), IdTokenError> {
+    let mut parts = token.expose().split('.');
+    let (Some(header), Some(claims), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(IdTokenError::Unreadable);
+    };
+    let object = |part: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok()?;
+        Fields::parse(&SecretBytes::new(bytes))
+    };
+    match (object(header), object(claims)) {
+        (Some(header), Some(claims)) if !signature.is_empty() || header.text("alg") == Some("none") => {
+            Ok((header, claims))
+        }
+        _ => Err(IdTokenError::Unreadable),
+    }
+}
+
+/// Why an ID token was refused. Nothing of the reply is kept then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdTokenError {
+    /// It is no signed JWT.
+    #[error("the ID token cannot be read")]
+    Unreadable,
+    /// It is unsigned, or signed by an algorithm that is not accepted.
+    #[error("the ID token's algorithm is not accepted")]
+    Algorithm,
+    /// A required claim is missing.
+    #[error("the ID token has no `{0}`")]
+    Missing(&'static str),
+    /// `iss` is not the issuer that was asked.
+    #[error("the ID token is from another issuer")]
+    Issuer,
+    /// `tid` is no tenant that may sign in here.
+    #[error("the ID token is from a tenant that this authority does not stand for")]
+    Tenant,
+    /// `aud` does not contain the client.
+    #[error("the ID token is for another client")]
+    Audience,
+    /// `azp` names another client, or is missing among several audiences.
+    #[error("the ID token was issued at another client's request")]
+    AuthorizedParty,
+    /// `exp` has passed.
+    #[error("the ID token has expired; is this machine's clock right?")]
+    Expired,
+    /// `iat` lies ahead.
+    #[error("the ID token was issued in the future; is this machine's clock right?")]
+    FromTheFuture,
+    /// `nonce` is not the one that was sent: the token is of another sign-in.
+    #[error("the ID token is of another sign-in (nonce)")]
+    Nonce,
+    /// A refresh brought the token of another user (OIDC Core section 12.2).
+    #[error("the refreshed ID token is of another user; nothing of the reply was kept")]
+    AnotherUser,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! OAuth 2.0 and OpenID Connect for Microsoft Entra ID and any OpenID Connect issuer.
+//!
+//! # The parts
+//!
+//! - [`authority`]: who issues the tokens. [`Authority::detect`](authority::Authority::detect) understands a URL,
+//!   [`Discovery`](authority::Discovery) finds its endpoints.
+//! - [`request`]: what to ask, one module a grant. These are pure: they build forms and judge replies.
+//! - [`TokenEndpoint`]: sends what they built, exactly once, and checks the reply: the ID token, the account, the
+//!   token type. What it returns is ready to be committed to a cache.
+//! - [`http`]: the one door to the network. Bring your own client by implementing one method.
+//! - [`error`]: what can go wrong. [`Error::InteractionRequired`] is the one to handle: ask the user.
+//!
+//! # From a sign-in to a token
+//!
+//! A program without a browser signs a user in with a code that is entered on another device:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use cache_core::random::OsRandom;
+//! use cache_core::schema::ScopeSet;
+//! use cache_core::time::SystemClock;
+//! use flows::authority::{Authority, Discovery};
+//! use flows::http::ReqwestClient;
+//! use flows::request::{ClientIdentity, device_code};
+//! use flows::{CorrelationId, TokenEndpoint};
+//!
+//! # async fn sign_in() -> Result<(), flows::Error> {
+//! let limit = Duration::from_secs(30);
+//! let http = Arc::new(ReqwestClient::new()?);
+//! let clock = Arc::new(SystemClock);
+//!
+//! let authority = Authority::detect("https://login.microsoftonline.com/organizations")?;
+//! let metadata = Discovery::new(http.clone(), clock.clone()).metadata(&authority, limit).await?;
+//! let client = ClientIdentity::public("11111111-2222-3333-4444-555555555555")?;
+//! let endpoint = TokenEndpoint::new(http, clock, authority, metadata, client);
+//!
+//! let id = CorrelationId::random(&OsRandom)?;
+//! let request = device_code::request(ScopeSet::parse("User.Read"));
+//! let authorization = endpoint.authorize_device(request, id, limit).await?;
+//! println!("{}", authorization.message());
+//! let tokens = endpoint.await_device(&authorization, id, limit).await?;
+//! # let _ = tokens; Ok(()) }
+//! ```
+//!
+//! # What is promised
+//!
+//! - A secret goes to the authority's own endpoints, over TLS 1.2 or newer, and nowhere else: no redirect is
+//!   followed, and plain HTTP is used with loopback addresses only.
+//! - A request is sent once. When its outcome is unknown, the error says so; a refresh token that was *certainly*
+//!   not spent is told apart from one that may have been.
+//! - An ID token is believed only if it is for this client, from this issuer, of this sign-in and not expired; a
+//!   refresh only if it is for the same user. Else nothing of the reply is kept.
+//! - No error, log line or `Debug` output shows a secret, a URL's query or personal data.
+//!
+//! # Features
+//!
+//! - `reqwest` (default): [`http::ReqwestClient`].
+
+pub mod authority;
+pub mod client;
+pub mod error;
+pub mod http;
+pub mod request;
+
+mod account;
+mod client_info;
+mod correlation;
+mod display_text;
+mod id_token;
+mod interaction;
+mod response;
+mod result;
+mod token_endpoint;
+
+pub use correlation::CorrelationId;
+pub use error::Error;
+pub use id_token::IdTokenClaims;
+pub use interaction::{InteractionClassification, InteractionRequired};
+pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
+pub use token_endpoint::TokenEndpoint;

@@ -1,0 +1,10 @@
+//! Reading what authorities answer, leniently in form and strictly in substance.
+
+mod error_reply;
+mod fields;
+mod retry_after;
+mod token_reply;
+
+pub(crate) use error_reply::{by_redirect, definite_success};
+pub(crate) use fields::Fields;
+pub(crate) use token_reply::{KnownUser, ReplyContext, Subject, token_response};
