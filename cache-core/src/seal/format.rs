@@ -3,6 +3,13 @@
 //! All integers are big-endian. `‖` joins; "its first 16 bytes" cuts. A change of anything on this page needs a new format
 //! version. `cache-core/tests/vectors/golden.py` makes records from this page alone, and the crate must agree with it.
 //!
+//! # The key of a record
+//!
+//! `{namespace}/{kind}/{name}`, where the name is the base64url (without padding) of HMAC-SHA-256(blinding key, kind behind
+//! its length in 4 bytes ‖ logical key), and the blinding key is HKDF-SHA-256(location key, no salt,
+//! `tokenkeep v1 stored key`). The location key is in the key ring; in an unsealed cache it is the 32 bytes
+//! `tokenkeep public location key v1`, and the namespace ends in `.plaintext`.
+//!
 //! # A sealed record, format version 1
 //!
 //! | offset | bytes | field |
@@ -76,7 +83,7 @@
 //! | 1 | 4 | writer window, seconds |
 //! | 5 | 32 | location key |
 //! | 37 | 1 | number of keys, 1 to 64 |
-//! | 38 | 73 each | keys: ID (8), state (1), created, promoted, demoted, retired (8 each, unix seconds; lowest integer = not yet), key (32; zero once retired) |
+//! | 38 | 73 each | keys: ID (8), state (1: 1 pending, 2 primary, 3 read-only, 4 retired), created, promoted, demoted, retired (8 each, unix seconds; lowest integer = not yet), key (32; zero once retired) |
 //!
 //! Exactly one key is primary, no ID occurs twice, and the length is exact.
 //!

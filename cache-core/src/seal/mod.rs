@@ -58,7 +58,7 @@
 //! 3. records move to it as they are written, and by [`Sealer::reseal`];
 //! 4. [`Sealer::retire`] wipes the old key, once no writer can still use it and no record names it.
 //!
-//! The bytes of every record are in [`format`].
+//! The bytes of every record are in the module [`format`](mod@format).
 //!
 //! # What is not promised
 //!
