@@ -5,6 +5,7 @@
 mod seal_support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cache_core::seal::{
@@ -12,7 +13,7 @@ use cache_core::seal::{
 };
 use cache_core::store::{MemoryStore, PutOptions, Store, StoreKey};
 use cache_core::time::{Clock, UnixMillis};
-use seal_support::{StillClock, World, fixed, meta, ring_key};
+use seal_support::{Scripted, StillClock, World, fixed, meta, ring_key};
 
 async fn written(world: &World, sealer: &Sealer, count: usize) -> Vec<StoreKey> {
     let mut keys = Vec::new();
@@ -325,5 +326,56 @@ async fn quarantined_records_follow_a_rotation() {
     assert_eq!(sealer.reseal(u64::MAX).await.unwrap().resealed, 1);
     sealer.retire(old).await.unwrap();
     aside.restore(&moved.key).await.unwrap();
+    assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
+}
+
+#[tokio::test]
+async fn a_sweep_never_overwrites_what_somebody_else_wrote() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    let sealer = world.open().await;
+    let old = primary(&sealer);
+    let key = world.write(&sealer, "alice").await;
+    sealer.rotate().await.unwrap();
+    // Another process that has not noticed the rotation commits between the sweep's read and its write.
+    let newer = world.record(&key).await.payload;
+    *store.interloper.lock().unwrap() = Some((key.clone(), newer.clone()));
+    let report = sealer.reseal(u64::MAX).await.unwrap();
+    assert_eq!(
+        (report.resealed, report.conflicts, report.by_key[&old]),
+        (0, 1, 1)
+    );
+    assert!(!report.is_complete());
+    assert_eq!(world.record(&key).await.payload, newer);
+    assert_eq!(sealer.reseal(u64::MAX).await.unwrap().resealed, 1);
+}
+
+#[tokio::test]
+async fn quarantine_never_removes_what_somebody_else_wrote() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    let newer = world.record(&key).await.payload;
+    *store.interloper.lock().unwrap() = Some((key.clone(), newer.clone()));
+    let aside = quarantine(&world);
+    let error = aside.put_aside(&key).await.unwrap_err();
+    assert!(matches!(error, SealError::Contended { .. }));
+    assert_eq!(world.record(&key).await.payload, newer);
+    assert!(aside.list().await.unwrap().is_empty(), "the copy is not kept");
+}
+
+#[tokio::test]
+async fn a_sweep_whose_reply_was_lost_is_settled_by_the_next() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    sealer.rotate().await.unwrap();
+    store.lose_next_reply.store(true, Ordering::SeqCst);
+    let report = sealer.reseal(u64::MAX).await.unwrap();
+    assert_eq!((report.resealed, report.conflicts), (0, 1));
+    let report = sealer.reseal(u64::MAX).await.unwrap();
+    assert_eq!((report.resealed, report.current), (0, 1));
     assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
 }

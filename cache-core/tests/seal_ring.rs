@@ -7,21 +7,15 @@
 mod seal_support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use cache_core::random::OsRandom;
 use cache_core::seal::{
     FileKeySource, KeySource, KeyState, Namespace, RecordKind, RingError, SealError, Sealer, WRITER_WINDOW,
 };
-use cache_core::store::error::{ErrorKind, Operation};
-use cache_core::store::{
-    Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
-};
+use cache_core::store::{MemoryStore, PutOptions, Store};
 use cache_core::time::SystemClock;
-use futures_core::stream::BoxStream;
-use seal_support::{World, fixed, meta, ring_key};
+use seal_support::{Scripted, World, fixed, meta, ring_key};
 
 #[tokio::test]
 async fn the_first_start_creates_a_ring_and_the_next_reads_it() {
@@ -427,73 +421,4 @@ async fn errors_and_debug_show_no_key_bytes() {
         !shown.contains(&"ab".repeat(8)) && !shown.contains("171, 171"),
         "{shown}"
     );
-}
-
-/// A memory store that counts `head`, loses replies or requests of `put`, or is down.
-#[derive(Debug)]
-struct Scripted {
-    inner: MemoryStore,
-    heads: std::sync::atomic::AtomicUsize,
-    lose_next_reply: AtomicBool,
-    lose_next_request: AtomicBool,
-    down: AtomicBool,
-}
-
-impl Scripted {
-    fn new() -> Self {
-        Self {
-            inner: MemoryStore::new(),
-            heads: 0.into(),
-            lose_next_reply: false.into(),
-            lose_next_request: false.into(),
-            down: false.into(),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Scripted {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::new(
-                ErrorKind::Unavailable,
-                Operation::Get,
-                "scripted",
-            ));
-        }
-        self.inner.get(key).await
-    }
-
-    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        self.heads.fetch_add(1, Ordering::SeqCst);
-        self.inner.head(key).await
-    }
-
-    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
-        let timeout = || StoreError::new(ErrorKind::Timeout, Operation::Put, "scripted");
-        if self.lose_next_request.swap(false, Ordering::SeqCst) {
-            return Err(timeout());
-        }
-        let version = self.inner.put(key, payload, options).await?;
-        if self.lose_next_reply.swap(false, Ordering::SeqCst) {
-            return Err(timeout());
-        }
-        Ok(version)
-    }
-
-    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
-        self.inner.delete(key, expected).await
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
-        self.inner.scan(prefix)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn watch(&self) -> Option<&dyn Watch> {
-        self.inner.watch()
-    }
 }

@@ -4,17 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cache_core::random::{Random, RandomError};
 use cache_core::seal::{
     FixedKeySource, Incarnation, KeySource, Namespace, RecordKind, RecordMeta, SealError, Sealer, SecretKey,
 };
-use cache_core::store::{MemoryStore, PutOptions, Record, Store, StoreKey};
+use cache_core::store::error::{ErrorKind, Operation};
+use cache_core::store::{
+    Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
+};
 use cache_core::time::{Clock, UnixMillis};
+use futures_core::stream::BoxStream;
 use sha2::{Digest, Sha256};
 
 /// 2023-11-14T22:13:20Z.
@@ -198,4 +203,88 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
+}
+
+/// A memory store that counts `head`, loses replies or requests of `put`, is down, or has another writer get in first.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    pub(crate) inner: MemoryStore,
+    pub(crate) heads: AtomicUsize,
+    pub(crate) lose_next_reply: AtomicBool,
+    pub(crate) lose_next_request: AtomicBool,
+    pub(crate) down: AtomicBool,
+    /// Written behind everybody's back before the next `put` or `delete`.
+    pub(crate) interloper: Mutex<Option<(StoreKey, Bytes)>>,
+}
+
+impl Scripted {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            heads: 0.into(),
+            lose_next_reply: false.into(),
+            lose_next_request: false.into(),
+            down: false.into(),
+            interloper: Mutex::default(),
+        }
+    }
+
+    async fn interfere(&self) {
+        let write = self.interloper.lock().unwrap().take();
+        if let Some((key, payload)) = write {
+            self.inner
+                .put(&key, payload, PutOptions::overwrite())
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Scripted {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::new(
+                ErrorKind::Unavailable,
+                Operation::Get,
+                "scripted",
+            ));
+        }
+        self.inner.get(key).await
+    }
+
+    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        self.heads.fetch_add(1, Ordering::SeqCst);
+        self.inner.head(key).await
+    }
+
+    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
+        self.interfere().await;
+        let timeout = || StoreError::new(ErrorKind::Timeout, Operation::Put, "scripted");
+        if self.lose_next_request.swap(false, Ordering::SeqCst) {
+            return Err(timeout());
+        }
+        let version = self.inner.put(key, payload, options).await?;
+        if self.lose_next_reply.swap(false, Ordering::SeqCst) {
+            return Err(timeout());
+        }
+        Ok(version)
+    }
+
+    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
+        self.interfere().await;
+        self.inner.delete(key, expected).await
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
+        self.inner.scan(prefix)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn watch(&self) -> Option<&dyn Watch> {
+        self.inner.watch()
+    }
 }
