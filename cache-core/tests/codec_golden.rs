@@ -1,5 +1,11 @@
 //! The bytes of both codecs never change for a schema version: records of years ago must stay readable.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::path::Path;
 
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec, msal};

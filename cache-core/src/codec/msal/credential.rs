@@ -273,11 +273,12 @@ impl Row for RefreshToken {
     }
 
     fn own_item_key(&self) -> String {
+        let family = self.family_id.as_deref().filter(|family| !family.is_empty());
         format!(
             "{}-{}-refreshtoken-{}--{}",
             self.home_account_id,
             self.environment,
-            self.family_id.as_deref().unwrap_or(&self.client_id),
+            family.unwrap_or(&self.client_id),
             self.target.as_ref().map_or("", |target| target.as_str())
         )
         .to_lowercase()
