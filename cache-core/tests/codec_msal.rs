@@ -378,6 +378,26 @@ fn a_token_of_a_special_request_is_not_imported_as_one_of_a_plain_request() {
 }
 
 #[test]
+fn a_token_with_an_extended_cache_key_stays_apart() {
+    let mut token = access_token("login.windows.net", Value::Null);
+    token["ext_cache_key"] = json!("Hash");
+    let file = json!({
+        "AccessToken": { "extended": token, "plain": access_token("login.windows.net", Value::Null) },
+    });
+    let mut partitions = sorted(&file);
+    assert_eq!(partitions.len(), 2);
+    assert_eq!(exported(&partitions), file);
+    partitions.retain(|partition| !partition.access_tokens[0].context.is_plain());
+    let row = &mut partitions[0].access_tokens[0];
+    assert_eq!(row.context.components["ext_cache_key"], "Hash");
+    row.foreign = None;
+    let ours = exported(&partitions);
+    let row = &ours["AccessToken"]["-login.windows.net-atext-c-t-s-hash"];
+    assert_eq!(row["ext_cache_key"], json!("Hash"));
+    assert_eq!(row.get("TokenKeep"), None);
+}
+
+#[test]
 fn times_in_the_future_are_not_believed_and_still_exported() {
     let mut row = refresh_token("e");
     row["last_modification_time"] = json!(9_999_999_999_i64);

@@ -39,6 +39,7 @@ fn row_of_a_file() -> impl Strategy<Value = Value> {
         Just("tenantProfiles"),
         Just("issuer"),
         Just("TokenKeep"),
+        Just("ext_cache_key"),
         Just("unknown"),
     ]
     .prop_map(str::to_owned);
