@@ -303,6 +303,7 @@ fn application_metadata_goes_wherever_its_client_is_and_comes_back_once() {
         .collect();
     use cache_core::seal::RecordKind::{Residue, User};
     assert_eq!(counts, [(User, 1), (User, 1), (Residue, 1)]);
+    assert!(partitions.iter().all(|partition| !partition.is_empty()));
     assert_eq!(exported(&partitions), file);
 }
 
