@@ -1,5 +1,11 @@
 //! Caches that real MSALs wrote: import and export keep every row, field and section.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

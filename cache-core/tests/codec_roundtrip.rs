@@ -1,5 +1,11 @@
 //! Whatever a partition holds, both codecs give it back; whatever a cache file holds, an export has it again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends at the first surprise"
+)]
+
 mod codec_support;
 
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec, msal};
@@ -33,6 +39,7 @@ fn row_of_a_file() -> impl Strategy<Value = Value> {
         Just("tenantProfiles"),
         Just("issuer"),
         Just("TokenKeep"),
+        Just("ext_cache_key"),
         Just("unknown"),
     ]
     .prop_map(str::to_owned);

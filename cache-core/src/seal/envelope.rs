@@ -1,48 +1,4 @@
-//! The bytes of a record.
-//!
-//! # A sealed record, format version 1
-//!
-//! | offset | bytes | field |
-//! |---|---|---|
-//! | 0 | 4 | magic `TKSR` |
-//! | 4 | 1 | format version, 1 |
-//! | 5 | 1 | suite ([`Suite`]) |
-//! | 6 | 1 | codec of the payload |
-//! | 7 | 2 | schema version of the payload |
-//! | 9 | 16 | incarnation: random, drawn when the record was created |
-//! | 25 | 8 | generation: 1 at creation, one more at each write |
-//! | 33 | 8 | key ID |
-//! | 41 | 32 | key commitment: HKDF-SHA-256(key, no salt, `tokenkeep v1 key commitment`) |
-//! | 73 | 16 | location tag: HMAC-SHA-256(tag key, location), its first 16 bytes |
-//! | 89 | 24 | nonce |
-//! | 113 | *n* | ciphertext, as long as the payload |
-//! | 113 + *n* | 16 | authentication tag |
-//!
-//! Integers are big-endian. The encryption key is HKDF-SHA-256(key, no salt, `tokenkeep v1 record encryption`).
-//! The location is namespace, kind and stored key, each behind its length in 4 bytes; the tag key is
-//! HKDF-SHA-256(location key, no salt, `tokenkeep v1 location tag`). The associated data is bytes 0 to 112
-//! followed by the location. There is no length field: a record is exactly as long as the store says, so that a
-//! truncation moves the authentication tag and is detected.
-//!
-//! # An unsealed record, format version 1
-//!
-//! | offset | bytes | field |
-//! |---|---|---|
-//! | 0 | 4 | magic `TKPT` |
-//! | 4 | 1 | format version, 1 |
-//! | 5 | 1 | codec of the payload |
-//! | 6 | 2 | schema version of the payload |
-//! | 8 | 16 | incarnation |
-//! | 24 | 8 | generation |
-//! | 32 | 16 | location tag, under a public key |
-//! | 48 | 16 | checksum: SHA-256(bytes 0 to 47 ‖ location ‖ payload), its first 16 bytes |
-//! | 64 | *n* | payload |
-//!
-//! The checksum finds accidents. It stops nobody who can write to the store.
-//!
-//! # Version history
-//!
-//! 1: the first.
+//! Taking records apart and putting them together. The byte tables are in [`format`](super::format).
 
 use super::aead::{NONCE_BYTES, Suite, TAG_BYTES};
 use super::key::KeyId;

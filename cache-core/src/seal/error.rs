@@ -175,6 +175,12 @@ pub enum SealError {
         /// The payload's length, in bytes.
         length: usize,
     },
+    /// A sealed cache was asked for in the namespace of an unsealed one.
+    #[error("namespace {namespace} is reserved for unsealed records; open the sealed cache in another")]
+    PlaintextNamespace {
+        /// The namespace.
+        namespace: String,
+    },
     /// The operation needs keys, and an unsealed cache has none.
     #[error("namespace {namespace} is not sealed, so it has no keys to manage; open it with a key source")]
     NoKeys {

@@ -58,8 +58,16 @@ impl Namespace {
         format!("{self}/")
     }
 
-    /// The twin that holds unsealed records.
+    /// Whether only unsealed records may lie here.
+    pub(super) fn is_plaintext(&self) -> bool {
+        self.0.ends_with(PLAINTEXT_SUFFIX)
+    }
+
+    /// The twin that holds unsealed records; itself, if it is that already.
     pub(super) fn plaintext_twin(&self) -> Self {
+        if self.is_plaintext() {
+            return self.clone();
+        }
         Self(format!("{self}{PLAINTEXT_SUFFIX}").into())
     }
 }

@@ -58,6 +58,8 @@
 //! 3. records move to it as they are written, and by [`Sealer::reseal`];
 //! 4. [`Sealer::retire`] wipes the old key, once no writer can still use it and no record names it.
 //!
+//! The bytes of every record are in the module [`format`](mod@format).
+//!
 //! # What is not promised
 //!
 //! A store's expiry and versions are not authenticated. A rollback of the whole store is noticed only by a process that
@@ -69,6 +71,7 @@ mod active;
 mod aead;
 mod envelope;
 mod error;
+pub mod format;
 mod key;
 pub mod key_source;
 mod location;

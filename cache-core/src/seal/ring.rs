@@ -6,19 +6,7 @@
 //!            └───────────────────────────────────────────────────────────▶
 //! ```
 //!
-//! # The serialised ring, version 1
-//!
-//! It is what the ring record encrypts; the ring ID and generation are in that record's header.
-//!
-//! | offset | bytes | field |
-//! |---|---|---|
-//! | 0 | 1 | version, 1 |
-//! | 1 | 4 | writer window, seconds |
-//! | 5 | 32 | location key |
-//! | 37 | 1 | number of keys, 1 to 64 |
-//! | 38 | 73 each | keys: ID (8), state (1), created, promoted, demoted, retired (8 each, unix seconds; lowest integer = not yet), key (32; zero once retired) |
-//!
-//! Exactly one key is primary, no ID occurs twice, and the length is exact.
+//! The byte table of the serialised ring is in [`format`](super::format).
 
 use std::time::Duration;
 

@@ -1,23 +1,4 @@
-//! The bytes of the stored key ring.
-//!
-//! | offset | bytes | field |
-//! |---|---|---|
-//! | 0 | 4 | magic `TKKR` |
-//! | 4 | 1 | format version, 1 |
-//! | 5 | 1 | suite ([`Suite`]) |
-//! | 6 | 16 | ring ID |
-//! | 22 | 8 | ring generation |
-//! | 30 | 1 | length *k* of the key source's kind |
-//! | 31 | *k* | kind of the key source |
-//! | 31 + *k* | 2 | length *p* of the source's parameters |
-//! | 33 + *k* | *p* | parameters |
-//! | 33 + *k* + *p* | 32 | commitment: HKDF-SHA-256(key-encryption key, salt ring ID, `tokenkeep v1 key-ring commitment`) |
-//! | 65 + *k* + *p* | 24 | nonce |
-//! | 89 + *k* + *p* | *n* | ciphertext of the serialised ring (see the module `ring`) |
-//! | the last 16 | 16 | authentication tag |
-//!
-//! The encryption key is HKDF-SHA-256(key-encryption key, salt ring ID, `tokenkeep v1 key-ring encryption`). The
-//! associated data is everything before the ciphertext, followed by the record's location.
+//! Sealing and opening the stored key ring. The byte table is in [`format`](super::format).
 
 use bytes::Bytes;
 use subtle::ConstantTimeEq;

@@ -13,6 +13,7 @@ use super::key::KeyId;
 use super::key_source::KeySource;
 use super::location::{Namespace, RecordKind};
 use super::plaintext::Plaintext;
+use super::ring_record::ring_key;
 use super::ring_store::RingStore;
 use super::sealed::Sealed;
 use crate::random::Random;
@@ -109,7 +110,7 @@ impl Sealer {
     /// # Errors
     /// [`SealError::RingMissing`] when there are records but no ring; [`SealError::WrongKeySource`] and
     /// [`SealError::KeySource`] when the source has not the ring's key; [`SealError::RingUnreadable`];
-    /// [`SealError::Store`]; [`SealError::Random`]. The store is left as it was.
+    /// [`SealError::Store`]; [`SealError::Random`]; [`SealError::PlaintextNamespace`]. The store is left as it was.
     pub async fn open(
         store: Arc<dyn Store>,
         namespace: Namespace,
@@ -140,6 +141,11 @@ impl Sealer {
         random: Arc<dyn Random>,
         provider: Arc<dyn AeadProvider>,
     ) -> Result<Self, SealError> {
+        if namespace.is_plaintext() {
+            return Err(SealError::PlaintextNamespace {
+                namespace: namespace.to_string(),
+            });
+        }
         let mut ring = RingStore::new(
             store.clone(),
             namespace.clone(),
@@ -179,6 +185,13 @@ impl Sealer {
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         matches!(self.0.mode, Mode::Sealed(_))
+    }
+
+    /// Where the key ring is stored; `None` for an unsealed cache. When a watch reports a change of this key,
+    /// [`reload`](Self::reload) takes it in early.
+    #[must_use]
+    pub fn ring_key(&self) -> Option<StoreKey> {
+        self.is_sealed().then(|| ring_key(self.namespace()))
     }
 
     /// The key under which the record of `logical_key` is stored: its namespace and kind in clear, the rest hidden
@@ -246,7 +259,8 @@ impl Sealer {
             return self.open_record(kind, key, bytes);
         }
         if opened.is_ok() && sealed.is_outdated() {
-            sealed.reload_from(generation).await?;
+            // The record is open, whatever becomes of this: until a reload succeeds, `seal` refuses.
+            let _ = sealed.reload_from(generation).await;
         }
         opened
     }

@@ -20,7 +20,7 @@ fn text() -> BoxedStrategy<String> {
         4 => "[a-cA-C]{1,3}",
         1 => Just(String::new()),
         1 => "[-~ .:\"\\\\,{}\u{e9}\u{130}\u{1f600}]{1,4}",
-        1 => prop_oneof![Just("TokenKeep"), Just("Bearer"), Just("5"), Just("null")].prop_map(str::to_owned),
+        1 => prop_oneof![Just("TokenKeep"), Just("Bearer"), Just("5"), Just("ext_cache_key")].prop_map(str::to_owned),
     ]
     .boxed()
 }

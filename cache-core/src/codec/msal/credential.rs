@@ -43,6 +43,7 @@ pub const ACCESS_TOKEN_FIELDS: &[&str] = &[
     "refresh_on",
     "userAssertionHash",
     "user_assertion_hash",
+    EXTENDED_KEY,
     "requestedClaims",
     "requestedClaimsHash",
     "issuer",
@@ -66,6 +67,9 @@ pub const REFRESH_TOKEN_FIELDS: &[&str] = &[
 
 /// Node writes `key_id`, .NET `kid`, Go `keyid`.
 const KEY_ID: &[&str] = &["key_id", "kid", "keyid"];
+/// A hash of the extra parts of a request. A token that has it serves no request without it, so it is a component of
+/// the context, under this name.
+const EXTENDED_KEY: &str = "ext_cache_key";
 /// Node writes the first, .NET and Go the second.
 const ASSERTION_HASH: &[&str] = &["userAssertionHash", "user_assertion_hash"];
 
@@ -130,6 +134,9 @@ impl Row for AccessToken {
             ..TokenContext::default()
         };
         extension::into_context(fields, &mut context)?;
+        if let Some(key) = filled(fields, &[EXTENDED_KEY]) {
+            context.components.insert(EXTENDED_KEY.to_owned(), key);
+        }
         Ok(Self {
             home_account_id: text(fields, "home_account_id").unwrap_or_default(),
             environment: required(fields, "environment")?,
@@ -164,8 +171,10 @@ impl Row for AccessToken {
         out.time("extended_expires_on", self.extended_expires_on);
         out.time("refresh_on", self.refresh_on);
         out.optional(ASSERTION_HASH[0], self.context.assertion_hash.as_deref());
+        out.optional(EXTENDED_KEY, self.extended_key());
         // Also in the exchange form: without its context, the token would be imported as one of a plainer request.
-        out.object(EXTENSION, extension::of_context(&self.context));
+        let is_field = |name: &str| name == EXTENDED_KEY && self.extended_key().is_some();
+        out.object(EXTENSION, extension::of_context(&self.context, is_field));
         out.0
     }
 
@@ -174,7 +183,10 @@ impl Row for AccessToken {
             "{}-{}-{}-{}-{}-{}",
             self.home_account_id,
             self.environment,
-            self.credential_type(),
+            match self.extended_key() {
+                Some(_) => "atext",
+                None => self.credential_type(),
+            },
             self.client_id,
             self.realm,
             self.target.as_str()
@@ -182,6 +194,10 @@ impl Row for AccessToken {
         if let TokenType::Bound { scheme, .. } = &self.token_type {
             key.push('-');
             key.push_str(scheme);
+        }
+        if let Some(extended) = self.extended_key() {
+            key.push('-');
+            key.push_str(extended);
         }
         key.to_lowercase()
     }
@@ -211,6 +227,11 @@ impl AccessToken {
             TokenType::Bearer => "AccessToken",
             TokenType::Bound { .. } => "AccessToken_With_AuthScheme",
         }
+    }
+
+    fn extended_key(&self) -> Option<&str> {
+        let key = self.context.components.get(EXTENDED_KEY)?;
+        (!key.is_empty()).then_some(key)
     }
 }
 
@@ -273,11 +294,12 @@ impl Row for RefreshToken {
     }
 
     fn own_item_key(&self) -> String {
+        let family = self.family_id.as_deref().filter(|family| !family.is_empty());
         format!(
             "{}-{}-refreshtoken-{}--{}",
             self.home_account_id,
             self.environment,
-            self.family_id.as_deref().unwrap_or(&self.client_id),
+            family.unwrap_or(&self.client_id),
             self.target.as_ref().map_or("", |target| target.as_str())
         )
         .to_lowercase()

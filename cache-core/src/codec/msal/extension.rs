@@ -9,8 +9,8 @@ use super::field::{Problem, Writer, text, time};
 use crate::schema::{RefreshToken, Refusal, SpendMarker, TokenContext};
 use crate::time::UnixMillis;
 
-/// The parts of a context other than the assertion hash, for which MSAL has a field.
-pub(super) fn of_context(context: &TokenContext) -> Map<String, Value> {
+/// The parts of a context for which MSAL has no field; `is_field` tells components that it has one for.
+pub(super) fn of_context(context: &TokenContext, is_field: impl Fn(&str) -> bool) -> Map<String, Value> {
     let mut out = Writer::default();
     if let Some(resource) = &context.resource {
         out.text("resource", resource);
@@ -21,6 +21,7 @@ pub(super) fn of_context(context: &TokenContext) -> Map<String, Value> {
     let components = context
         .components
         .iter()
+        .filter(|(name, _)| !is_field(name))
         .map(|(name, value)| (name.clone(), value.as_str().into()));
     out.object("components", components.collect());
     out.0

@@ -2,7 +2,7 @@
 //!
 //! A cache file has five sections, `Account`, `IdToken`, `AccessToken`, `RefreshToken` and `AppMetadata`, each
 //! an object of rows by name. MSAL .NET, Python, Node, Go and Java agree on the fields and on little else, so
-//! [`read`] is lenient and [`write`] careful, and nothing that was read is lost:
+//! [`read`] is lenient and [`write()`] careful, and nothing that was read is lost:
 //!
 //! - A row that is still as it was read is written exactly as it was, under its own name. What differs from our
 //!   own way of writing it stays on the row as [`Foreign`](crate::schema::Foreign). Code that changes a known

@@ -89,6 +89,7 @@ fn encode(key: &SecretKey) -> Zeroizing<Vec<u8>> {
     text
 }
 
+#[cfg_attr(not(unix), allow(dead_code, reason = "nothing is read there"))]
 fn decode(text: &[u8], path: &Path) -> Result<SecretKey, KeySourceError> {
     let malformed = |what| KeySourceError::Malformed {
         place: format!("key file {}", path.display()),
