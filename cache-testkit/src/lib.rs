@@ -84,8 +84,12 @@
 //! [`fault::FaultStore`] fails, delays, loses answers, crashes and pauses on demand, between your program and any
 //! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable.
 
+#[cfg(feature = "authority")]
+pub mod authority;
 pub mod broken;
 pub mod clock;
 pub mod fault;
+#[cfg(feature = "oidc-provider")]
+pub mod oidc_provider;
 pub mod random;
 pub mod suite;

@@ -1,0 +1,218 @@
+//! Sets of scopes, normalised once so that the subset test is fast.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// Scopes that say what the *reply* should contain rather than what the access token is for. They are ignored
+/// on both sides of a lookup, as in MSAL.
+const RESERVED: [&str; 3] = ["openid", "profile", "offline_access"];
+
+/// A set of scopes (RFC 6749 section 3.3): space-separated words whose order means nothing.
+///
+/// The text is kept as it was given, because MSAL caches show it; comparisons use a sorted view of it.
+///
+/// ```
+/// use cache_core::schema::ScopeSet;
+///
+/// let cached = ScopeSet::parse("openid profile User.Read Mail.Read");
+/// assert!(cached.covers(&ScopeSet::parse("mail.read"), true));
+/// assert!(!cached.covers(&ScopeSet::parse("mail.read"), false));
+/// assert!(!cached.covers(&ScopeSet::parse("Mail.Send"), true));
+/// ```
+#[derive(Clone, Default)]
+pub struct ScopeSet {
+    text: Box<str>,
+    /// Byte ranges of the distinct words that are not reserved, sorted without regard to case and then exactly.
+    words: Box<[(u32, u32)]>,
+    /// One bit a word, of its lower-case form: most misses are decided by one comparison.
+    mask: u64,
+}
+
+impl ScopeSet {
+    /// The set of the words of `text`, which any white space may separate.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self::of(text.split_whitespace())
+    }
+
+    /// The set of `scopes`; each may itself hold several words.
+    pub fn of<I>(scopes: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut text = String::new();
+        for scope in scopes {
+            for word in scope.as_ref().split_whitespace() {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(word);
+            }
+        }
+        let mut words = Vec::new();
+        let mut mask = 0;
+        let mut start = 0;
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            let end = start + word.len();
+            if !is_reserved(word) {
+                // A text beyond 4 GiB cannot be a scope; its tail is then not matched, which only costs a miss.
+                if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+                    words.push((start, end));
+                    mask |= bit(word);
+                }
+            }
+            start = end + 1;
+        }
+        let word = |range: &(u32, u32)| &text[range.0 as usize..range.1 as usize];
+        words.sort_unstable_by(|a, b| compare(word(a), word(b)));
+        words.dedup_by(|a, b| word(a) == word(b));
+        Self {
+            words: words.into(),
+            text: text.into(),
+            mask,
+        }
+    }
+
+    /// The words as they were given, joined by single spaces.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The words that are not reserved, each once, sorted.
+    pub fn words(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.words.iter().map(|range| self.word(*range))
+    }
+
+    /// Whether nothing is asked for beyond `openid`, `profile` and `offline_access`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Whether the text contains `scope` exactly, reserved scopes included.
+    #[must_use]
+    pub fn contains(&self, scope: &str) -> bool {
+        self.text.split(' ').any(|word| word == scope)
+    }
+
+    /// Whether a token for these scopes serves a request for `requested`.
+    #[must_use]
+    pub fn covers(&self, requested: &Self, ignore_case: bool) -> bool {
+        if requested.mask & !self.mask != 0 {
+            return false;
+        }
+        requested.words().all(|word| self.has(word, ignore_case))
+    }
+
+    /// Whether the two sets have a scope in common, without regard to case.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.mask & other.mask != 0 && other.words().any(|word| self.has(word, true))
+    }
+
+    /// The sorted lower-case words joined by spaces: equal for sets that are equal without regard to case.
+    #[must_use]
+    pub fn normalised(&self) -> String {
+        let mut words: Vec<_> = self.words().map(str::to_ascii_lowercase).collect();
+        words.dedup();
+        words.join(" ")
+    }
+
+    fn word(&self, range: (u32, u32)) -> &str {
+        &self.text[range.0 as usize..range.1 as usize]
+    }
+
+    fn has(&self, word: &str, ignore_case: bool) -> bool {
+        let first = self
+            .words
+            .partition_point(|range| compare_folded(self.word(*range), word) == Ordering::Less);
+        self.words[first..]
+            .iter()
+            .map(|range| self.word(*range))
+            .take_while(|candidate| candidate.eq_ignore_ascii_case(word))
+            .any(|candidate| ignore_case || candidate == word)
+    }
+}
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED
+        .iter()
+        .any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
+
+fn compare(a: &str, b: &str) -> Ordering {
+    compare_folded(a, b).then_with(|| a.cmp(b))
+}
+
+fn compare_folded(a: &str, b: &str) -> Ordering {
+    let fold = |byte: u8| byte.to_ascii_lowercase();
+    a.bytes().map(fold).cmp(b.bytes().map(fold))
+}
+
+/// A fixed hash (FNV-1a) of the lower-case word onto 64 bits, of which one is set.
+fn bit(word: &str) -> u64 {
+    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    });
+    1 << (hash >> 58)
+}
+
+/// The same words in the same order and case.
+impl PartialEq for ScopeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ScopeSet {}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reserved_scopes_are_ignored_on_both_sides() {
+        let cached = ScopeSet::parse("User.Read");
+        assert!(cached.covers(&ScopeSet::parse("openid profile offline_access user.read"), true));
+        assert!(ScopeSet::parse("openid").is_empty());
+        assert!(!cached.covers(&ScopeSet::parse("email"), true));
+    }
+
+    #[test]
+    fn case_matters_only_where_the_issuer_says_so() {
+        let cached = ScopeSet::parse("api:Read api:read");
+        assert!(cached.covers(&ScopeSet::parse("api:read"), false));
+        assert!(!cached.covers(&ScopeSet::parse("API:read"), false));
+        assert!(cached.covers(&ScopeSet::parse("API:read"), true));
+        assert_eq!(cached.words().len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn covers_is_the_subset_relation(
+            cached in proptest::collection::vec("[abAB]{1,3}", 0..8),
+            requested in proptest::collection::vec("[abAB]{1,3}", 0..4),
+        ) {
+            let (left, right) = (ScopeSet::of(&cached), ScopeSet::of(&requested));
+            let exact = requested.iter().all(|word| cached.contains(word));
+            let folded = requested.iter().all(|word| cached.iter().any(|c| c.eq_ignore_ascii_case(word)));
+            prop_assert_eq!(left.covers(&right, false), exact);
+            prop_assert_eq!(left.covers(&right, true), folded);
+        }
+    }
+}
