@@ -51,8 +51,8 @@ impl SqliteConfig {
         self
     }
 
-    /// How many connections read, 1 to [`MAX_READ_CONNECTIONS`](Self::MAX_READ_CONNECTIONS); 2 by default. Each is
-    /// opened on its first use. More of them help only where payloads are large or cores are idle, because
+    /// How many connections read, 1 to [`MAX_READ_CONNECTIONS`](Self::MAX_READ_CONNECTIONS); 2 by default: one for a
+    /// reader that comes alone, one for all that come meanwhile. Each is opened on its first use. More of them help only where payloads are large or cores are idle, because
     /// waiting reads share a statement anyway.
     #[must_use]
     pub fn read_connections(mut self, count: usize) -> Self {

@@ -33,8 +33,9 @@
 //!  watch <── announcements <───────┴── follower ────────────┘
 //! ```
 //!
-//! **Reads.** Each read connection lives in a task. A free one takes every read that waits and answers them with
-//! one statement, so that many concurrent reads cost little more than one. A reader never waits for a writer.
+//! **Reads.** A read that comes alone goes straight to a connection. Those that come meanwhile wait for another one
+//! in a task, which takes all of them and answers them with one statement, so that many concurrent reads cost
+//! little more than one. A reader never waits for a writer.
 //!
 //! **Writes.** One task takes every write that waits, decides each in turn against what is stored, and commits
 //! them in one transaction. Each `put` returns only after that commit, with its own result: a conflict of one is

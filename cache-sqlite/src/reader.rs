@@ -1,7 +1,8 @@
-//! Held read connections, each in a task of its own, that answer all waiting reads with one statement.
+//! Held read connections. One is used by whoever comes first, without a detour; the others live in tasks that
+//! answer all waiting reads with one statement.
 //!
 //! A pool would ping the connection before and after each use, and every statement is a trip to the connection's
-//! thread and back, which costs more than the read itself. So whoever is free takes everything that waits.
+//! thread and back, which costs more than the read itself. So a task that is free takes everything that waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,22 +77,47 @@ pub(crate) fn spawn(count: usize, environment: &Environment) -> (mpsc::Sender<Re
     let (sender, receiver) = mpsc::channel(QUEUE);
     let queue = Arc::new(Mutex::new(receiver));
     let tasks = (0..count).map(|_| {
-        let reader = Reader {
-            environment: environment.clone(),
-            connection: None,
-        };
+        let reader = Reader::new(environment);
         tokio::spawn(reader.run(Arc::clone(&queue)))
     });
     (sender, tasks.collect())
 }
 
-struct Reader {
+/// One read connection.
+pub(crate) struct Reader {
     environment: Environment,
     /// Opened by the first read: a program that reads once pays for one connection.
     connection: Option<SqliteConnection>,
 }
 
 impl Reader {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        Self {
+            environment: environment.clone(),
+            connection: None,
+        }
+    }
+
+    /// Cancellation safe: a statement whose answer nobody takes ends by itself before the next one.
+    pub(crate) async fn record(&mut self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        let found = self.records(std::slice::from_ref(key)).await;
+        let mut found = found.map_err(|failure| failure.during(Operation::Get))?;
+        Ok(found.remove(key))
+    }
+
+    /// Cancellation safe, as [`record`](Self::record).
+    pub(crate) async fn version(&mut self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        let found = self.versions(std::slice::from_ref(key)).await;
+        let mut found = found.map_err(|failure| failure.during(Operation::Head))?;
+        Ok(found.remove(key))
+    }
+
+    pub(crate) async fn close(self) {
+        if let Some(connection) = self.connection {
+            connection::close(connection).await;
+        }
+    }
+
     async fn run(mut self, queue: Arc<Mutex<mpsc::Receiver<Read>>>) {
         let mut waiting = Vec::with_capacity(MOST_READS);
         loop {
@@ -106,9 +132,7 @@ impl Reader {
             }
             self.answer(waiting.drain(..)).await;
         }
-        if let Some(connection) = self.connection.take() {
-            connection::close(connection).await;
-        }
+        self.close().await;
     }
 
     async fn answer(&mut self, waiting: impl Iterator<Item = Read>) {

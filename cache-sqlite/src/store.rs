@@ -22,7 +22,7 @@ use crate::config::SqliteConfig;
 use crate::connection::Connector;
 use crate::error::Failure;
 use crate::file::DatabaseFile;
-use crate::reader::{self, Environment, Read};
+use crate::reader::{self, Environment, Read, Reader};
 use crate::schema;
 use crate::statistics::{Counters, Statistics};
 use crate::watch::{self, Announcer};
@@ -35,6 +35,9 @@ const PAGE: i64 = 256;
 pub struct SqliteStore {
     file: Arc<DatabaseFile>,
     random: Arc<dyn Random>,
+    /// For the first of those who read at once. `None` when there is only one connection, or no more.
+    direct: Mutex<Option<Reader>>,
+    /// For the others, and for all other kinds of reads.
     reads: mpsc::Sender<Read>,
     writes: mpsc::Sender<Write>,
     announcer: Arc<Announcer>,
@@ -85,7 +88,9 @@ impl SqliteStore {
             clock: Arc::clone(&config.clock),
             counters: Arc::clone(&counters),
         };
-        let (reads, mut tasks) = reader::spawn(config.read_connections, &environment);
+        let in_tasks = (config.read_connections - 1).max(1);
+        let direct = (config.read_connections > 1).then(|| Reader::new(&environment));
+        let (reads, mut tasks) = reader::spawn(in_tasks, &environment);
         let writer = Writer {
             connector,
             file: Arc::clone(&file),
@@ -104,6 +109,7 @@ impl SqliteStore {
         Ok(Self {
             file,
             random: Arc::clone(&config.random),
+            direct: Mutex::new(direct),
             reads,
             writes,
             announcer,
@@ -125,6 +131,9 @@ impl SqliteStore {
         // An error says that it is closed already.
         let _ = self.writes.send(Write::Close).await;
         let _ = self.reads.send(Read::Close).await;
+        if let Some(reader) = self.direct.lock().await.take() {
+            reader.close().await;
+        }
         let mut tasks = self.tasks.lock().await;
         while let Some(task) = tasks.last_mut() {
             // A task that panicked has nothing left to close.
@@ -213,11 +222,21 @@ impl fmt::Debug for SqliteStore {
 #[deny(clippy::missing_trait_methods)]
 impl Store for SqliteStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        if let Ok(mut direct) = self.direct.try_lock()
+            && let Some(reader) = &mut *direct
+        {
+            return reader.record(key).await;
+        }
         self.read(Operation::Get, |answer| Read::Record(key.clone(), answer))
             .await
     }
 
     async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        if let Ok(mut direct) = self.direct.try_lock()
+            && let Some(reader) = &mut *direct
+        {
+            return reader.version(key).await;
+        }
         self.read(Operation::Head, |answer| Read::Version(key.clone(), answer))
             .await
     }
