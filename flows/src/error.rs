@@ -65,8 +65,8 @@ impl Error {
     pub fn into_call_outcome(self) -> CallOutcome {
         match self {
             Self::InteractionRequired(error) => match error.into_refusal() {
-                Ok(refusal) => CallOutcome::Refused(refusal),
-                Err(error) => CallOutcome::NotSent(CallError::new(error.to_string())),
+                Some(refusal) => CallOutcome::Refused(refusal),
+                None => CallOutcome::NotSent(CallError::new("there was no refresh token to send")),
             },
             Self::Authority(error) => CallOutcome::Refused(error.into_refusal()),
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
@@ -85,9 +85,9 @@ impl Error {
 
 impl From<AuthorityError> for Error {
     fn from(error: AuthorityError) -> Self {
-        match InteractionRequired::from_refusal(error) {
+        match InteractionRequired::from_refusal(Box::new(error)) {
             Ok(interaction) => Self::InteractionRequired(Box::new(interaction)),
-            Err(error) => Self::Authority(Box::new(error)),
+            Err(error) => Self::Authority(error),
         }
     }
 }

@@ -56,9 +56,9 @@ impl InteractionRequired {
     ///
     /// # Errors
     /// The refusal itself, when it is not the user's to mend.
-    pub fn from_refusal(error: AuthorityError) -> Result<Self, AuthorityError> {
+    pub fn from_refusal(error: Box<AuthorityError>) -> Result<Self, Box<AuthorityError>> {
         match error.refusal.about {
-            RefusedBecause::Token | RefusedBecause::Interaction => Ok(Self::of(error)),
+            RefusedBecause::Token | RefusedBecause::Interaction => Ok(Self::of(*error)),
             _ => Err(error),
         }
     }
@@ -89,11 +89,8 @@ impl InteractionRequired {
         self.refusal.as_ref()
     }
 
-    pub(crate) fn into_refusal(self) -> Result<AuthorityRefusal, Self> {
-        match self.refusal {
-            Some(error) => Ok(error.refusal),
-            None => Err(self),
-        }
+    pub(crate) fn into_refusal(self) -> Option<AuthorityRefusal> {
+        self.refusal.map(AuthorityError::into_refusal)
     }
 }
 
