@@ -194,11 +194,16 @@ fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount>
                 .any(|row| row.client_id == **client && !row.is_dead())
         };
         let silent_clients = clients.iter().filter(usable).cloned().collect();
+        let has_family_token = partition
+            .refresh_tokens
+            .iter()
+            .any(|row| row.family_id.is_some() && !row.is_dead());
         CachedAccount {
             partition: partition.key.clone(),
             account: account.clone(),
             clients,
             silent_clients,
+            has_family_token,
         }
     })
 }

@@ -178,7 +178,7 @@ impl Inner {
                     Err(error) => return Err(error.into()),
                 }
             };
-            let payload = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
+            let (payload, meta) = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
             let options = PutOptions {
                 mode: origin
                     .as_ref()
@@ -199,6 +199,7 @@ impl Inner {
                 Err(error) if again(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
+            self.rollback.record(stored_key, &meta);
             let slot = self.slot(partition, version);
             self.memory.replace(stored_key, Some(slot.clone()));
             return Ok(Some(slot));

@@ -109,7 +109,7 @@ impl Inner {
         stored_key: &StoreKey,
         partition: &Partition,
         origin: Option<&Origin>,
-    ) -> Result<Bytes, CacheError> {
+    ) -> Result<(Bytes, RecordMeta), CacheError> {
         let codec = &self.codecs[0];
         let plaintext = codec.encode(partition)?;
         let (incarnation, generation) = match origin.and_then(|origin| origin.lineage) {
@@ -133,7 +133,7 @@ impl Inner {
                 limit,
             });
         }
-        Ok(sealed)
+        Ok((sealed, meta))
     }
 
     pub(crate) fn slot(&self, partition: Partition, version: Version) -> Slot {

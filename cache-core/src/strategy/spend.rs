@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use crate::schema::{Partition, RefreshToken, Refusal, SpendMarker, TokenRequest, environment};
+use crate::schema::{
+    AuthorityKind, Partition, RefreshToken, Refusal, SpendMarker, TokenRequest, environment,
+};
 use crate::time::UnixMillis;
 
 /// What to do with a refresh token that was sent and whose outcome nobody knows.
@@ -166,13 +168,14 @@ fn candidates<'a>(partition: &'a Partition, request: &TokenRequest) -> Vec<&'a R
         None
     } else {
         let known = metadata.and_then(|row| row.family_id.as_deref());
+        // Of a client that nothing is known of, only the authority can tell; it is asked once (`client_mismatch`).
+        let unknown = metadata.is_none() && request.authority_kind() == AuthorityKind::Entra;
         let mut rows = partition
             .refresh_tokens
             .iter()
             .filter(|row| match (&row.family_id, known) {
                 (Some(family), Some(known)) => family == known,
-                // Only a client that is known to the family, or that obtained the token itself, may send it.
-                (Some(_), None) => row.client_id == request.client_id(),
+                (Some(_), None) => unknown || row.client_id == request.client_id(),
                 (None, _) => false,
             });
         newest(&mut rows)

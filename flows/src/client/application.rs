@@ -91,15 +91,8 @@ impl Application {
     }
 
     pub(super) async fn accounts(&self) -> Result<AccountListing, Error> {
-        let AccountListing {
-            mut accounts,
-            unreadable,
-            ..
-        } = self.cache.accounts().await?;
-        accounts.retain(|account| self.is_ours(account));
-        let mut listing = AccountListing::default();
-        listing.accounts = accounts;
-        listing.unreadable = unreadable;
+        let mut listing = self.cache.accounts().await?;
+        listing.accounts.retain(|account| self.is_ours(account));
         Ok(listing)
     }
 
