@@ -6,4 +6,5 @@ pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod strategy;
 pub mod time;

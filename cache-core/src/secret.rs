@@ -154,7 +154,8 @@ impl Drop for SecretJson {
     }
 }
 
-fn wipe(value: &mut Value) {
+/// Wipes the texts of a JSON value, which does not do so itself when it is dropped.
+pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(values) => values.iter_mut().for_each(wipe),

@@ -20,6 +20,13 @@ pub trait AuthorityCall: Send + Sync + 'static {
     async fn redeem(&self, redemption: Redemption) -> CallOutcome;
 }
 
+/// Obtains a token for the application itself.
+#[async_trait]
+pub trait AppTokenCall: Send + Sync + 'static {
+    /// Sends one request (RFC 6749 section 4.4) that must end within `time_limit`, to the last byte of its reply.
+    async fn obtain(&self, time_limit: Duration) -> CallOutcome;
+}
+
 /// A refresh token to be sent, by the one caller that may.
 pub struct Redemption {
     /// The token.

@@ -4,8 +4,8 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The bytes are not what this codec writes.
-    #[error("the {codec} codec cannot read this partition: {reason}")]
+    /// The bytes are not what this codec writes, or not a cache file that can be read.
+    #[error("the {codec} codec cannot read these bytes: {reason}")]
     Malformed {
         /// The codec's name.
         codec: &'static str,

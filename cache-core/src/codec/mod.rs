@@ -1,12 +1,20 @@
 //! How a partition becomes bytes.
 //!
-//! A codec runs *below* the typed cache and *above* sealing: it decodes only what was authenticated.
+//! A codec runs *below* the typed cache and *above* sealing: it decodes only what was authenticated. Two come
+//! with the crate: [`BincodeCodec`], compact and fast, and [`MsalJsonCodec`], which other MSAL programs can read.
+//! [`msal`] also holds the exchange format of `import` and `export`, a whole MSAL cache file.
 
+mod binary;
+mod buffer;
 mod error;
+pub mod msal;
+mod wire;
 
 use std::fmt;
 
+pub use binary::BincodeCodec;
 pub use error::CodecError;
+pub use msal::MsalJsonCodec;
 
 use crate::schema::Partition;
 use crate::secret::SecretBytes;
@@ -32,4 +40,16 @@ pub trait Codec: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`CodecError::NewerSchema`] for a version above [`schema_version`](Self::schema_version); others for malformed bytes.
     fn decode(&self, bytes: &[u8], schema_version: u16) -> Result<Partition, CodecError>;
+}
+
+/// Refuses every schema version but those from 1 to `known`.
+fn check_version(codec: &'static str, found: u16, known: u16) -> Result<(), CodecError> {
+    match found {
+        0 => Err(CodecError::Malformed {
+            codec,
+            reason: "schema version 0 does not exist".to_owned(),
+        }),
+        found if found > known => Err(CodecError::NewerSchema { found, known }),
+        _ => Ok(()),
+    }
 }

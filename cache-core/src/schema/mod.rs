@@ -13,8 +13,11 @@ mod authority;
 pub mod environment;
 mod foreign;
 mod id_token;
+pub mod index;
+pub mod merge;
 mod partition;
 mod refresh_token;
+mod request;
 mod scopes;
 mod token_response;
 
@@ -26,5 +29,6 @@ pub use foreign::Foreign;
 pub use id_token::IdToken;
 pub use partition::{ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionKey, SessionLink};
 pub use refresh_token::{RefreshToken, Refusal, RequestHash, SpendMarker};
+pub use request::TokenRequest;
 pub use scopes::ScopeSet;
 pub use token_response::TokenResponse;

@@ -22,6 +22,12 @@
 //! 7. **Watch messages are hints.** They may repeat and may be late; what may not happen is that one is
 //!    dropped without a [`WatchEvent::Lost`] in its place.
 //!
+//! # Around a store
+//!
+//! Callers have the conveniences of [`StoreExt`]; implementers write none. Decorators add one concern each and
+//! keep all rules: [`TimeoutStore`], [`LimitStore`], [`RetryStore`], [`MetricsStore`] and [`PrefixStore`], from the
+//! inside out in their usual order.
+//!
 //! # Example
 //!
 //! ```
@@ -42,9 +48,15 @@
 
 mod capabilities;
 pub mod error;
+mod ext;
 mod key;
+mod limit;
 mod memory;
+pub mod metrics;
 mod options;
+mod prefix;
+mod retry;
+mod timeout;
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,9 +67,15 @@ use futures_core::stream::BoxStream;
 
 pub use capabilities::{Capabilities, CompareAndSwap, Persistence, Versions};
 pub use error::StoreError;
+pub use ext::{Edit, StoreExt};
 pub use key::{InvalidStoreKey, StoreKey, Version};
+pub use limit::LimitStore;
 pub use memory::{MemoryStore, broadcast_events};
+pub use metrics::MetricsStore;
 pub use options::{Durability, PutMode, PutOptions};
+pub use prefix::PrefixStore;
+pub use retry::{RetryPolicy, RetryStore};
+pub use timeout::TimeoutStore;
 
 use crate::time::UnixMillis;
 

@@ -1,0 +1,171 @@
+//! What an acquisition gives.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::schema::index::IndexedPartition;
+use crate::schema::{AccessToken, Account, IdToken, Partition, environment};
+use crate::time::{UnixMillis, UnixSeconds};
+
+/// An access token, where it came from and how long that took.
+///
+/// It shares the cached partition, so it is cheap to clone and keeps the secrets alive while it lives.
+#[derive(Clone)]
+pub struct Acquired {
+    pub(crate) partition: Arc<IndexedPartition>,
+    pub(crate) index: usize,
+    pub(crate) source: TokenSource,
+    pub(crate) refresh_reason: Option<RefreshReason>,
+    pub(crate) time_in_store: Duration,
+    pub(crate) time_in_authority: Duration,
+}
+
+impl Acquired {
+    /// The access token.
+    #[must_use]
+    pub fn token(&self) -> &AccessToken {
+        &self.partition.partition().access_tokens[self.index]
+    }
+
+    /// The account that the token acts for; `None` for the application itself.
+    #[must_use]
+    pub fn account(&self) -> Option<&Account> {
+        let token = self.token();
+        self.rows().accounts.iter().find(|account| {
+            account.home_account_id == token.home_account_id
+                && environment::same(&account.environment, &token.environment)
+        })
+    }
+
+    /// The ID token of the same client, account and tenant.
+    #[must_use]
+    pub fn id_token(&self) -> Option<&IdToken> {
+        let token = self.token();
+        self.rows().id_tokens.iter().find(|id_token| {
+            id_token.home_account_id == token.home_account_id
+                && id_token.client_id == token.client_id
+                && id_token.realm == token.realm
+                && environment::same(&id_token.environment, &token.environment)
+        })
+    }
+
+    /// Where the token came from.
+    #[must_use]
+    pub fn source(&self) -> TokenSource {
+        self.source
+    }
+
+    /// Why the authority was asked, if it was.
+    #[must_use]
+    pub fn refresh_reason(&self) -> Option<RefreshReason> {
+        self.refresh_reason
+    }
+
+    /// How long the store was waited for.
+    #[must_use]
+    pub fn time_in_store(&self) -> Duration {
+        self.time_in_store
+    }
+
+    /// How long the authority was waited for.
+    #[must_use]
+    pub fn time_in_authority(&self) -> Duration {
+        self.time_in_authority
+    }
+
+    fn rows(&self) -> &Partition {
+        self.partition.partition()
+    }
+}
+
+impl fmt::Debug for Acquired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquired")
+            .field("token", self.token())
+            .field("source", &self.source)
+            .field("refresh_reason", &self.refresh_reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// This process's memory.
+    Memory,
+    /// The store.
+    Store,
+    /// The authority.
+    Authority,
+}
+
+/// Why the authority was asked (MSAL's `CacheRefreshReason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshReason {
+    /// No token was cached.
+    NoCachedToken,
+    /// The cached token had expired.
+    Expired,
+    /// The authority recommended to replace it.
+    RefreshAhead,
+    /// The caller forced it, or sent claims.
+    Forced,
+}
+
+/// How to acquire a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcquireOptions {
+    /// What may be answered from the cache.
+    pub freshness: Freshness,
+    /// What this issuer allows after an unknown outcome.
+    pub unknown_outcome: super::UnknownOutcomePolicy,
+    /// Whether a token may serve past its expiry, until its extended expiry, when the authority just failed to answer.
+    pub extended_lifetime: bool,
+    /// Only the cache: where a request to the authority would be needed, the answer is an error.
+    pub cache_only: bool,
+}
+
+impl Default for AcquireOptions {
+    /// From the cache if it serves; never resend a refresh token; no extended lifetime.
+    fn default() -> Self {
+        Self {
+            freshness: Freshness::Cached,
+            unknown_outcome: super::UnknownOutcomePolicy::AskUser,
+            extended_lifetime: false,
+            cache_only: false,
+        }
+    }
+}
+
+/// What may be answered from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// A cached token that serves.
+    Cached,
+    /// Only a token that is obtained from now on, by anybody, and that is not the one with this SHA-256 (the one that was rejected).
+    Forced {
+        /// SHA-256 of the access token that the resource rejected, if known.
+        rejected: Option<[u8; 32]>,
+    },
+    /// Only a token that this call obtains: the request carries claims (see [`TokenRequest::claims`](crate::schema::TokenRequest::claims)) that no
+    /// cached token is known to satisfy.
+    Claims,
+}
+
+impl Freshness {
+    /// Whether `token`, found on the latest rows by a call that began at `began`, makes a request superfluous.
+    pub(crate) fn adopts(self, token: &AccessToken, began: UnixMillis, now: UnixSeconds) -> bool {
+        use crate::schema::index::{is_fresh, is_unexpired};
+        let minted_since = token.cached_at >= began.to_seconds() && is_unexpired(token, now);
+        match self {
+            Self::Cached => is_fresh(token, now) || minted_since,
+            Self::Forced { rejected: Some(hash) } => minted_since && token.secret.sha256() != hash,
+            // Whole seconds cannot tell a token of this second from the one that the caller already had.
+            Self::Forced { rejected: None } => {
+                token.cached_at > began.to_seconds() && is_unexpired(token, now)
+            }
+            Self::Claims => false,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Tokens of the application itself: from the cache, else by one request for all who ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acquire::{FlightKey, found};
+use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
+use super::authority_call::{AppTokenCall, CallError, CallOutcome};
+use super::commit::Verdict;
+use super::{CacheError, Inner, InteractionReason, InteractionRequired};
+use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired};
+use crate::schema::{Partition, TokenRequest, TokenResponse, merge};
+use crate::store::Durability;
+use crate::strategy::flights::Landing;
+use crate::strategy::{Coalescing, WritePolicy};
+use crate::time::with_deadline;
+
+impl Inner {
+    pub(crate) async fn acquire_app(
+        self: &Arc<Self>,
+        request: Arc<TokenRequest>,
+        options: AcquireOptions,
+        call: Arc<dyn AppTokenCall>,
+    ) -> Result<Acquired, CacheError> {
+        let now = self.clock.now().to_seconds();
+        let pending = self.written_behind.find(&request, |token| is_fresh(token, now));
+        let sighted = match pending {
+            Some(_) => None,
+            None => self.sight(request.partition()).await?,
+        };
+        let cached = pending
+            .or_else(|| found(sighted.as_ref()?, &request, |token| is_fresh(token, now)))
+            .filter(|_| options.freshness == Freshness::Cached);
+        if let Some(acquired) = cached {
+            if !options.cache_only && !self.tasks.is_closing() && self.is_due(acquired.token(), now) {
+                let key = FlightKey {
+                    request: *request.hash(),
+                    freshness: options.freshness,
+                    ahead: true,
+                };
+                self.flights.start(key, || {
+                    self.app_work(&request, options, RefreshReason::RefreshAhead, call)
+                });
+            }
+            return Ok(acquired);
+        }
+        if options.cache_only {
+            return Err(InteractionRequired::new(InteractionReason::NoAccount).into());
+        }
+        if self.tasks.is_closing() {
+            return Err(CacheError::ShuttingDown);
+        }
+        let reason = match options.freshness {
+            Freshness::Forced { .. } | Freshness::Claims => RefreshReason::Forced,
+            Freshness::Cached => match &sighted {
+                Some(rows) if rows.partition.find(&request, |_| true).is_some() => RefreshReason::Expired,
+                _ => RefreshReason::NoCachedToken,
+            },
+        };
+        let result = if self.strategy.coalescing == Coalescing::None {
+            self.app_work(&request, options, reason, call).await
+        } else {
+            let key = FlightKey {
+                request: *request.hash(),
+                freshness: options.freshness,
+                ahead: false,
+            };
+            match self
+                .flights
+                .join(key, || self.app_work(&request, options, reason, call))
+                .await
+            {
+                Landing::Done(result) => result,
+                Landing::Lost => Err(CacheError::LeaderLost),
+            }
+        };
+        result.or_else(|error| {
+            let outage = matches!(error, CacheError::Unreachable(_) | CacheError::OutcomeUnknown(_));
+            let now = self.clock.now().to_seconds();
+            let usable = |token: &crate::schema::AccessToken| {
+                is_unexpired(token, now)
+                    || (outage
+                        && options.extended_lifetime
+                        && token.extended_expires_on.is_some_and(|extended| extended > now))
+            };
+            // A failed request never discards a token that is still valid.
+            let rows = sighted
+                .as_ref()
+                .filter(|_| options.freshness == Freshness::Cached);
+            rows.and_then(|rows| found(rows, &request, usable)).ok_or(error)
+        })
+    }
+
+    fn app_work(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        options: AcquireOptions,
+        reason: RefreshReason,
+        call: Arc<dyn AppTokenCall>,
+    ) -> impl Future<Output = Result<Acquired, CacheError>> + Send + 'static {
+        let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
+        async move {
+            let _ticket = ticket;
+            inner.obtain(&request, options, reason, &*call).await
+        }
+    }
+
+    async fn obtain(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        options: AcquireOptions,
+        reason: RefreshReason,
+        call: &dyn AppTokenCall,
+    ) -> Result<Acquired, CacheError> {
+        let began = self.clock.now();
+        if let Some(sighted) = self.sight_latest(request.partition()).await? {
+            let now = self.clock.now().to_seconds();
+            let adopted = found(&sighted, request, |token| {
+                options.freshness.adopts(token, began, now)
+                    && (reason != RefreshReason::RefreshAhead || !self.is_due(token, now))
+            });
+            if let Some(adopted) = adopted {
+                return Ok(adopted);
+            }
+        }
+        let limit = self.strategy.limits.request;
+        let started = self.clock.monotonic();
+        let outcome = with_deadline(&*self.clock, limit, call.obtain(limit))
+            .await
+            .unwrap_or_else(|| {
+                CallOutcome::OutcomeUnknown(CallError::new(
+                    "no reply from the authority within the time limit",
+                ))
+            });
+        let time_in_authority = self.clock.monotonic().saturating_sub(started);
+        let response = match outcome {
+            CallOutcome::Granted(response) => *response,
+            CallOutcome::Refused(refusal) => return Err(CacheError::Refused(Box::new(refusal))),
+            CallOutcome::NotSent(error) => return Err(CacheError::Unreachable(Arc::new(error))),
+            CallOutcome::OutcomeUnknown(error) => return Err(CacheError::OutcomeUnknown(Arc::new(error))),
+        };
+        let row = response.access_token_row().ok_or(CacheError::NoAccessToken)?;
+        let mut alone = Partition::new(request.partition().clone());
+        alone.access_tokens.push(row);
+        let acquired = Acquired {
+            partition: Arc::new(IndexedPartition::new(alone)),
+            index: 0,
+            source: TokenSource::Authority,
+            refresh_reason: Some(reason),
+            time_in_store: Duration::ZERO,
+            time_in_authority,
+        };
+        self.store_app_token(request, response, &acquired).await?;
+        Ok(acquired)
+    }
+
+    /// Stores the token as the write policy says. The token can be had again for a request, so it is never worth a
+    /// forced write to disk.
+    async fn store_app_token(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        response: TokenResponse,
+        acquired: &Acquired,
+    ) -> Result<(), CacheError> {
+        let store = {
+            let (inner, request) = (Arc::clone(self), Arc::clone(request));
+            async move {
+                let (clock, key) = (Arc::clone(&inner.clock), request.partition().clone());
+                inner
+                    .commit(request.partition(), Durability::Relaxed, move |partition| {
+                        let mut partition = partition.unwrap_or_else(|| Partition::new(key.clone()));
+                        merge::app_token(&mut partition, &response, clock.now().to_seconds());
+                        (Verdict::Store(partition), ())
+                    })
+                    .await
+            }
+        };
+        match self.strategy.write_policy {
+            WritePolicy::Behind { max_pending } if self.written_behind.len() < max_pending => {
+                let entry = self.written_behind.insert(Arc::clone(request), acquired.clone());
+                self.tasks.spawn(async move {
+                    if let Err(error) = store.await {
+                        metrics::counter!("tokenkeep_writes_behind_failed_total").increment(1);
+                        tracing::warn!(error = %error, "a token was not stored in the background");
+                    }
+                    drop(entry);
+                });
+                Ok(())
+            }
+            WritePolicy::Behind { .. } | WritePolicy::Through => store.await.map(drop),
+        }
+    }
+}

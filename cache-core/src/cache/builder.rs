@@ -1,0 +1,146 @@
+//! Building a token cache.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{CacheError, Inner, TokenCache, changes, commit, lineage_locks, tasks, written_behind};
+use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use crate::random::{OsRandom, Random};
+use crate::seal::{KeySource, Namespace, RollbackGuard, RollbackPolicy, Sealer};
+use crate::store::{Store, Versions};
+use crate::strategy::flights::Flights;
+use crate::strategy::memory_tier::Memory;
+use crate::strategy::{Coalescing, Strategy};
+use crate::time::{Clock, SystemClock};
+
+/// How many records' generations a process remembers, about 200 bytes each.
+const ROLLBACK_MEMORY: usize = 16_384;
+
+/// Chooses the parts of a [`TokenCache`]. What is not chosen is as for a desktop tool.
+#[must_use]
+pub struct TokenCacheBuilder {
+    store: Arc<dyn Store>,
+    strategy: Strategy,
+    rollback: RollbackPolicy,
+    codec: Arc<dyn Codec>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl TokenCacheBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            strategy: Strategy::desktop_tool(),
+            rollback: RollbackPolicy::Refuse,
+            codec: Arc::new(BincodeCodec),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom),
+        }
+    }
+
+    /// Sets the strategy.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Sets what happens to a record that is older than one that this process has seen.
+    pub fn rollback(mut self, policy: RollbackPolicy) -> Self {
+        self.rollback = policy;
+        self
+    }
+
+    /// Sets how partitions are written. Partitions written by the crate's other codecs can still be read.
+    pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Sets the clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the source of randomness.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Opens the cache with every record encrypted under a key ring that `source` protects. The ring is made if the
+    /// namespace is empty.
+    ///
+    /// Must be called within a tokio runtime, on which the cache then runs its tasks.
+    ///
+    /// # Errors
+    /// That the ring cannot be opened or made, or that the strategy asks for what the store cannot give.
+    pub async fn open_sealed(
+        self,
+        namespace: Namespace,
+        source: Arc<dyn KeySource>,
+    ) -> Result<TokenCache, CacheError> {
+        let sealer = Sealer::open(
+            Arc::clone(&self.store),
+            namespace,
+            source,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.random),
+        )
+        .await?;
+        self.open_with(sealer)
+    }
+
+    /// Opens the cache **without encryption**: whoever can read the store can read every token in it. Records go to a
+    /// namespace of their own, and no sealed cache ever reads them.
+    ///
+    /// # Errors
+    /// That the strategy asks for what the store cannot give.
+    pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
+        let sealer = Sealer::plaintext(&namespace);
+        self.open_with(sealer)
+    }
+
+    /// Opens the cache with a sealer that was opened before.
+    ///
+    /// # Errors
+    /// That the strategy asks for what the store cannot give.
+    pub fn open_with(self, sealer: Sealer) -> Result<TokenCache, CacheError> {
+        let capabilities = self.store.capabilities();
+        if capabilities.versions == Versions::ContentHash && self.strategy.coalescing == Coalescing::Fleet {
+            return Err(CacheError::Strategy(
+                "this store's versions recur, so it cannot coordinate a fleet; choose Coalescing::Process"
+                    .into(),
+            ));
+        }
+        let others: [Arc<dyn Codec>; 2] = [Arc::new(BincodeCodec), Arc::new(MsalJsonCodec)];
+        let others = others.into_iter().filter(|codec| codec.id() != self.codec.id());
+        let codecs = std::iter::once(Arc::clone(&self.codec)).chain(others).collect();
+        Ok(TokenCache::from_inner(Inner {
+            memory: Memory::new(self.strategy.memory_tier),
+            store: self.store,
+            sealer,
+            rollback: RollbackGuard::new(self.rollback, ROLLBACK_MEMORY),
+            codecs,
+            strategy: self.strategy,
+            clock: self.clock,
+            random: self.random,
+            flights: Flights::new(),
+            commits: commit::CommitQueue::default(),
+            changes: changes::Changes::new(),
+            lineage_locks: lineage_locks::LineageLocks::default(),
+            written_behind: written_behind::WrittenBehind::default(),
+            tasks: tasks::Tasks::new(),
+        }))
+    }
+}
+
+impl fmt::Debug for TokenCacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCacheBuilder")
+            .field("store", &self.store)
+            .field("strategy", &self.strategy)
+            .finish_non_exhaustive()
+    }
+}

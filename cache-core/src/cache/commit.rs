@@ -1,0 +1,255 @@
+//! Commits: load, merge, compare-and-swap, and again if somebody else was faster.
+//!
+//! Commits to one partition from one process are combined: while one round trip is under way, the merges that arrive
+//! wait and are then applied together. The work runs in a task of its own, so a caller that goes away leaves no
+//! half-made change and holds up nobody.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::record::Loaded;
+use super::{CacheError, Inner};
+use crate::random::jitter;
+use crate::schema::{Partition, PartitionKey};
+use crate::store::error::Retry;
+use crate::store::{Durability, PutMode, PutOptions, StoreKey};
+use crate::strategy::memory_tier::Slot;
+
+/// How often a commit is tried before it is [`CacheError::Contended`].
+const MAX_ATTEMPTS: u32 = 32;
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a merge wants done with the partition that it was given.
+pub(crate) enum Verdict {
+    /// Nothing is to be written.
+    Keep(Option<Partition>),
+    /// This is to be stored.
+    Store(Partition),
+    /// The record is to be removed.
+    Delete,
+}
+
+type Merge = Box<dyn FnMut(Option<Partition>) -> Verdict + Send>;
+type Outcome = Result<Option<Slot>, CacheError>;
+
+struct Pending {
+    merge: Merge,
+    durability: Durability,
+    done: oneshot::Sender<Outcome>,
+}
+
+/// The merges that wait, by record. A key is present exactly while a task works on it.
+#[derive(Default)]
+pub(crate) struct CommitQueue {
+    waiting: Mutex<HashMap<StoreKey, Vec<Pending>>>,
+}
+
+impl CommitQueue {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StoreKey, Vec<Pending>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for CommitQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitQueue")
+            .field("records", &self.lock().len())
+            .finish()
+    }
+}
+
+impl Inner {
+    /// Applies `merge` to the latest partition and stores what it says, durably if asked. Gives what `merge` returned
+    /// in the run whose effect was stored, and the partition as it is now.
+    ///
+    /// `merge` may run several times and must give the same result when it meets its own earlier effect: a write whose
+    /// acknowledgement was lost is merged again.
+    ///
+    /// Cancellation safe: the commit goes on, or was never started.
+    pub(crate) async fn commit<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        durability: Durability,
+        mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+    ) -> Result<(T, Option<Slot>), CacheError> {
+        let result = Arc::new(Mutex::new(None));
+        let written = Arc::clone(&result);
+        let merge: Merge = Box::new(move |partition| {
+            let (verdict, value) = merge(partition);
+            *written.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            verdict
+        });
+        let (done, outcome) = oneshot::channel();
+        self.enqueue(
+            key,
+            Pending {
+                merge,
+                durability,
+                done,
+            },
+        );
+        let slot = outcome.await.map_err(|_| CacheError::LeaderLost)??;
+        let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok((value.ok_or(CacheError::LeaderLost)?, slot))
+    }
+
+    fn enqueue(self: &Arc<Self>, key: &PartitionKey, pending: Pending) {
+        let stored_key = self.stored_key(key);
+        match self.commits.lock().entry(stored_key.clone()) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().push(pending),
+            Entry::Vacant(vacant) => {
+                vacant.insert(vec![pending]);
+                let working = Working {
+                    inner: Arc::clone(self),
+                    stored_key,
+                    key: key.clone(),
+                };
+                self.tasks.spawn(working.run());
+            }
+        }
+    }
+
+    async fn commit_batch(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+        batch: &mut [Pending],
+    ) -> Outcome {
+        let durable = batch
+            .iter()
+            .any(|pending| pending.durability == Durability::Durable);
+        let durability = if durable {
+            Durability::Durable
+        } else {
+            Durability::Relaxed
+        };
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt > 0 {
+                metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
+                let longest = Duration::from_millis(1 << attempt.min(10)).min(LONGEST_PAUSE);
+                self.clock.sleep(longest.mul_f64(jitter(&*self.random)?)).await;
+            }
+            let generation = self.memory.generation(stored_key);
+            let loaded = match self.load(key, stored_key).await {
+                Err(CacheError::Store(error))
+                    if error.retry() == Retry::Yes && attempt + 1 < MAX_ATTEMPTS =>
+                {
+                    continue;
+                }
+                loaded => loaded?,
+            };
+            let origin = loaded.as_ref().map(Loaded::origin);
+            let mut partition = loaded.map(|loaded| loaded.partition);
+            let mut changed = false;
+            for pending in &mut *batch {
+                partition = match (pending.merge)(partition) {
+                    Verdict::Keep(partition) => partition,
+                    Verdict::Store(partition) => {
+                        changed = true;
+                        Some(partition)
+                    }
+                    Verdict::Delete => {
+                        changed = true;
+                        None
+                    }
+                };
+            }
+            if !changed {
+                let Some((partition, origin)) = partition.zip(origin) else {
+                    return Ok(None);
+                };
+                let slot = self.slot(partition, origin.version);
+                self.memory.fill(stored_key, slot.clone(), generation);
+                return Ok(Some(slot));
+            }
+            let Some(partition) = partition else {
+                let Some(origin) = origin else { return Ok(None) };
+                match self.store.delete(stored_key, Some(origin.version)).await {
+                    Ok(()) => {
+                        self.memory.replace(stored_key, None);
+                        return Ok(None);
+                    }
+                    Err(error) if again(&error) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            let payload = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
+            let options = PutOptions {
+                mode: origin
+                    .as_ref()
+                    .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
+                expires_at: self
+                    .strategy
+                    .idle_lifetime
+                    .map(|idle| self.clock.now().saturating_add(idle)),
+                durability,
+            };
+            let version = match self.store.put(stored_key, payload.clone(), options).await {
+                Ok(version) => version,
+                Err(error) if error.is_outcome_unknown() => match self.store.get(stored_key).await? {
+                    // A nonce never repeats, so these bytes can only be ours.
+                    Some(record) if record.payload == payload => record.version,
+                    _ => continue,
+                },
+                Err(error) if again(&error) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let slot = self.slot(partition, version);
+            self.memory.replace(stored_key, Some(slot.clone()));
+            return Ok(Some(slot));
+        }
+        metrics::counter!("tokenkeep_commit_contended_total").increment(1);
+        Err(CacheError::Contended {
+            attempts: MAX_ATTEMPTS,
+        })
+    }
+}
+
+/// Whether the loop should read again and merge again.
+fn again(error: &crate::store::StoreError) -> bool {
+    error.is_conflict() || error.retry() != Retry::No
+}
+
+/// The task that works on one record until nothing waits for it.
+struct Working {
+    inner: Arc<Inner>,
+    stored_key: StoreKey,
+    key: PartitionKey,
+}
+
+impl Working {
+    async fn run(self) {
+        loop {
+            let mut batch = {
+                let mut waiting = self.inner.commits.lock();
+                match waiting.get_mut(&self.stored_key) {
+                    Some(pending) if !pending.is_empty() => std::mem::take(pending),
+                    _ => {
+                        waiting.remove(&self.stored_key);
+                        break;
+                    }
+                }
+            };
+            let outcome = self
+                .inner
+                .commit_batch(&self.key, &self.stored_key, &mut batch)
+                .await;
+            for pending in batch {
+                // Nobody waits any more if the caller went away.
+                let _ = pending.done.send(outcome.clone());
+            }
+        }
+    }
+}
+
+impl Drop for Working {
+    /// A panic in a merge must not leave the record locked: those who wait learn that the leader is lost.
+    fn drop(&mut self) {
+        self.inner.commits.lock().remove(&self.stored_key);
+    }
+}

@@ -1,0 +1,95 @@
+//! Lookups: memory first, then the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::record::Loaded;
+use super::{CacheError, Inner, TokenSource};
+use crate::schema::PartitionKey;
+use crate::schema::index::IndexedPartition;
+use crate::strategy::memory_tier::Slot;
+
+/// A partition and where it came from.
+pub(crate) struct Sighted {
+    pub(crate) partition: Arc<IndexedPartition>,
+    pub(crate) source: TokenSource,
+    pub(crate) time_in_store: Duration,
+}
+
+impl Inner {
+    /// The partition, from memory while it may be trusted, else from the store.
+    pub(crate) async fn sight(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
+        let stored_key = self.stored_key(key);
+        let began = self.clock.monotonic();
+        let found = self.memory.lookup(&stored_key, began);
+        if let Some((slot, true)) = found {
+            metrics::counter!("tokenkeep_lookups_total", "tier" => "memory").increment(1);
+            let (partition, source) = (slot.partition, TokenSource::Memory);
+            return Ok(Some(Sighted {
+                partition,
+                source,
+                time_in_store: Duration::ZERO,
+            }));
+        }
+        metrics::counter!("tokenkeep_lookups_total", "tier" => "store").increment(1);
+        let generation = self.memory.generation(&stored_key);
+        if let Some((slot, false)) = found
+            && self.store.head(&stored_key).await? == Some(slot.version)
+        {
+            let slot = Slot {
+                validated_at: began,
+                ..slot
+            };
+            self.memory.fill(&stored_key, slot.clone(), generation);
+            return Ok(Some(self.out_of_store(slot, began)));
+        }
+        let Some(loaded) = self.load(key, &stored_key).await? else {
+            self.memory.replace(&stored_key, None);
+            return Ok(None);
+        };
+        Ok(Some(self.out_of_store(
+            self.filled(&stored_key, loaded, began, generation),
+            began,
+        )))
+    }
+
+    /// The partition as the store has it now.
+    pub(crate) async fn sight_latest(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
+        let stored_key = self.stored_key(key);
+        let began = self.clock.monotonic();
+        let generation = self.memory.generation(&stored_key);
+        let Some(loaded) = self.load(key, &stored_key).await? else {
+            self.memory.replace(&stored_key, None);
+            return Ok(None);
+        };
+        Ok(Some(self.out_of_store(
+            self.filled(&stored_key, loaded, began, generation),
+            began,
+        )))
+    }
+
+    fn filled(
+        &self,
+        stored_key: &crate::store::StoreKey,
+        loaded: Loaded,
+        began: Duration,
+        generation: crate::strategy::memory_tier::Generation,
+    ) -> Slot {
+        let version = loaded.origin().version;
+        // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
+        let slot = Slot {
+            validated_at: began,
+            ..self.slot(loaded.partition, version)
+        };
+        self.memory.fill(stored_key, slot.clone(), generation);
+        slot
+    }
+
+    fn out_of_store(&self, slot: Slot, began: Duration) -> Sighted {
+        Sighted {
+            partition: slot.partition,
+            source: TokenSource::Store,
+            time_in_store: self.clock.monotonic().saturating_sub(began),
+        }
+    }
+}

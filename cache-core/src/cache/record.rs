@@ -1,0 +1,146 @@
+//! Between a partition and the record that holds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{CacheError, Inner};
+use crate::schema::index::IndexedPartition;
+use crate::schema::{Partition, PartitionKey};
+use crate::seal::{Freshness, Incarnation, Known, RecordKind, RecordMeta};
+use crate::store::{Record, StoreKey, Version};
+use crate::strategy::memory_tier::Slot;
+
+/// A partition as it was read from the store.
+pub(crate) struct Loaded {
+    pub(crate) partition: Partition,
+    origin: Origin,
+}
+
+impl Loaded {
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+/// Which record a partition was read from: what the next write must replace and continue.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) version: Version,
+    /// Incarnation and generation that the next write continues; `None` where it must begin anew.
+    lineage: Option<(Incarnation, u64)>,
+}
+
+impl Inner {
+    pub(crate) fn stored_key(&self, key: &PartitionKey) -> StoreKey {
+        self.sealer.stored_key(key.record_kind(), &key.to_bytes())
+    }
+
+    /// Reads the partition from the store, past the memory tier.
+    pub(crate) async fn load(
+        &self,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+    ) -> Result<Option<Loaded>, CacheError> {
+        let known = self.rollback.before_read(stored_key);
+        let Some(record) = self.store.get(stored_key).await? else {
+            return Ok(None);
+        };
+        let loaded = self.open(stored_key, &record, key.record_kind(), known).await?;
+        if loaded.partition.key != *key {
+            return Err(CacheError::WrongPartition {
+                key: stored_key.to_string(),
+            });
+        }
+        Ok(Some(loaded))
+    }
+
+    /// Opens and decodes a record, whichever partition it holds. One that was rolled back is empty where the policy makes
+    /// that a miss: none of its tokens is ever used, and the next sign-in begins a new incarnation over it.
+    pub(crate) async fn open(
+        &self,
+        stored_key: &StoreKey,
+        record: &Record,
+        kind: RecordKind,
+        known: Known,
+    ) -> Result<Loaded, CacheError> {
+        let opened = self
+            .sealer
+            .open_or_reload(kind, stored_key, &record.payload)
+            .await?;
+        let meta = opened.meta;
+        let freshness = self.rollback.check(stored_key, known, &meta)?;
+        let codec = self
+            .codecs
+            .iter()
+            .find(|codec| codec.id() == meta.codec)
+            .ok_or_else(|| CacheError::UnknownCodec {
+                key: stored_key.to_string(),
+                codec: meta.codec,
+            })?;
+        let partition = codec.decode(opened.payload.expose(), meta.schema)?;
+        // A record whose content names another place was moved by somebody who can seal, or by a defect of ours.
+        if self.stored_key(&partition.key) != *stored_key {
+            return Err(CacheError::WrongPartition {
+                key: stored_key.to_string(),
+            });
+        }
+        if freshness != Freshness::Fresh {
+            let origin = Origin {
+                version: record.version,
+                lineage: None,
+            };
+            return Ok(Loaded {
+                partition: Partition::new(partition.key.clone()),
+                origin,
+            });
+        }
+        let origin = Origin {
+            version: record.version,
+            lineage: Some((meta.incarnation, meta.generation)),
+        };
+        Ok(Loaded { partition, origin })
+    }
+
+    /// Encodes and seals `partition` as the successor of `origin`.
+    pub(crate) async fn encode(
+        &self,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+        partition: &Partition,
+        origin: Option<&Origin>,
+    ) -> Result<Bytes, CacheError> {
+        let codec = &self.codecs[0];
+        let plaintext = codec.encode(partition)?;
+        let (incarnation, generation) = match origin.and_then(|origin| origin.lineage) {
+            Some((incarnation, generation)) => (incarnation, generation.saturating_add(1)),
+            None => (Incarnation::random(&*self.random)?, 1),
+        };
+        let meta = RecordMeta {
+            codec: codec.id(),
+            schema: codec.schema_version(),
+            incarnation,
+            generation,
+        };
+        self.sealer.freshen().await?;
+        let sealed = self
+            .sealer
+            .seal(key.record_kind(), stored_key, meta, plaintext.expose())?;
+        let limit = self.store.capabilities().max_value_bytes;
+        if sealed.len() > limit {
+            return Err(CacheError::PartitionTooLarge {
+                bytes: sealed.len(),
+                limit,
+            });
+        }
+        Ok(sealed)
+    }
+
+    pub(crate) fn slot(&self, partition: Partition, version: Version) -> Slot {
+        Slot {
+            partition: Arc::new(IndexedPartition::new(partition)),
+            version,
+            validated_at: self.clock.monotonic(),
+        }
+    }
+}

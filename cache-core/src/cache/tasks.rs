@@ -1,0 +1,71 @@
+//! The tasks that a cache has under way, so that a program can wait for them before it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+
+/// Counts tasks. A task holds a ticket until it ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    running: Arc<watch::Sender<usize>>,
+    closing: AtomicBool,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self {
+            running: Arc::new(watch::Sender::new(0)),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs `work` as a task that is waited for.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let ticket = self.ticket();
+        tokio::spawn(async move {
+            let _ticket = ticket;
+            work.await;
+        });
+    }
+
+    /// A ticket for work that runs elsewhere.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.running.send_modify(|count| *count += 1);
+        Ticket {
+            running: Arc::clone(&self.running),
+        }
+    }
+
+    /// From now on [`is_closing`](Self::is_closing) says so.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.running.borrow()
+    }
+
+    /// Waits until no task is running.
+    pub(crate) async fn idle(&self) {
+        let mut running = self.running.subscribe();
+        // The sender lives as long as `self`, so this ends only when the count is zero.
+        let _ = running.wait_for(|count| *count == 0).await;
+    }
+}
+
+/// Held by a running task.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    running: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.running.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}

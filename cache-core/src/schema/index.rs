@@ -1,0 +1,134 @@
+//! A decoded partition with an index, so that a lookup never scans.
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use super::request::{context_hasher, fingerprint};
+use super::{AccessToken, Partition, TokenRequest, environment};
+use crate::time::UnixSeconds;
+
+/// An immutable partition and the index of its access tokens.
+#[derive(Debug)]
+pub struct IndexedPartition {
+    partition: Partition,
+    /// Tokens by the fingerprint of their whole identity and scopes.
+    exact: HashMap<u64, Vec<u32>>,
+    /// Tokens by the fingerprint of their identity without the scopes.
+    by_context: HashMap<u64, Vec<u32>>,
+}
+
+impl IndexedPartition {
+    /// Indexes `partition`.
+    #[must_use]
+    pub fn new(partition: Partition) -> Self {
+        let mut exact: HashMap<u64, Vec<u32>> = HashMap::with_capacity(partition.access_tokens.len());
+        let mut by_context: HashMap<u64, Vec<u32>> = HashMap::new();
+        for (index, token) in (0_u32..).zip(&partition.access_tokens) {
+            let words = token.target.words();
+            let whole = fingerprint(
+                &token.client_id,
+                &token.realm,
+                &token.token_type,
+                &token.context,
+                words,
+            );
+            exact.entry(whole).or_default().push(index);
+            by_context.entry(context_of(token)).or_default().push(index);
+        }
+        Self {
+            partition,
+            exact,
+            by_context,
+        }
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// The access token that serves `request` until `usable` says no, best first: exact scopes before a superset, then
+    /// the latest expiry.
+    pub fn find(
+        &self,
+        request: &TokenRequest,
+        usable: impl Fn(&AccessToken) -> bool,
+    ) -> Option<&AccessToken> {
+        let candidates = |indices: Option<&Vec<u32>>| {
+            indices
+                .into_iter()
+                .flatten()
+                .filter_map(|index| self.partition.access_tokens.get(*index as usize))
+                .filter(|token| serves(token, request) && usable(token))
+                .max_by_key(|token| token.expires_on)
+        };
+        candidates(self.exact.get(&request.fingerprint())).or_else(|| {
+            let hasher = context_hasher(
+                request.client_id(),
+                request.realm(),
+                request.requested_token_type(),
+                request.requested_context(),
+            );
+            candidates(self.by_context.get(&hasher.finish()))
+        })
+    }
+
+    /// Roughly how many bytes of memory the partition takes, for the bound of the memory tier.
+    #[must_use]
+    pub fn approximate_bytes(&self) -> usize {
+        const ROW: usize = 256;
+        let rows = &self.partition;
+        let secrets = rows
+            .access_tokens
+            .iter()
+            .map(|row| row.secret.expose().len() + row.target.as_str().len() * 2)
+            .chain(rows.id_tokens.iter().map(|row| row.secret.expose().len()))
+            .chain(rows.refresh_tokens.iter().map(|row| row.secret.expose().len()))
+            .sum::<usize>();
+        let count = rows.access_tokens.len() * 2
+            + rows.id_tokens.len()
+            + rows.refresh_tokens.len()
+            + rows.accounts.len()
+            + rows.app_metadata.len()
+            + rows.sessions.len();
+        secrets + (count + 2) * ROW
+    }
+}
+
+fn context_of(token: &AccessToken) -> u64 {
+    context_hasher(&token.client_id, &token.realm, &token.token_type, &token.context).finish()
+}
+
+/// Whether `token` may answer `request`, apart from its validity. Every field is compared: a fingerprint is
+/// never trusted alone.
+#[must_use]
+pub fn serves(token: &AccessToken, request: &TokenRequest) -> bool {
+    token.client_id == request.client_id()
+        && token.realm == request.realm()
+        && token.token_type == *request.requested_token_type()
+        && token.context == *request.requested_context()
+        && token
+            .target
+            .covers(request.scopes(), request.authority_kind().scopes_ignore_case())
+        && environment::same(&token.environment, request.environment())
+}
+
+/// Whether `token` may be handed out at `now`: it must outlive the margin.
+#[must_use]
+pub fn is_fresh(token: &AccessToken, now: UnixSeconds) -> bool {
+    token.expires_on > now.saturating_add(token.margin()) && !is_from_the_future(token, now)
+}
+
+/// Whether `token` has not expired at `now`, margin or not.
+#[must_use]
+pub fn is_unexpired(token: &AccessToken, now: UnixSeconds) -> bool {
+    token.expires_on > now && !is_from_the_future(token, now)
+}
+
+/// A token that was obtained well after now was written under another clock, so nothing is known of its expiry.
+fn is_from_the_future(token: &AccessToken, now: UnixSeconds) -> bool {
+    const SKEW: Duration = Duration::from_secs(300);
+    token.cached_at > now.saturating_add(SKEW)
+}

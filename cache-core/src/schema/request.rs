@@ -1,0 +1,211 @@
+//! What a caller asks the cache for.
+
+use std::hash::Hasher;
+
+use sha2::{Digest, Sha256};
+
+use super::{AuthorityKind, PartitionKey, RequestHash, ScopeSet, TokenContext, TokenType};
+
+/// A request for an access token: who asks, of whom, for what.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    partition: PartitionKey,
+    kind: AuthorityKind,
+    client_id: String,
+    environment: String,
+    realm: String,
+    scopes: ScopeSet,
+    token_type: TokenType,
+    context: TokenContext,
+    claims: Option<String>,
+    hash: RequestHash,
+    fingerprint: u64,
+}
+
+impl TokenRequest {
+    /// A request for a bearer token of the plain context.
+    ///
+    /// `environment` is the authority's host (with its port, if any); `realm` its tenant, empty where there is none.
+    #[must_use]
+    pub fn new(
+        partition: PartitionKey,
+        kind: AuthorityKind,
+        client_id: impl Into<String>,
+        environment: impl Into<String>,
+        realm: impl Into<String>,
+        scopes: ScopeSet,
+    ) -> Self {
+        Self {
+            partition,
+            kind,
+            client_id: client_id.into(),
+            environment: environment.into(),
+            realm: realm.into(),
+            scopes,
+            token_type: TokenType::Bearer,
+            context: TokenContext::default(),
+            claims: None,
+            hash: [0; 16],
+            fingerprint: 0,
+        }
+        .hashed()
+    }
+
+    /// Asks for a token that is bound to a key.
+    #[must_use]
+    pub fn token_type(mut self, token_type: TokenType) -> Self {
+        self.token_type = token_type;
+        self.hashed()
+    }
+
+    /// Sets what else the request has that its tokens must agree with.
+    #[must_use]
+    pub fn context(mut self, context: TokenContext) -> Self {
+        self.context = context;
+        self.hashed()
+    }
+
+    /// Sets the claims that the authority is asked for (OIDC Core section 5.5), so that the request is told from one without.
+    #[must_use]
+    pub fn claims(mut self, claims: Option<String>) -> Self {
+        self.claims = claims;
+        self.hashed()
+    }
+
+    /// Where the token would be.
+    #[must_use]
+    pub fn partition(&self) -> &PartitionKey {
+        &self.partition
+    }
+
+    /// The kind of authority.
+    #[must_use]
+    pub fn authority_kind(&self) -> AuthorityKind {
+        self.kind
+    }
+
+    /// The client that asks.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The authority's host.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// The tenant; empty where there is none.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The scopes that the token must cover.
+    #[must_use]
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// A hash of all of it that is the same in every process.
+    #[must_use]
+    pub fn hash(&self) -> &RequestHash {
+        &self.hash
+    }
+
+    /// A fast hash of what an access token must agree with. Equal requests have equal fingerprints; the reverse is
+    /// verified field by field.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The claims that the authority is asked for.
+    #[must_use]
+    pub fn requested_claims(&self) -> Option<&str> {
+        self.claims.as_deref()
+    }
+
+    /// The token type and its key.
+    #[must_use]
+    pub fn requested_token_type(&self) -> &TokenType {
+        &self.token_type
+    }
+
+    /// What else the token must agree with.
+    #[must_use]
+    pub fn requested_context(&self) -> &TokenContext {
+        &self.context
+    }
+
+    fn hashed(mut self) -> Self {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(&self.partition.to_bytes());
+        for text in [&self.client_id, &self.realm, &self.scopes.normalised()] {
+            part(text.as_bytes());
+        }
+        part(self.token_type.as_str().as_bytes());
+        part(self.token_type.key_id().unwrap_or_default().as_bytes());
+        part(self.context.resource.as_deref().unwrap_or_default().as_bytes());
+        part(&[u8::from(self.context.continuous_access_evaluation)]);
+        part(
+            self.context
+                .assertion_hash
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
+        );
+        part(self.claims.as_deref().unwrap_or_default().as_bytes());
+        for (name, value) in &self.context.components {
+            part(name.as_bytes());
+            part(value.as_bytes());
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        self.hash.copy_from_slice(&digest[..16]);
+        self.fingerprint = fingerprint(
+            &self.client_id,
+            &self.realm,
+            &self.token_type,
+            &self.context,
+            self.scopes.words(),
+        );
+        self
+    }
+}
+
+/// The fingerprint of what a token is for. Environments are left out because aliases must meet.
+pub(crate) fn fingerprint<'a>(
+    client_id: &str,
+    realm: &str,
+    token_type: &TokenType,
+    context: &TokenContext,
+    words: impl Iterator<Item = &'a str>,
+) -> u64 {
+    let mut hasher = context_hasher(client_id, realm, token_type, context);
+    for word in words {
+        word.bytes()
+            .for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        hasher.write_u8(b' ');
+    }
+    hasher.finish()
+}
+
+/// A hasher that was fed everything but the scopes: tokens that differ only in scope share it.
+pub(crate) fn context_hasher(
+    client_id: &str,
+    realm: &str,
+    token_type: &TokenType,
+    context: &TokenContext,
+) -> std::hash::DefaultHasher {
+    use std::hash::Hash;
+    let mut hasher = std::hash::DefaultHasher::new();
+    client_id.hash(&mut hasher);
+    realm.hash(&mut hasher);
+    token_type.hash(&mut hasher);
+    context.hash(&mut hasher);
+    hasher
+}

@@ -1,0 +1,337 @@
+//! Where a record lives, and how that place is hidden and bound to the record.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::error::SealError;
+use super::key::SecretKey;
+use crate::store::StoreKey;
+
+/// What a plaintext sealer appends to its namespace, so that it never meets a sealed record.
+const PLAINTEXT_SUFFIX: &str = ".plaintext";
+/// The length of a location tag, in bytes.
+pub(super) const LOCATION_TAG_BYTES: usize = 16;
+
+/// The first part of every key of one cache: 1 to 32 characters of `a`–`z`, `0`–`9`, `-`, `_` and `.`, beginning
+/// with a letter or digit.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The longest namespace that a caller may choose, in bytes.
+    pub const MAX_BYTES: usize = 32;
+
+    /// Checks and takes `text`.
+    ///
+    /// # Errors
+    /// [`InvalidNamespace`] when it is empty, too long, has other characters, or ends in `.plaintext`, which is
+    /// reserved for the unsealed twin of a namespace.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidNamespace> {
+        let text = text.as_ref();
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        let begins = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        if !begins
+            || text.len() > Self::MAX_BYTES
+            || !text.bytes().all(allowed)
+            || text.ends_with(PLAINTEXT_SUFFIX)
+        {
+            return Err(InvalidNamespace { length: text.len() });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The namespace as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What every key of this namespace starts with, to scan for.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("{self}/")
+    }
+
+    /// Whether only unsealed records may lie here.
+    pub(super) fn is_plaintext(&self) -> bool {
+        self.0.ends_with(PLAINTEXT_SUFFIX)
+    }
+
+    /// The twin that holds unsealed records; itself, if it is that already.
+    pub(super) fn plaintext_twin(&self) -> Self {
+        if self.is_plaintext() {
+            return self.clone();
+        }
+        Self(format!("{self}{PLAINTEXT_SUFFIX}").into())
+    }
+}
+
+/// `tokenkeep`.
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("tokenkeep".into())
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A text that cannot be a [`Namespace`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a namespace has 1 to 32 characters of a-z, 0-9, '-', '_' and '.', begins with a letter or digit and does not \
+     end in \".plaintext\"; this text of {length} bytes does not: choose another"
+)]
+pub struct InvalidNamespace {
+    length: usize,
+}
+
+/// What a record holds. It stands in clear in the record's key, so that a scan can choose, and is bound to the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecordKind {
+    /// The accounts and tokens of one home account.
+    User,
+    /// The client-credentials tokens of one client and authority.
+    App,
+    /// The tokens of one on-behalf-of assertion or web session.
+    Session,
+    /// Unknown sections of an imported cache, kept for their owner.
+    Residue,
+    /// The software key of a proof-of-possession signer.
+    ProofKey,
+    /// The key ring.
+    KeyRing,
+    /// A record that was moved aside.
+    Quarantine,
+}
+
+impl RecordKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::User,
+        Self::App,
+        Self::Session,
+        Self::Residue,
+        Self::ProofKey,
+        Self::KeyRing,
+        Self::Quarantine,
+    ];
+
+    /// The kind's clear text in a key.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::App => "app",
+            Self::Session => "session",
+            Self::Residue => "residue",
+            Self::ProofKey => "proof-key",
+            Self::KeyRing => "keyring",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// The kind of a clear text; `None` when there is none.
+    #[must_use]
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.tag() == tag)
+    }
+
+    /// The kind that the key of a record in `namespace` names; `None` for a key that is not of this layout.
+    #[must_use]
+    pub fn of(namespace: &Namespace, key: &StoreKey) -> Option<Self> {
+        let rest = key.as_str().strip_prefix(namespace.as_str())?.strip_prefix('/')?;
+        let (tag, name) = rest.split_once('/')?;
+        if name.is_empty() {
+            None
+        } else {
+            Self::from_tag(tag)
+        }
+    }
+}
+
+/// The place of one record: what its ciphertext and its tag are bound to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Location<'a> {
+    namespace: &'a Namespace,
+    kind: RecordKind,
+    key: &'a StoreKey,
+}
+
+impl<'a> Location<'a> {
+    /// The location of `key`, which must be a key of `kind` in `namespace`.
+    pub(super) fn new(
+        namespace: &'a Namespace,
+        kind: RecordKind,
+        key: &'a StoreKey,
+    ) -> Result<Self, SealError> {
+        if RecordKind::of(namespace, key) != Some(kind) {
+            return Err(SealError::WrongLocation { key: key.clone() });
+        }
+        Ok(Self { namespace, kind, key })
+    }
+
+    /// Appends namespace, kind and key, each behind its length (4 bytes, big-endian), so that no two locations
+    /// give the same bytes.
+    pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
+        for part in [self.namespace.as_str(), self.kind.tag(), self.key.as_str()] {
+            append_prefixed(bytes, part.as_bytes());
+        }
+    }
+}
+
+pub(super) fn append_prefixed(bytes: &mut Vec<u8>, part: &[u8]) {
+    // Parts are namespaces, tags and keys of at most 512 bytes.
+    bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(part);
+}
+
+/// The two keyed hashes that hide logical keys and bind records to their place.
+///
+/// They come from the ring's location key, which rotation leaves alone: otherwise every record would have to move.
+#[derive(Clone)]
+pub(super) struct LocationKeys {
+    blinding: Hmac<Sha256>,
+    tagging: Hmac<Sha256>,
+}
+
+impl LocationKeys {
+    pub(super) fn new(location_key: &SecretKey) -> Self {
+        Self {
+            blinding: keyed(&location_key.derive(b"", "tokenkeep v1 stored key")),
+            tagging: keyed(&location_key.derive(b"", "tokenkeep v1 location tag")),
+        }
+    }
+
+    /// The keys that anyone can compute, for unsealed caches: uniform keys, but nothing is hidden.
+    pub(super) fn public() -> Self {
+        Self::new(&SecretKey::from_bytes(b"tokenkeep public location key v1"))
+    }
+
+    /// `{namespace}/{kind}/{base64url(HMAC-SHA-256(length-prefixed kind ‖ logical key))}`.
+    pub(super) fn stored_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
+        let mut input = Vec::with_capacity(16 + logical_key.len());
+        append_prefixed(&mut input, kind.tag().as_bytes());
+        input.extend_from_slice(logical_key);
+        let name = URL_SAFE_NO_PAD.encode(self.blinding.clone().chain_update(&input).finalize().into_bytes());
+        #[expect(
+            clippy::expect_used,
+            reason = "at most 42 + 1 + 10 + 1 + 43 bytes, all of them printable ASCII"
+        )]
+        StoreKey::new(format!("{namespace}/{}/{name}", kind.tag())).expect("a stored key is a store key")
+    }
+
+    /// The tag of a header: tells a record that was moved from one that was damaged.
+    pub(super) fn tag(&self, location: &Location<'_>) -> [u8; LOCATION_TAG_BYTES] {
+        let mut input = Vec::with_capacity(160);
+        location.append_to(&mut input);
+        let hash = self.tagging.clone().chain_update(&input).finalize().into_bytes();
+        let mut tag = [0; LOCATION_TAG_BYTES];
+        tag.copy_from_slice(&hash[..LOCATION_TAG_BYTES]);
+        tag
+    }
+
+    /// Whether `tag` is the tag of `location`, in constant time.
+    pub(super) fn tag_matches(&self, location: &Location<'_>, tag: &[u8; LOCATION_TAG_BYTES]) -> bool {
+        self.tag(location).ct_eq(tag).into()
+    }
+}
+
+fn keyed(key: &SecretKey) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+    Hmac::new_from_slice(key.expose()).expect("a key of 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(text: &str) -> Namespace {
+        Namespace::new(text).unwrap()
+    }
+
+    #[test]
+    fn namespaces_are_short_lower_case_ascii() {
+        for good in ["a", "tokenkeep", "web-1_x.y", &"n".repeat(32)] {
+            assert!(Namespace::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "A",
+            "a/b",
+            "-a",
+            ".a",
+            "ä",
+            "a b",
+            "x.plaintext",
+            &"n".repeat(33),
+        ] {
+            assert!(Namespace::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_longest_stored_key_fits_a_store() {
+        let longest = namespace(&"n".repeat(Namespace::MAX_BYTES)).plaintext_twin();
+        for kind in RecordKind::ALL {
+            let key = LocationKeys::public().stored_key(&longest, kind, &[0; 10_000]);
+            assert!(key.as_str().len() <= 120);
+            assert_eq!(RecordKind::of(&longest, &key), Some(kind));
+        }
+    }
+
+    #[test]
+    fn stored_keys_depend_on_key_kind_and_location_key() {
+        let ns = namespace("ns");
+        let keys = LocationKeys::new(&SecretKey::from_bytes(&[1; 32]));
+        let others = LocationKeys::new(&SecretKey::from_bytes(&[2; 32]));
+        let key = keys.stored_key(&ns, RecordKind::User, b"alice");
+        assert_eq!(key, keys.stored_key(&ns, RecordKind::User, b"alice"));
+        assert_ne!(key, keys.stored_key(&ns, RecordKind::User, b"bob"));
+        assert_ne!(key, others.stored_key(&ns, RecordKind::User, b"alice"));
+        let name = |key: &StoreKey| key.as_str().rsplit('/').next().map(str::to_owned);
+        assert_ne!(name(&key), name(&keys.stored_key(&ns, RecordKind::App, b"alice")));
+        assert!(!key.as_str().contains("alice"));
+    }
+
+    #[test]
+    fn a_location_must_match_its_key() {
+        let ns = namespace("ns");
+        let key = LocationKeys::public().stored_key(&ns, RecordKind::User, b"alice");
+        assert!(Location::new(&ns, RecordKind::User, &key).is_ok());
+        assert!(
+            Location::new(&ns, RecordKind::App, &key)
+                .unwrap_err()
+                .is_wrong_location()
+        );
+        assert!(Location::new(&namespace("n"), RecordKind::User, &key).is_err());
+        assert!(Location::new(&namespace("ns2"), RecordKind::User, &key).is_err());
+    }
+
+    #[test]
+    fn tags_tell_locations_apart() {
+        let keys = LocationKeys::public();
+        let ns = namespace("ns");
+        let alice = keys.stored_key(&ns, RecordKind::User, b"alice");
+        let bob = keys.stored_key(&ns, RecordKind::User, b"bob");
+        let tag = keys.tag(&Location::new(&ns, RecordKind::User, &alice).unwrap());
+        assert!(keys.tag_matches(&Location::new(&ns, RecordKind::User, &alice).unwrap(), &tag));
+        assert!(!keys.tag_matches(&Location::new(&ns, RecordKind::User, &bob).unwrap(), &tag));
+    }
+}

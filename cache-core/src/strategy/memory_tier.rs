@@ -1,0 +1,224 @@
+//! The memory tier: decoded partitions, bounded in bytes.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::schema::index::IndexedPartition;
+use crate::store::{StoreKey, Version};
+
+/// How decoded partitions are kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryTier {
+    pub(crate) max_bytes: u64,
+    pub(crate) max_staleness: Duration,
+}
+
+impl MemoryTier {
+    /// Keeps nothing: every lookup reads the store.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self {
+            max_bytes: 0,
+            max_staleness: Duration::ZERO,
+        }
+    }
+
+    /// Keeps the most used partitions in at most about `max_bytes` bytes, each for 30 seconds before the store is asked whether it
+    /// changed.
+    #[must_use]
+    pub const fn bounded(max_bytes: u64) -> Self {
+        Self {
+            max_bytes,
+            max_staleness: Duration::from_secs(30),
+        }
+    }
+
+    /// Sets how long a partition may serve before the store is asked whether it changed. It bounds how late another
+    /// process's sign-out is noticed when the store has no change notification, or when that fails.
+    #[must_use]
+    pub const fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+}
+
+/// A partition in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) partition: Arc<IndexedPartition>,
+    pub(crate) version: Version,
+    /// When the store last confirmed the version, on the monotonic clock.
+    pub(crate) validated_at: Duration,
+}
+
+/// The partitions in memory.
+///
+/// A read of the store that began before a change and ends after it must not put the old rows back. So every
+/// change moves the key's generation, and a fill is refused unless the generation is still what it was when the read began.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    settings: MemoryTier,
+    slots: Option<Cache<StoreKey, Slot, BytesOfSlot>>,
+    generations: Box<[Shard]>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    generation: AtomicU64,
+    filling: Mutex<()>,
+}
+
+/// A key's generation when a read began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+const SHARDS: usize = 256;
+/// What a partition of a few tokens takes, to size the index.
+const USUAL_BYTES: u64 = 4096;
+
+impl Memory {
+    pub(crate) fn new(settings: MemoryTier) -> Self {
+        let slots = (settings.max_bytes > 0).then(|| {
+            let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
+                .unwrap_or(usize::MAX)
+                .clamp(16, 1 << 20);
+            Cache::with_weighter(estimate, settings.max_bytes, BytesOfSlot)
+        });
+        let generations = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self {
+            settings,
+            slots,
+            generations,
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The partition under `key`, and whether it may serve without asking the store.
+    pub(crate) fn lookup(&self, key: &StoreKey, now: Duration) -> Option<(Slot, bool)> {
+        let slot = self.slots.as_ref()?.get(key)?;
+        let trusted = now.saturating_sub(slot.validated_at) < self.settings.max_staleness;
+        Some((slot, trusted))
+    }
+
+    /// To be sampled before a read of the store whose result is to be [filled](Self::fill) in.
+    pub(crate) fn generation(&self, key: &StoreKey) -> Generation {
+        Generation(self.shard(key).generation.load(Ordering::Acquire))
+    }
+
+    /// Keeps what was read, unless the key changed since `generation` was sampled.
+    pub(crate) fn fill(&self, key: &StoreKey, slot: Slot, generation: Generation) {
+        let Some(slots) = &self.slots else { return };
+        let shard = self.shard(key);
+        let _filling = shard.lock();
+        if shard.generation.load(Ordering::Acquire) == generation.0 {
+            slots.insert(key.clone(), slot);
+        }
+    }
+
+    /// Replaces the partition by what was just committed; reads that began before are not filled in any more.
+    pub(crate) fn replace(&self, key: &StoreKey, slot: Option<Slot>) {
+        let Some(slots) = &self.slots else { return };
+        let shard = self.shard(key);
+        let _filling = shard.lock();
+        shard.generation.fetch_add(1, Ordering::AcqRel);
+        match slot {
+            Some(slot) => slots.insert(key.clone(), slot),
+            None => {
+                slots.remove(key);
+            }
+        }
+    }
+
+    /// Drops the partition unless it has `version` already.
+    pub(crate) fn changed(&self, key: &StoreKey, version: Option<Version>) {
+        let Some(slots) = &self.slots else { return };
+        if version.is_some() && slots.peek(key).map(|slot| slot.version) == version {
+            return;
+        }
+        self.replace(key, None);
+    }
+
+    /// Drops everything: changes may have been missed.
+    pub(crate) fn lost(&self) {
+        let Some(slots) = &self.slots else { return };
+        for shard in &self.generations {
+            let _filling = shard.lock();
+            shard.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        slots.clear();
+    }
+
+    fn shard(&self, key: &StoreKey) -> &Shard {
+        let hash = self.hasher.hash_one(key);
+        &self.generations[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+    }
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct BytesOfSlot;
+
+impl Weighter<StoreKey, Slot> for BytesOfSlot {
+    fn weight(&self, key: &StoreKey, slot: &Slot) -> u64 {
+        (key.as_str().len() + slot.partition.approximate_bytes()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Partition, PartitionKey};
+
+    fn slot(version: u8) -> Slot {
+        Slot {
+            partition: Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue))),
+            version: Version::from_bytes([version; 16]),
+            validated_at: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_read_that_began_before_a_change_is_not_filled_in() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        let before = memory.generation(&key);
+        memory.replace(&key, None);
+        memory.fill(&key, slot(1), before);
+        assert!(memory.lookup(&key, Duration::ZERO).is_none());
+        memory.fill(&key, slot(2), memory.generation(&key));
+        assert_eq!(
+            memory.lookup(&key, Duration::ZERO).unwrap().0.version,
+            Version::from_bytes([2; 16])
+        );
+    }
+
+    #[test]
+    fn a_slot_is_trusted_until_it_is_stale() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20).max_staleness(Duration::from_secs(2)));
+        let key = StoreKey::new("k").unwrap();
+        memory.fill(&key, slot(1), memory.generation(&key));
+        assert!(memory.lookup(&key, Duration::from_secs(1)).unwrap().1);
+        assert!(!memory.lookup(&key, Duration::from_secs(2)).unwrap().1);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes() {
+        let memory = Memory::new(MemoryTier::bounded(64 << 10));
+        for index in 0..10_000 {
+            let key = StoreKey::new(format!("k{index}")).unwrap();
+            memory.fill(&key, slot(1), memory.generation(&key));
+        }
+        assert!(memory.slots.as_ref().unwrap().weight() <= 64 << 10);
+    }
+}

@@ -1,0 +1,232 @@
+//! Cache strategy: every choice that trades latency, durability, memory and load, in one visible place.
+//!
+//! A [`Strategy`] is a value. Start from the preset that says whom it is for and change what you know better:
+//!
+//! ```
+//! use std::time::Duration;
+//! use cache_core::strategy::{MemoryTier, Strategy};
+//!
+//! let strategy = Strategy::web_front_end()
+//!     .memory_tier(MemoryTier::bounded(256 << 20).max_staleness(Duration::from_secs(5)));
+//! ```
+//!
+//! | choice | desktop tool | web front end | background worker | high-volume daemon |
+//! |---|---|---|---|---|
+//! | memory tier | 8 MiB, 30 s | 64 MiB, 30 s | 32 MiB, 60 s | 256 MiB, 60 s |
+//! | write policy | through | through | through | behind |
+//! | partitioning | by tenant | by tenant | by tenant | by resource |
+//! | refresh | on demand | ahead | ahead | ahead |
+//! | coalescing | fleet | fleet | fleet | fleet |
+//! | idle lifetime | none | 30 days | 90 days | 90 days |
+
+pub(crate) mod flights;
+pub(crate) mod memory_tier;
+pub(crate) mod spend;
+
+use std::time::Duration;
+
+pub use memory_tier::MemoryTier;
+pub use spend::UnknownOutcomePolicy;
+
+/// How a [`TokenCache`](crate::cache::TokenCache) uses its memory, its store and its authority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strategy {
+    pub(crate) memory_tier: MemoryTier,
+    pub(crate) write_policy: WritePolicy,
+    pub(crate) partitioning: Partitioning,
+    pub(crate) refresh: RefreshPolicy,
+    pub(crate) coalescing: Coalescing,
+    pub(crate) idle_lifetime: Option<Duration>,
+    pub(crate) limits: TimeLimits,
+}
+
+impl Strategy {
+    /// For a program that one person runs, often for a second: it trusts its memory little and the store much.
+    #[must_use]
+    pub fn desktop_tool() -> Self {
+        Self {
+            memory_tier: MemoryTier::bounded(8 << 20).max_staleness(Duration::from_secs(30)),
+            write_policy: WritePolicy::Through,
+            partitioning: Partitioning::ByTenant,
+            refresh: RefreshPolicy::OnDemand,
+            coalescing: Coalescing::Fleet,
+            idle_lifetime: None,
+            limits: TimeLimits::default(),
+        }
+    }
+
+    /// For a server that signs many users in and shares their sessions with its replicas and its workers.
+    #[must_use]
+    pub fn web_front_end() -> Self {
+        Self {
+            memory_tier: MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(30)),
+            refresh: RefreshPolicy::ahead(),
+            idle_lifetime: Some(Duration::from_secs(30 * 86_400)),
+            ..Self::desktop_tool()
+        }
+    }
+
+    /// For jobs that act for users while they are away.
+    #[must_use]
+    pub fn background_worker() -> Self {
+        Self {
+            memory_tier: MemoryTier::bounded(32 << 20).max_staleness(Duration::from_secs(60)),
+            idle_lifetime: Some(Duration::from_secs(90 * 86_400)),
+            ..Self::web_front_end()
+        }
+    }
+
+    /// For a daemon that calls many resources of many tenants as itself.
+    #[must_use]
+    pub fn high_volume_daemon() -> Self {
+        Self {
+            memory_tier: MemoryTier::bounded(256 << 20).max_staleness(Duration::from_secs(60)),
+            write_policy: WritePolicy::behind(),
+            partitioning: Partitioning::AppByResource,
+            ..Self::background_worker()
+        }
+    }
+
+    /// Sets how decoded partitions are kept in memory.
+    #[must_use]
+    pub fn memory_tier(mut self, memory_tier: MemoryTier) -> Self {
+        self.memory_tier = memory_tier;
+        self
+    }
+
+    /// Sets whether callers wait for writes that may be lost without harm.
+    #[must_use]
+    pub fn write_policy(mut self, write_policy: WritePolicy) -> Self {
+        self.write_policy = write_policy;
+        self
+    }
+
+    /// Sets how tokens of applications are divided among partitions.
+    #[must_use]
+    pub fn partitioning(mut self, partitioning: Partitioning) -> Self {
+        self.partitioning = partitioning;
+        self
+    }
+
+    /// Sets when tokens are replaced.
+    #[must_use]
+    pub fn refresh(mut self, refresh: RefreshPolicy) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// Sets among whom simultaneous requests are merged into one.
+    #[must_use]
+    pub fn coalescing(mut self, coalescing: Coalescing) -> Self {
+        self.coalescing = coalescing;
+        self
+    }
+
+    /// Sets how long a partition lives after the last write to it; `None` for ever. A partition in use is written at each refresh.
+    #[must_use]
+    pub fn idle_lifetime(mut self, idle_lifetime: Option<Duration>) -> Self {
+        self.idle_lifetime = idle_lifetime;
+        self
+    }
+
+    /// Sets how long requests and waits may take.
+    #[must_use]
+    pub fn limits(mut self, limits: TimeLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// Whether callers wait for writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WritePolicy {
+    /// Every write is stored before its caller goes on.
+    Through,
+    /// Tokens of applications, which cost nothing but a request to obtain again, are stored in the background.
+    /// Whatever concerns a refresh token or a sign-out is still stored before the caller goes on.
+    Behind {
+        /// How many such writes may wait before callers wait too.
+        max_pending: usize,
+    },
+}
+
+impl WritePolicy {
+    /// Behind, with at most 1,024 writes waiting.
+    #[must_use]
+    pub const fn behind() -> Self {
+        Self::Behind { max_pending: 1024 }
+    }
+}
+
+/// How tokens of applications are divided among partitions. (Users always have one each.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// One partition for each client and tenant, as MSAL does.
+    ByTenant,
+    /// One for each client, tenant and set of scopes: for daemons that call hundreds of resources.
+    AppByResource,
+}
+
+/// When a token is replaced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RefreshPolicy {
+    /// When somebody asks and it no longer serves.
+    OnDemand,
+    /// When somebody asks after the moment that the authority recommends (`refresh_in`); the caller gets the old token at
+    /// once and the new one is fetched in the background, once for the whole fleet.
+    Ahead {
+        /// How far, as a fraction of the time between that moment and the expiry, each token's moment is put off at random, so that tokens that
+        /// were obtained together are not refreshed together.
+        jitter: f64,
+    },
+}
+
+impl RefreshPolicy {
+    /// Ahead, spread over a quarter of the time that is left.
+    #[must_use]
+    pub const fn ahead() -> Self {
+        Self::Ahead { jitter: 0.25 }
+    }
+}
+
+/// Among whom simultaneous requests for one token are merged into one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalescing {
+    /// Nobody: every caller sends its own. With an issuer that rotates refresh tokens this **revokes sessions**; it exists to be
+    /// measured against, and for issuers whose refresh tokens may be used twice.
+    None,
+    /// The tasks of this process: right only when no other process uses the store.
+    Process,
+    /// All processes that share the store, by a marker on the refresh token.
+    Fleet,
+}
+
+/// How long requests and waits may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// For one request to an authority, to the last byte of its reply.
+    pub request: Duration,
+    /// For storing the reply. The marker on a refresh token holds for `request` + `commit`.
+    pub commit: Duration,
+    /// For a caller that waits for somebody else's refresh, from its first moment.
+    pub acquire: Duration,
+}
+
+impl TimeLimits {
+    /// How long the marker on a refresh token holds.
+    #[must_use]
+    pub fn spend(&self) -> Duration {
+        self.request + self.commit
+    }
+}
+
+impl Default for TimeLimits {
+    /// 30 seconds for a request, 10 for its commit, 90 for a caller.
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(30),
+            commit: Duration::from_secs(10),
+            acquire: Duration::from_secs(90),
+        }
+    }
+}

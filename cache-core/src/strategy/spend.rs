@@ -1,0 +1,197 @@
+//! Who may send a refresh token: the decision, as pure functions of the latest rows.
+//!
+//! With rotation a refresh token that is sent twice revokes the session of everybody who shares it, and
+//! compare-and-swap protects only our store, not the authority. So the right to send it is itself a row state: a caller
+//! that finds no live [`SpendMarker`] on any row of the lineage may write one, and whoever wrote it is the only one to send.
+
+use std::time::Duration;
+
+use crate::schema::{Partition, RefreshToken, Refusal, SpendMarker, TokenRequest, environment};
+use crate::time::UnixMillis;
+
+/// What to do with a refresh token that was sent and whose outcome nobody knows.
+///
+/// It is a property of the issuer: whether a token that it has seen once may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownOutcomePolicy {
+    /// Send it once more after the first attempt's deadline (Entra, whose old tokens survive their use, and issuers that are
+    /// known to accept reuse).
+    RetryOnce,
+    /// Never send it again; ask the user (issuers that rotate, and those that nobody vouches for).
+    AskUser,
+}
+
+/// What a caller that needs a refresh should do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Mark this token (by hash) and send it.
+    Spend(Candidate),
+    /// Somebody is sending a token of this lineage: look again when the row changes, or at this moment.
+    Wait(UnixMillis),
+    /// There is no refresh token for this client.
+    NoRefreshToken,
+    /// The authority refused and would refuse again.
+    Refused(Refusal),
+    /// The token was sent, nobody knows the outcome, and this issuer's token must not be sent again.
+    OutcomeUnknown,
+}
+
+/// The token to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// SHA-256 of the token.
+    pub(crate) token_hash: [u8; 32],
+    /// How often it will have been sent without a known outcome if this attempt has none either.
+    pub(crate) attempts: u8,
+    /// Whether another client of the family obtained it.
+    pub(crate) is_family_token: bool,
+}
+
+/// Decides for `request` on the latest rows. `spent` lists tokens that this caller sent already and must not send again.
+pub(crate) fn decide(
+    partition: &Partition,
+    request: &TokenRequest,
+    spent: &[[u8; 32]],
+    policy: UnknownOutcomePolicy,
+    now: UnixMillis,
+) -> Decision {
+    let mut refusal = None;
+    for row in candidates(partition, request) {
+        if let Some(known) = row.refusal(request.hash()) {
+            refusal.get_or_insert_with(|| known.clone());
+            continue;
+        }
+        let token_hash = row.secret.sha256();
+        if spent.contains(&token_hash) {
+            continue;
+        }
+        if row.expires_on.is_some_and(|expiry| expiry.to_millis() <= now) {
+            continue;
+        }
+        let markers = partition
+            .refresh_tokens
+            .iter()
+            .filter(|other| other.same_lineage(row));
+        let Some(marker) = markers
+            .filter_map(|other| other.spending.as_ref())
+            .max_by_key(|m| m.deadline)
+        else {
+            return Decision::Spend(Candidate {
+                token_hash,
+                attempts: 1,
+                is_family_token: is_family(row, request),
+            });
+        };
+        let last_attempt = marker.attempts >= 2 || policy == UnknownOutcomePolicy::AskUser;
+        if marker.outcome_unknown && last_attempt {
+            return Decision::OutcomeUnknown;
+        }
+        if now < marker.deadline && !is_forged(marker, now) {
+            return Decision::Wait(marker.deadline);
+        }
+        if last_attempt {
+            return Decision::OutcomeUnknown;
+        }
+        let attempts = marker.attempts.saturating_add(1);
+        return Decision::Spend(Candidate {
+            token_hash,
+            attempts,
+            is_family_token: is_family(row, request),
+        });
+    }
+    refusal.map_or(Decision::NoRefreshToken, Decision::Refused)
+}
+
+/// Writes the marker if, on these latest rows, the candidate is still the one to send. `false` when it is not.
+pub(crate) fn mark(
+    partition: &mut Partition,
+    request: &TokenRequest,
+    candidate: &Candidate,
+    marker: &SpendMarker,
+    policy: UnknownOutcomePolicy,
+    now: UnixMillis,
+) -> bool {
+    let row = |partition: &mut Partition| {
+        partition
+            .refresh_tokens
+            .iter()
+            .position(|row| row.secret.sha256() == candidate.token_hash)
+    };
+    let Some(index) = row(partition) else { return false };
+    // The write may have been applied although its acknowledgement was lost.
+    if partition.refresh_tokens[index]
+        .spending
+        .as_ref()
+        .is_some_and(|known| known.attempt == marker.attempt)
+    {
+        return true;
+    }
+    match decide(partition, request, &[], policy, now) {
+        Decision::Spend(latest) if latest.token_hash == candidate.token_hash => {
+            for other in lineage(partition, index) {
+                partition.refresh_tokens[other].spending = None;
+            }
+            partition.refresh_tokens[index].spending = Some(SpendMarker {
+                attempts: latest.attempts,
+                ..marker.clone()
+            });
+            true
+        }
+        _ => false,
+    }
+}
+
+fn lineage(partition: &Partition, index: usize) -> Vec<usize> {
+    let row = &partition.refresh_tokens[index];
+    (0..partition.refresh_tokens.len())
+        .filter(|other| partition.refresh_tokens[*other].same_lineage(row))
+        .collect()
+}
+
+/// The rows that the request's client may redeem, in the order in which to try them: its family's, then its own; of
+/// equivalent rows only the newest, because an older token of a lineage is never sent.
+fn candidates<'a>(partition: &'a Partition, request: &TokenRequest) -> Vec<&'a RefreshToken> {
+    let here = |row: &&RefreshToken| environment::same(&row.environment, request.environment());
+    let newest = |rows: &mut dyn Iterator<Item = &'a RefreshToken>| {
+        rows.filter(here)
+            .enumerate()
+            .max_by_key(|(position, row)| (row.last_modification_time, *position))
+            .map(|r| r.1)
+    };
+    let metadata = partition.app_metadata.iter().find(|row| {
+        row.client_id == request.client_id() && environment::same(&row.environment, request.environment())
+    });
+    let excluded = metadata.is_some_and(|row| row.family_id.as_deref() == Some(""));
+    let family = if excluded {
+        None
+    } else {
+        let known = metadata.and_then(|row| row.family_id.as_deref());
+        let mut rows = partition
+            .refresh_tokens
+            .iter()
+            .filter(|row| match (&row.family_id, known) {
+                (Some(family), Some(known)) => family == known,
+                // Only a client that is known to the family, or that obtained the token itself, may send it.
+                (Some(_), None) => row.client_id == request.client_id(),
+                (None, _) => false,
+            });
+        newest(&mut rows)
+    };
+    let own = newest(
+        &mut partition
+            .refresh_tokens
+            .iter()
+            .filter(|row| row.family_id.is_none() && row.client_id == request.client_id()),
+    );
+    family.into_iter().chain(own).collect()
+}
+
+fn is_family(row: &RefreshToken, request: &TokenRequest) -> bool {
+    row.family_id.is_some() && row.client_id != request.client_id()
+}
+
+/// A deadline beyond any that our own limits can give (a clock that jumped, or a forged row) would block a session for ever.
+fn is_forged(marker: &SpendMarker, now: UnixMillis) -> bool {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    marker.deadline > now.saturating_add(LONGEST)
+}

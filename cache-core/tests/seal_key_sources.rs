@@ -1,0 +1,173 @@
+//! Key sources against a real environment and a real store.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod seal_support;
+
+use std::env;
+use std::process::Command;
+use std::sync::Arc;
+
+use cache_core::seal::{
+    EnvironmentKeySource, FileKeySource, KeySourceError, PassphraseCost, PassphraseKeySource, SealError,
+};
+use cache_core::secret::Secret;
+use seal_support::World;
+
+const VARIABLE: &str = "TOKENKEEP_TEST_KEY";
+/// Set in a child, so that its tests do nothing when somebody runs all ignored tests.
+const CHILD: &str = "TOKENKEEP_TEST_CHILD";
+
+/// Runs one test of this file in a process of its own: a test may not change its own environment.
+fn in_child(test: &str, value: Option<&str>) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env_remove(VARIABLE);
+    if let Some(value) = value {
+        command.env(VARIABLE, value);
+    }
+    let output = command.output().unwrap();
+    let shown = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("1 passed"), "{shown}");
+    if let Some(value) = value {
+        assert!(!shown.contains(value), "the key is never shown");
+    }
+}
+
+#[test]
+fn the_environment_supplies_a_key() {
+    in_child("child_with_a_key", Some(&"5a".repeat(32)));
+    in_child("child_with_no_key", None);
+    in_child("child_with_a_malformed_key", Some("c2hvcnQ="));
+}
+
+fn environment() -> Arc<EnvironmentKeySource> {
+    Arc::new(EnvironmentKeySource::new(VARIABLE).unwrap())
+}
+
+#[tokio::test]
+#[ignore = "run by the_environment_supplies_a_key"]
+async fn child_with_a_key() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let world = World::new();
+    let sealer = world.open_with(environment()).await.unwrap();
+    let key = world.write(&sealer, "alice").await;
+    let reopened = world.open_with(environment()).await.unwrap();
+    assert_eq!(world.read(&reopened, &key).await.unwrap(), "alice");
+    assert_eq!(env::var(VARIABLE).unwrap().len(), 64, "this process still has it");
+
+    // What a child inherits, with and without scrubbing.
+    let has_it = |scrub: bool| {
+        let mut child = Command::new("sh");
+        child.args(["-c", &format!("test -n \"${VARIABLE}\"")]);
+        if scrub {
+            environment().scrub(&mut child);
+        }
+        child.status().unwrap().success()
+    };
+    assert!(has_it(false));
+    assert!(!has_it(true));
+}
+
+#[tokio::test]
+#[ignore = "run by the_environment_supplies_a_key"]
+async fn child_with_no_key() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let error = World::new().open_with(environment()).await.unwrap_err();
+    assert!(matches!(
+        error,
+        SealError::KeySource(KeySourceError::Missing { .. })
+    ));
+}
+
+#[tokio::test]
+#[ignore = "run by the_environment_supplies_a_key"]
+async fn child_with_a_malformed_key() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let error = World::new().open_with(environment()).await.unwrap_err();
+    let SealError::KeySource(error) = error else {
+        panic!("{error}")
+    };
+    assert!(matches!(error, KeySourceError::Malformed { .. }));
+    assert!(error.to_string().contains(VARIABLE));
+}
+
+#[tokio::test]
+async fn a_passphrase_opens_its_ring_and_no_other_does() {
+    let cost = PassphraseCost {
+        memory_kib: 8 << 10,
+        passes: 1,
+        lanes: 1,
+    };
+    let source = |text: &str| Arc::new(PassphraseKeySource::with_cost(Secret::new(text), cost).unwrap());
+    let world = World::new();
+    let sealer = world.open_with(source("correct horse")).await.unwrap();
+    let key = world.write(&sealer, "alice").await;
+    let reopened = world.open_with(source("correct horse")).await.unwrap();
+    assert_eq!(world.read(&reopened, &key).await.unwrap(), "alice");
+    let error = world.open_with(source("battery staple")).await.unwrap_err();
+    assert!(error.is_wrong_key_source());
+    let shown = format!("{error} {error:?} {reopened:?}");
+    assert!(!shown.contains("horse") && !shown.contains("battery"));
+
+    // The default cost, once: it takes 64 MiB.
+    let dearer = Arc::new(PassphraseKeySource::new(Secret::new("another")).unwrap());
+    sealer.rewrap(dearer.clone()).await.unwrap();
+    assert_eq!(
+        world
+            .read(&world.open_with(dearer).await.unwrap(), &key)
+            .await
+            .unwrap(),
+        "alice"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_lost_key_file_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    let world = World::new();
+    let source = || Arc::new(FileKeySource::new(&path));
+    let sealer = world.open_with(source()).await.unwrap();
+    let key = world.write(&sealer, "alice").await;
+    assert_eq!(
+        world
+            .read(&world.open_with(source()).await.unwrap(), &key)
+            .await
+            .unwrap(),
+        "alice"
+    );
+
+    let saved = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let error = world.open_with(source()).await.unwrap_err();
+    assert!(matches!(
+        error,
+        SealError::KeySource(KeySourceError::Missing { .. })
+    ));
+    assert!(!path.exists(), "a new key would not open the ring");
+
+    // Put back, it opens the cache again.
+    std::fs::write(&path, saved).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(
+        world
+            .read(&world.open_with(source()).await.unwrap(), &key)
+            .await
+            .unwrap(),
+        "alice"
+    );
+}

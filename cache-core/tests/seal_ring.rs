@@ -1,0 +1,424 @@
+//! The key ring in the store: first starts, rotation between processes, staleness and rollback.
+//!
+//! Two sealers over one store stand for two processes: they share nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod seal_support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cache_core::random::OsRandom;
+use cache_core::seal::{
+    FileKeySource, KeySource, KeyState, Namespace, RecordKind, RingError, SealError, Sealer, WRITER_WINDOW,
+};
+use cache_core::store::{MemoryStore, PutOptions, Store};
+use cache_core::time::SystemClock;
+use seal_support::{Scripted, World, fixed, meta, ring_key};
+
+#[tokio::test]
+async fn the_first_start_creates_a_ring_and_the_next_reads_it() {
+    let world = World::new();
+    let first = world.open().await;
+    let version = world.store.head(&ring_key()).await.unwrap();
+    let second = world.open().await;
+    assert_eq!(first.keys(), second.keys());
+    assert_eq!(first.keys().len(), 1);
+    assert_eq!(first.keys()[0].state, KeyState::Primary);
+    assert_eq!(first.ring_generation(), 1);
+    assert_eq!(
+        world.store.head(&ring_key()).await.unwrap(),
+        version,
+        "reading changes nothing"
+    );
+    let key = world.write(&first, "alice").await;
+    assert_eq!(world.read(&second, &key).await.unwrap(), "alice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_first_starts_end_with_one_ring_and_one_key_file() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let racers: Vec<_> = (0..6)
+            .map(|number: u8| {
+                let (store, path) = (store.clone(), directory.path().join("key"));
+                tokio::spawn(async move {
+                    let source = Arc::new(FileKeySource::new(path));
+                    let namespace = Namespace::new("ns").unwrap();
+                    let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+                    let sealer = Sealer::open(store.clone(), namespace, source, clock, random)
+                        .await
+                        .unwrap();
+                    // Each seals at once, so that a late starter may find records before it finds the ring.
+                    let key = sealer.stored_key(RecordKind::User, &[number]);
+                    let record = sealer.seal(RecordKind::User, &key, meta(1), &[number]).unwrap();
+                    store.put(&key, record, PutOptions::create()).await.unwrap();
+                    (sealer, key)
+                })
+            })
+            .collect();
+        let mut opened = Vec::new();
+        for racer in racers {
+            opened.push(racer.await.unwrap());
+        }
+        for (sealer, _) in &opened {
+            assert_eq!(sealer.keys(), opened[0].0.keys());
+            for (_, key) in &opened {
+                let record = store.get(key).await.unwrap().unwrap();
+                sealer
+                    .open_record(RecordKind::User, key, &record.payload)
+                    .unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_ring_beside_records_is_never_replaced() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    world.store.delete(&ring_key(), None).await.unwrap();
+
+    let error = world.open_with(fixed(1)).await.unwrap_err();
+    assert!(
+        matches!(&error, SealError::RingMissing { example, .. } if *example == key),
+        "{error}"
+    );
+    assert!(world.store.get(&ring_key()).await.unwrap().is_none());
+    assert!(matches!(
+        sealer.reload().await,
+        Err(SealError::RingMissing { .. })
+    ));
+    assert!(matches!(
+        sealer.rotate().await,
+        Err(SealError::RingMissing { .. })
+    ));
+    assert_eq!(
+        world.read(&sealer, &key).await.unwrap(),
+        "alice",
+        "who has the ring can still read"
+    );
+
+    // Another namespace of the same store is not concerned.
+    assert!(world.open_in("other", fixed(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wrong_key_source_is_a_clear_error_and_changes_nothing() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    let before = (world.record(&ring_key()).await, world.record(&key).await);
+    let error = world.open_with(fixed(2)).await.unwrap_err();
+    assert!(error.is_wrong_key_source(), "{error}");
+    assert!(error.to_string().contains("fixed"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = Arc::new(FileKeySource::new(directory.path().join("key")));
+    let error = world.open_with(file).await.unwrap_err();
+    assert!(matches!(error, SealError::KeySource(_)));
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "no key is made for an existing ring"
+    );
+    assert_eq!(
+        before,
+        (world.record(&ring_key()).await, world.record(&key).await)
+    );
+}
+
+#[tokio::test]
+async fn a_stale_reader_reloads_once_and_reads() {
+    let world = World::new();
+    let (stale, other) = (world.open().await, world.open().await);
+    let old = world.write(&other, "old").await;
+    let id = other.rotate().await.unwrap();
+    let new = world.write(&other, "new").await;
+
+    let record = world.record(&new).await.payload;
+    assert!(
+        stale
+            .open_record(RecordKind::User, &new, &record)
+            .unwrap_err()
+            .is_unknown_key()
+    );
+    assert_eq!(world.read(&stale, &new).await.unwrap(), "new");
+    assert_eq!(stale.keys(), other.keys());
+    assert_eq!(
+        world.read(&stale, &old).await.unwrap(),
+        "old",
+        "the old key still opens"
+    );
+    let record = stale.seal(RecordKind::User, &new, meta(2), b"x").unwrap();
+    assert_eq!(
+        stale.open_record(RecordKind::User, &new, &record).unwrap().key_id,
+        Some(id)
+    );
+    assert_eq!(
+        stale.stored_key(RecordKind::User, b"old"),
+        old,
+        "stored keys survive rotation"
+    );
+}
+
+#[tokio::test]
+async fn a_stale_writer_cannot_seal_under_a_retired_key() {
+    let world = World::new();
+    let (stale, other) = (world.open().await, world.open().await);
+    let old = stale.keys()[0].id;
+    other.rotate().await.unwrap();
+
+    let key = stale.stored_key(RecordKind::User, b"alice");
+    assert!(
+        stale.seal(RecordKind::User, &key, meta(1), b"x").is_ok(),
+        "within the window it does not know better"
+    );
+    let too_soon = other.retire(old).await.unwrap_err();
+    assert!(
+        matches!(too_soon, SealError::Ring(RingError::TooSoon { .. })),
+        "so the key may not be retired yet"
+    );
+
+    world.clock.advance(WRITER_WINDOW);
+    assert!(
+        stale
+            .seal(RecordKind::User, &key, meta(1), b"x")
+            .unwrap_err()
+            .is_stale_ring()
+    );
+    world.clock.advance(WRITER_WINDOW);
+    other.retire(old).await.unwrap();
+
+    assert!(
+        stale
+            .seal(RecordKind::User, &key, meta(1), b"x")
+            .unwrap_err()
+            .is_stale_ring()
+    );
+    stale.freshen().await.unwrap();
+    let record = stale.seal(RecordKind::User, &key, meta(1), b"x").unwrap();
+    assert_eq!(
+        stale.open_record(RecordKind::User, &key, &record).unwrap().key_id,
+        Some(other.keys()[1].id)
+    );
+    assert_eq!(stale.keys()[0].state, KeyState::Retired);
+}
+
+#[tokio::test]
+async fn a_fresh_sealer_asks_the_store_twice_a_window() {
+    let counted = Arc::new(Scripted::new());
+    let world = World::over(counted.clone());
+    let sealer = world.open().await;
+    let heads = || counted.heads.load(Ordering::SeqCst);
+    for _ in 0..1000 {
+        sealer.freshen().await.unwrap();
+    }
+    assert_eq!(heads(), 0);
+    for _ in 0..4 {
+        world.clock.advance(WRITER_WINDOW / 2);
+        for _ in 0..1000 {
+            sealer.freshen().await.unwrap();
+        }
+    }
+    assert_eq!(heads(), 4);
+}
+
+#[tokio::test]
+async fn a_record_under_a_pending_key_proves_a_promotion() {
+    let world = World::new();
+    let (stale, other) = (world.open().await, world.open().await);
+    let id = other.add_key().await.unwrap();
+    stale.reload().await.unwrap();
+    assert_eq!(stale.keys()[1].state, KeyState::Pending);
+    other.promote(id).await.unwrap();
+    let key = world.write(&other, "alice").await;
+
+    let record = world.record(&key).await.payload;
+    assert!(stale.open_record(RecordKind::User, &key, &record).is_ok());
+    assert!(
+        stale
+            .seal(RecordKind::User, &key, meta(2), b"x")
+            .unwrap_err()
+            .is_stale_ring()
+    );
+    assert_eq!(world.read(&stale, &key).await.unwrap(), "alice");
+    assert_eq!(stale.keys()[1].state, KeyState::Primary);
+    assert!(stale.seal(RecordKind::User, &key, meta(2), b"x").is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_rotations_lose_no_key_and_no_record() {
+    let world = World::new();
+    let sealers = [world.open().await, world.open().await, world.open().await];
+    let mut tasks = Vec::new();
+    for (number, sealer) in sealers.iter().cloned().enumerate() {
+        let world = world.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut written = Vec::new();
+            for round in 0..5 {
+                sealer.rotate().await.unwrap();
+                written.push(world.write(&sealer, &format!("{number}-{round}")).await);
+            }
+            written
+        }));
+    }
+    let mut keys = Vec::new();
+    for task in tasks {
+        keys.extend(task.await.unwrap());
+    }
+    for sealer in &sealers {
+        for key in &keys {
+            world.read(sealer, key).await.unwrap();
+        }
+        sealer.reload().await.unwrap();
+        assert_eq!(sealer.keys().len(), 16);
+        assert_eq!(
+            sealer
+                .keys()
+                .iter()
+                .filter(|key| key.state == KeyState::Primary)
+                .count(),
+            1
+        );
+        assert_eq!(sealer.ring_generation(), 16);
+    }
+}
+
+#[tokio::test]
+async fn a_ring_that_went_back_is_refused_within_a_process() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let before = world.record(&ring_key()).await.payload.to_vec();
+    sealer.rotate().await.unwrap();
+    let key = world.write(&sealer, "alice").await;
+    let after = world.record(&ring_key()).await.payload.to_vec();
+
+    world.replace(&ring_key(), before).await;
+    let error = sealer.reload().await.unwrap_err();
+    assert!(
+        matches!(error, SealError::RingRolledBack { seen: 2, found: 1 }),
+        "{error}"
+    );
+    assert!(error.is_rolled_back());
+    assert!(
+        sealer.rotate().await.unwrap_err().is_rolled_back(),
+        "nothing is built on an old ring"
+    );
+    assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
+    world.clock.advance(WRITER_WINDOW);
+    assert!(sealer.freshen().await.unwrap_err().is_rolled_back());
+    assert!(
+        sealer
+            .seal(RecordKind::User, &key, meta(2), b"x")
+            .unwrap_err()
+            .is_stale_ring()
+    );
+
+    world.replace(&ring_key(), after).await;
+    sealer.freshen().await.unwrap();
+    assert!(sealer.seal(RecordKind::User, &key, meta(2), b"x").is_ok());
+}
+
+#[tokio::test]
+async fn another_ring_under_the_same_key_is_refused_within_a_process() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let elsewhere = World::seeded(8, Arc::new(MemoryStore::new()));
+    elsewhere.open().await.rotate().await.unwrap();
+    world
+        .replace(&ring_key(), elsewhere.record(&ring_key()).await.payload.to_vec())
+        .await;
+    assert!(sealer.reload().await.unwrap_err().is_rolled_back());
+}
+
+#[tokio::test]
+async fn a_rewrapped_ring_needs_the_new_source() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let other = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    let record = world.record(&key).await;
+    sealer.rewrap(fixed(2)).await.unwrap();
+
+    assert!(world.open_with(fixed(1)).await.unwrap_err().is_wrong_key_source());
+    let reopened = world.open_with(fixed(2)).await.unwrap();
+    assert_eq!(world.read(&reopened, &key).await.unwrap(), "alice");
+    assert_eq!(world.record(&key).await, record, "no record was touched");
+    assert_eq!(reopened.ring_generation(), 2);
+    sealer.rotate().await.unwrap();
+    reopened.reload().await.unwrap();
+    assert_eq!(
+        reopened.keys(),
+        sealer.keys(),
+        "the rewrapped sealer goes on under the new source"
+    );
+    assert!(other.reload().await.unwrap_err().is_wrong_key_source());
+    assert_eq!(world.read(&other, &key).await.unwrap(), "alice");
+}
+
+#[tokio::test]
+async fn a_change_whose_reply_was_lost_is_made_once() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+
+    store.lose_next_reply.store(true, Ordering::SeqCst);
+    let sealer = world.open().await;
+    assert_eq!(
+        sealer.ring_generation(),
+        1,
+        "the ring whose reply was lost is the ring"
+    );
+
+    store.lose_next_reply.store(true, Ordering::SeqCst);
+    let id = sealer.rotate().await.unwrap();
+    assert_eq!(sealer.keys().len(), 2);
+    assert_eq!(sealer.keys()[1].id, id);
+    assert_eq!(world.open().await.keys(), sealer.keys());
+
+    store.lose_next_request.store(true, Ordering::SeqCst);
+    let error = sealer.rotate().await.unwrap_err();
+    assert!(matches!(error, SealError::Store(error) if error.is_outcome_unknown()));
+    sealer.reload().await.unwrap();
+    assert_eq!(sealer.keys().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_store_is_never_an_empty_one() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    store.down.store(true, Ordering::SeqCst);
+    let error = world.open_with(fixed(1)).await.unwrap_err();
+    assert!(matches!(error, SealError::Store(_)));
+    store.down.store(false, Ordering::SeqCst);
+    assert!(world.store.get(&ring_key()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn errors_and_debug_show_no_key_bytes() {
+    let world = World::new();
+    let source: Arc<dyn KeySource> = fixed(0xab);
+    let sealer = world.open_with(source.clone()).await.unwrap();
+    let key = world.write(&sealer, "alice").await;
+    let mut shown = format!(
+        "{sealer:?} {source:?} {:?} {:?}",
+        sealer.keys(),
+        world.record(&key).await.version
+    );
+    let record = world.record(&key).await.payload;
+    let mut tampered = record.to_vec();
+    tampered[120] ^= 1;
+    for error in [
+        world.open_with(fixed(2)).await.unwrap_err(),
+        sealer.open_record(RecordKind::User, &key, &tampered).unwrap_err(),
+        sealer.open_record(RecordKind::App, &key, &record).unwrap_err(),
+    ] {
+        shown += &format!("{error} {error:?}");
+    }
+    assert!(
+        !shown.contains(&"ab".repeat(8)) && !shown.contains("171, 171"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,338 @@
+//! Held read connections. One is used by whoever comes first, without a detour; the others live in tasks that
+//! answer all waiting reads with one statement.
+//!
+//! A pool would ping the connection before and after each use, and every statement is a trip to the connection's
+//! thread and back, which costs more than the read itself. So a task that is free takes everything that waits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cache_core::store::error::Operation;
+use cache_core::store::{Record, StoreError, StoreKey, Version};
+use cache_core::time::{Clock, UnixMillis};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::batch::Stored;
+use crate::connection::{self, Connector};
+use crate::error::Failure;
+use crate::file::DatabaseFile;
+use crate::statement::{RECORDS, VERSIONS, pad};
+use crate::statistics::Counters;
+
+/// How many reads one statement answers at most.
+const MOST_READS: usize = 64;
+
+/// How many reads may wait before a caller waits to be let in.
+const QUEUE: usize = 1024;
+
+/// Something to read, with where to send it.
+pub(crate) enum Read {
+    Record(StoreKey, Answer<Option<Record>>),
+    Version(StoreKey, Answer<Option<Version>>),
+    /// The live records from `from` on and before `before`, in order, at most `limit`.
+    Page {
+        from: String,
+        before: String,
+        limit: i64,
+        answer: Answer<Vec<(StoreKey, Version)>>,
+    },
+    /// The log of changes from the sequence number on, at most `limit` of them.
+    Changes {
+        from: i64,
+        limit: i64,
+        answer: oneshot::Sender<Result<Vec<LoggedChange>, Failure>>,
+    },
+    /// The newest sequence number of the log.
+    NewestChange(oneshot::Sender<Result<i64, Failure>>),
+    /// Whether the file is sound; the first few findings if not.
+    Check(oneshot::Sender<Result<Vec<String>, Failure>>),
+    /// No more reads: answer those that wait and end.
+    Close,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// An entry of the log of changes.
+pub(crate) struct LoggedChange {
+    pub(crate) sequence: i64,
+    pub(crate) key: StoreKey,
+    pub(crate) version: Option<Version>,
+}
+
+/// What every reader needs.
+#[derive(Clone)]
+pub(crate) struct Environment {
+    pub(crate) connector: Connector,
+    pub(crate) file: Arc<DatabaseFile>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Starts `count` readers on one queue.
+pub(crate) fn spawn(count: usize, environment: &Environment) -> (mpsc::Sender<Read>, Vec<JoinHandle<()>>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let queue = Arc::new(Mutex::new(receiver));
+    let tasks = (0..count).map(|_| {
+        let reader = Reader::new(environment);
+        tokio::spawn(reader.run(Arc::clone(&queue)))
+    });
+    (sender, tasks.collect())
+}
+
+/// One read connection.
+pub(crate) struct Reader {
+    environment: Environment,
+    /// Opened by the first read: a program that reads once pays for one connection.
+    connection: Option<SqliteConnection>,
+}
+
+impl Reader {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        Self {
+            environment: environment.clone(),
+            connection: None,
+        }
+    }
+
+    /// Cancellation safe: a statement whose answer nobody takes ends by itself before the next one.
+    pub(crate) async fn record(&mut self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        let found = self.records(std::slice::from_ref(key)).await;
+        let mut found = found.map_err(|failure| failure.during(Operation::Get))?;
+        Ok(found.remove(key))
+    }
+
+    /// Cancellation safe, as [`record`](Self::record).
+    pub(crate) async fn version(&mut self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        let found = self.versions(std::slice::from_ref(key)).await;
+        let mut found = found.map_err(|failure| failure.during(Operation::Head))?;
+        Ok(found.remove(key))
+    }
+
+    pub(crate) async fn close(self) {
+        if let Some(connection) = self.connection {
+            connection::close(connection).await;
+        }
+    }
+
+    async fn run(mut self, queue: Arc<Mutex<mpsc::Receiver<Read>>>) {
+        let mut waiting = Vec::with_capacity(MOST_READS);
+        loop {
+            {
+                let mut queue = queue.lock().await;
+                if queue.recv_many(&mut waiting, MOST_READS).await == 0 {
+                    break;
+                }
+                if waiting.iter().any(|read| matches!(read, Read::Close)) {
+                    queue.close();
+                }
+            }
+            self.answer(waiting.drain(..)).await;
+        }
+        self.close().await;
+    }
+
+    async fn answer(&mut self, waiting: impl Iterator<Item = Read>) {
+        let mut records = Vec::new();
+        let mut versions = Vec::new();
+        for read in waiting {
+            match read {
+                // Whoever dropped the future no longer waits for the answer.
+                Read::Record(_, answer) if answer.is_closed() => {}
+                Read::Version(_, answer) if answer.is_closed() => {}
+                Read::Record(key, answer) => records.push((key, answer)),
+                Read::Version(key, answer) => versions.push((key, answer)),
+                Read::Page {
+                    from,
+                    before,
+                    limit,
+                    answer,
+                } => {
+                    let page = self.page(&from, &before, limit).await;
+                    let _ = answer.send(page.map_err(|failure| failure.during(Operation::Scan)));
+                }
+                Read::Changes { from, limit, answer } => {
+                    let _ = answer.send(self.changes(from, limit).await);
+                }
+                Read::NewestChange(answer) => {
+                    let _ = answer.send(self.newest_change().await);
+                }
+                Read::Check(answer) => {
+                    let _ = answer.send(self.check().await);
+                }
+                Read::Close => {}
+            }
+        }
+        if !records.is_empty() {
+            let found = self.records(&keys(&records)).await;
+            distribute(records, found, Operation::Get);
+        }
+        if !versions.is_empty() {
+            let found = self.versions(&keys(&versions)).await;
+            distribute(versions, found, Operation::Head);
+        }
+    }
+
+    async fn records(&mut self, keys: &[StoreKey]) -> Result<HashMap<StoreKey, Record>, Failure> {
+        let (text, count) = RECORDS.padded(keys.len());
+        let mut query = sqlx::query(text);
+        for key in pad(keys, count) {
+            query = query.bind(key.as_str().to_owned());
+        }
+        let rows = self.fetch(query, keys.len()).await?;
+        let now = self.environment.clock.now();
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let (key, stored) = stored(&row)?;
+            if stored.is_live(now) {
+                let record = Record {
+                    payload: Bytes::from(row.try_get::<Vec<u8>, _>(3)?),
+                    version: stored.version,
+                    expires_at: stored.expires_at,
+                };
+                found.insert(key, record);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn versions(&mut self, keys: &[StoreKey]) -> Result<HashMap<StoreKey, Version>, Failure> {
+        let (text, count) = VERSIONS.padded(keys.len());
+        let mut query = sqlx::query(text);
+        for key in pad(keys, count) {
+            query = query.bind(key.as_str().to_owned());
+        }
+        let rows = self.fetch(query, keys.len()).await?;
+        let now = self.environment.clock.now();
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let (key, stored) = stored(&row)?;
+            if stored.is_live(now) {
+                found.insert(key, stored.version);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn page(
+        &mut self,
+        from: &str,
+        before: &str,
+        limit: i64,
+    ) -> Result<Vec<(StoreKey, Version)>, Failure> {
+        let query = sqlx::query(
+            "SELECT key, version, expires_at FROM records
+             WHERE key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
+        )
+        .bind(from.to_owned())
+        .bind(before.to_owned())
+        .bind(self.environment.clock.now().0)
+        .bind(limit);
+        let rows = self.fetch(query, 1).await?;
+        rows.iter()
+            .map(|row| stored(row).map(|(key, stored)| (key, stored.version)))
+            .collect()
+    }
+
+    async fn changes(&mut self, from: i64, limit: i64) -> Result<Vec<LoggedChange>, Failure> {
+        let query = sqlx::query(
+            "SELECT sequence, key, version FROM changes WHERE sequence >= ? ORDER BY sequence LIMIT ?",
+        )
+        .bind(from)
+        .bind(limit);
+        let rows = self.fetch(query, 1).await?;
+        rows.iter()
+            .map(|row| {
+                let version: Option<&[u8]> = row.try_get(2)?;
+                Ok(LoggedChange {
+                    sequence: row.try_get(0)?,
+                    key: key(row.try_get(1)?)?,
+                    version: version.map(self::version).transpose()?,
+                })
+            })
+            .collect()
+    }
+
+    async fn newest_change(&mut self) -> Result<i64, Failure> {
+        let query = sqlx::query("SELECT coalesce(max(sequence), 0) FROM changes");
+        let rows = self.fetch(query, 1).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        Ok(row.try_get(0)?)
+    }
+
+    async fn check(&mut self) -> Result<Vec<String>, Failure> {
+        let rows = self.fetch(sqlx::query("PRAGMA integrity_check(10)"), 1).await?;
+        let mut findings = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<String>, _>>()?;
+        findings.retain(|finding| finding != "ok");
+        Ok(findings)
+    }
+
+    /// Runs `query`, which answers `reads` reads.
+    async fn fetch(
+        &mut self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+        reads: usize,
+    ) -> Result<Vec<SqliteRow>, Failure> {
+        let environment = &self.environment;
+        environment.file.verify()?;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            closed => closed.insert(environment.connector.reader().await?),
+        };
+        environment.counters.count_read(reads);
+        let rows = query.fetch_all(connection).await;
+        rows.map_err(|error| {
+            let failure = Failure::from(error).at(environment.file.path());
+            if failure.breaks_connection() {
+                self.connection = None;
+            }
+            failure
+        })
+    }
+}
+
+/// `key, version, expires_at` from the first three columns of `row`.
+pub(crate) fn stored(row: &SqliteRow) -> Result<(StoreKey, Stored), Failure> {
+    let expires_at: Option<i64> = row.try_get(2)?;
+    let stored = Stored {
+        version: version(row.try_get(1)?)?,
+        expires_at: expires_at.map(UnixMillis),
+    };
+    Ok((key(row.try_get(0)?)?, stored))
+}
+
+fn key(text: &str) -> Result<StoreKey, Failure> {
+    StoreKey::new(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
+}
+
+fn version(bytes: &[u8]) -> Result<Version, Failure> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| sqlx::Error::Decode("a version of another length than 16 bytes".into()))?;
+    Ok(Version::from_bytes(bytes))
+}
+
+fn keys<T>(waiting: &[(StoreKey, T)]) -> Vec<StoreKey> {
+    waiting.iter().map(|(key, _)| key.clone()).collect()
+}
+
+/// Answers everybody; two that wait for one key share what was found.
+fn distribute<T: Clone>(
+    waiting: Vec<(StoreKey, Answer<Option<T>>)>,
+    found: Result<HashMap<StoreKey, T>, Failure>,
+    operation: Operation,
+) {
+    for (key, answer) in waiting {
+        // An error only says that the caller no longer waits.
+        let _ = answer.send(match &found {
+            Ok(found) => Ok(found.get(&key).cloned()),
+            Err(failure) => Err(failure.during(operation)),
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! Statement texts for any number of rows, from a fixed number of texts.
+//!
+//! Each connection keeps its prepared statements by text. A text for every row count would prepare anew on
+//! almost every batch, so there is one for each power of two.
+
+use std::sync::LazyLock;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// The largest number of rows that one text is for.
+pub(crate) const MOST_ROWS: usize = 128;
+
+/// The texts of one statement, for 1, 2, 4 … [`MOST_ROWS`] rows.
+pub(crate) struct Ladder(Vec<SqlStr>);
+
+impl Ladder {
+    fn new(before: &str, row: &str, after: &str) -> Self {
+        let texts = (0..=MOST_ROWS.ilog2()).map(|power| {
+            let rows = vec![row; 1 << power].join(",");
+            // Made of constants only.
+            AssertSqlSafe(format!("{before}{rows}{after}")).into_sql_str()
+        });
+        Self(texts.collect())
+    }
+
+    /// The text for `count` rows or a few more, and how many rows it takes. The caller repeats its last row, so
+    /// this is for statements where a repeated row changes nothing.
+    pub(crate) fn padded(&self, count: usize) -> (SqlStr, usize) {
+        let rows = count.clamp(1, MOST_ROWS).next_power_of_two();
+        (self.text(rows), rows)
+    }
+
+    /// The texts that together take exactly `count` rows, largest first, with how many each takes.
+    pub(crate) fn exact(&self, count: usize) -> impl Iterator<Item = (SqlStr, usize)> {
+        let mut left = count;
+        std::iter::from_fn(move || {
+            let rows = 1 << left.min(MOST_ROWS).checked_ilog2()?;
+            left -= rows;
+            Some((self.text(rows), rows))
+        })
+    }
+
+    fn text(&self, rows: usize) -> SqlStr {
+        self.0[rows.ilog2() as usize].clone()
+    }
+}
+
+/// Repeats the last of `items` until there are `count`.
+pub(crate) fn pad<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let last = items.len().saturating_sub(1);
+    (0..count).filter_map(move |index| items.get(index.min(last)))
+}
+
+/// `key, version, expires_at, payload` of some keys.
+pub(crate) static RECORDS: LazyLock<Ladder> = LazyLock::new(|| {
+    Ladder::new(
+        "SELECT key, version, expires_at, payload FROM records WHERE key IN (",
+        "?",
+        ")",
+    )
+});
+
+/// `key, version, expires_at` of some keys.
+pub(crate) static VERSIONS: LazyLock<Ladder> = LazyLock::new(|| {
+    Ladder::new(
+        "SELECT key, version, expires_at FROM records WHERE key IN (",
+        "?",
+        ")",
+    )
+});
+
+/// Takes the write lock, removes some records that expired by the first argument, and reads
+/// `key, version, expires_at` of the keys of the batch. One text, because each one is a trip to another thread.
+pub(crate) static BEGIN: LazyLock<Ladder> = LazyLock::new(|| {
+    Ladder::new(
+        "BEGIN IMMEDIATE;
+         DELETE FROM records WHERE id IN
+             (SELECT id FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT 64);
+         SELECT key, version, expires_at FROM records WHERE key IN (",
+        "?",
+        ")",
+    )
+});
+
+/// Writes `key, version, expires_at, payload`.
+pub(crate) static WRITE: LazyLock<Ladder> = LazyLock::new(|| {
+    Ladder::new(
+        "INSERT INTO records (key, version, expires_at, payload) VALUES ",
+        "(?, ?, ?, ?)",
+        " ON CONFLICT (key) DO UPDATE SET
+            version = excluded.version, expires_at = excluded.expires_at, payload = excluded.payload",
+    )
+});
+
+/// Removes some keys.
+pub(crate) static REMOVE: LazyLock<Ladder> =
+    LazyLock::new(|| Ladder::new("DELETE FROM records WHERE key IN (", "?", ")"));
+
+/// Appends `key, version` to the log of changes.
+pub(crate) static LOG: LazyLock<Ladder> =
+    LazyLock::new(|| Ladder::new("INSERT INTO changes (key, version) VALUES ", "(?, ?)", ""));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_texts_add_up() {
+        for count in 0..=300 {
+            let rows: Vec<usize> = LOG.exact(count).map(|(_, rows)| rows).collect();
+            assert_eq!(rows.iter().sum::<usize>(), count);
+            assert!(rows.len() <= 10, "{count} rows in {} statements", rows.len());
+        }
+    }
+
+    #[test]
+    fn padded_texts_have_a_place_for_each_row() {
+        for count in 1..=MOST_ROWS {
+            let (text, rows) = RECORDS.padded(count);
+            assert!(rows >= count && rows < 2 * count);
+            assert_eq!(text.as_str().matches('?').count(), rows);
+        }
+    }
+
+    #[test]
+    fn padding_repeats_the_last_item() {
+        assert_eq!(pad(&[1, 2, 3], 4).copied().collect::<Vec<_>>(), [1, 2, 3, 3]);
+        assert_eq!(pad(&[] as &[u8], 4).count(), 0);
+    }
+}

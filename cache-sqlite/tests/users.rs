@@ -1,0 +1,153 @@
+//! Permissions as other users and other umasks meet them. Each case runs in a process of its own, because a
+//! umask and a user belong to a process, and root is stopped by no permission bit.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use cache_core::store::error::ErrorKind;
+use cache_core::store::{PutOptions, Store};
+use cache_sqlite::{SqliteConfig, SqliteStore};
+use rustix::fs::Mode;
+use support::{database, key, must_succeed, open, process};
+use tempfile::tempdir;
+
+/// A user without privileges, for when the tests run as root: `nobody` on most systems.
+const UNPRIVILEGED: u32 = 65_534;
+
+#[test]
+fn files_are_private_under_any_umask() {
+    let directory = tempdir().unwrap();
+    for umask in ["000", "022", "077", "777"] {
+        let path = directory.path().join(umask).join("deeper/cache.db");
+        if umask == "777" {
+            // Nobody could enter a directory that is created under it.
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        let mut command = process("child_under_a_umask", &path);
+        command.env("CACHE_SQLITE_TEST_UMASK", umask);
+        must_succeed(command);
+    }
+}
+
+#[test]
+#[ignore = "another test runs it as a process of its own"]
+fn child_under_a_umask() {
+    let umask = std::env::var("CACHE_SQLITE_TEST_UMASK").unwrap();
+    rustix::process::umask(Mode::from_bits_truncate(u32::from_str_radix(&umask, 8).unwrap()));
+    let path = database();
+    block_on(async {
+        let store = open(&path).await;
+        store
+            .put(&key("record"), "payload".into(), PutOptions::create())
+            .await
+            .unwrap();
+        assert!(store.get(&key("record")).await.unwrap().is_some());
+        let mut names = 0;
+        for entry in fs::read_dir(path.parent().unwrap()).unwrap() {
+            let entry = entry.unwrap();
+            names += 1;
+            assert_eq!(mode(&entry.path()), 0o600, "{:?}", entry.file_name());
+        }
+        assert_eq!(names, 3, "the database, its log and its index");
+        if umask != "777" {
+            assert_eq!(mode(path.parent().unwrap()), 0o700);
+            assert_eq!(mode(path.parent().unwrap().parent().unwrap()), 0o700);
+        }
+    });
+}
+
+#[test]
+fn file_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give a file away; but there is always one that belongs to root.
+        let error = block_on(SqliteStore::open(SqliteConfig::new("/etc/passwd"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        return;
+    }
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("cache.db");
+    block_on(async { open(&path).await.close().await });
+    chown(&path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    let error = block_on(SqliteStore::open(SqliteConfig::new(&path))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.to_string().contains("65534"), "{error}");
+}
+
+#[test]
+fn write_protection_is_told_apart_from_lacking_permission() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("cache.db");
+    if rustix::process::geteuid().is_root() {
+        chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    }
+    must_succeed(unprivileged(process("child_without_permissions", &path)));
+}
+
+#[test]
+#[ignore = "another test runs it as a process of its own"]
+fn child_without_permissions() {
+    let path = database();
+    let directory = path.parent().unwrap();
+    block_on(async {
+        let store = open(&path).await;
+        let version = store
+            .put(&key("record"), "payload".into(), PutOptions::create())
+            .await
+            .unwrap();
+        store.close().await;
+
+        // A write-protected file can be read.
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        let store = open(&path).await;
+        assert_eq!(store.head(&key("record")).await.unwrap(), Some(version));
+        let error = store
+            .put(&key("record"), "other".into(), PutOptions::overwrite())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
+        assert!(!error.is_outcome_unknown());
+        assert_eq!(store.head(&key("record")).await.unwrap(), Some(version));
+        store.close().await;
+
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+        let error = SqliteStore::open(SqliteConfig::new(&path)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+
+        fs::set_permissions(directory, Permissions::from_mode(0o500)).unwrap();
+        let new = SqliteConfig::new(directory.join("new.db"));
+        let error = SqliteStore::open(new).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+
+        let store = open(&path).await;
+        assert_eq!(store.head(&key("record")).await.unwrap(), Some(version));
+    });
+}
+
+fn unprivileged(mut command: Command) -> Command {
+    if rustix::process::geteuid().is_root() {
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+    }
+    command
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}

@@ -1,0 +1,111 @@
+// Clients, scopes, lifetimes and features of the provider.
+
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { errors } from 'oidc-provider';
+
+export const API_RESOURCE = 'urn:tokenkeep:api';
+
+const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
+const API_SCOPES = ['api:read', 'api:write'];
+const DAY = 24 * 60 * 60;
+
+// The port of a loopback redirect is ignored for native clients (RFC 8252 section 7.3).
+const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/'];
+
+export const ACCOUNT = {
+  sub: 'alice',
+  preferred_username: 'alice@example.test',
+  name: 'Alice Example',
+  email: 'alice@example.test',
+};
+
+const CLIENTS = [
+  {
+    client_id: 'tokenkeep-cli',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code'],
+    response_types: ['code'],
+    redirect_uris: LOOPBACK_REDIRECTS,
+  },
+  {
+    client_id: 'tokenkeep-service',
+    client_secret: 'tokenkeep-service-secret',
+    application_type: 'native',
+    token_endpoint_auth_method: 'client_secret_post',
+    grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
+    response_types: ['code'],
+    redirect_uris: LOOPBACK_REDIRECTS,
+  },
+  {
+    client_id: 'tokenkeep-service-basic',
+    client_secret: 'tokenkeep-service-secret',
+    token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+  },
+];
+
+/** `settings` is read at each issue of a token, so a change holds from the next one on. */
+export function configuration(memory, settings) {
+  const accessTokenTtl = () => settings.accessTokenTtl;
+  return {
+    adapter: (model) => memory.adapter(model),
+    clients: CLIENTS,
+    // A client may send only scopes that are known here or belong to the resource it names. The
+    // scopes of the API are both, as many issuers know no resource parameter.
+    scopes: ['openid', 'offline_access', ...API_SCOPES],
+    claims: {
+      openid: ['sub'],
+      profile: ['preferred_username', 'name'],
+      email: ['email'],
+    },
+    // Puts the claims of the granted scopes into the ID token, as a client without a userinfo call
+    // needs them there.
+    conformIdTokenClaims: false,
+    findAccount: async (_ctx, sub) => ({
+      accountId: sub,
+      claims: async () => ({ ...ACCOUNT, sub }),
+    }),
+    features: {
+      clientCredentials: { enabled: true },
+      deviceFlow: { enabled: true },
+      devInteractions: { enabled: false },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: async (_ctx, _client, oneOf) => oneOf,
+        useGrantedResource: async () => true,
+        getResourceServerInfo: async (_ctx, resource) => {
+          if (resource !== API_RESOURCE) throw new errors.InvalidTarget();
+          return { audience: resource, scope: API_SCOPES.join(' '), accessTokenFormat: 'opaque' };
+        },
+      },
+    },
+    rotateRefreshToken: true,
+    pkce: { required: () => true },
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    ttl: {
+      AccessToken: accessTokenTtl,
+      ClientCredentials: accessTokenTtl,
+      AuthorizationCode: 60,
+      DeviceCode: 600,
+      Grant: 14 * DAY,
+      IdToken: 3600,
+      Interaction: 3600,
+      RefreshToken: 14 * DAY,
+      Session: 14 * DAY,
+    },
+    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    jwks: { keys: [signingKey()] },
+  };
+}
+
+function signingKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return {
+    ...privateKey.export({ format: 'jwk' }), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex'),
+  };
+}

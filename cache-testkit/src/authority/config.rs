@@ -1,0 +1,189 @@
+//! What a fake authority is started with, and what of it can be changed while it runs.
+
+use std::time::Duration;
+
+use super::directory::{ALICE, Client, User, default_clients, default_users};
+
+/// What a fake authority is started with. The default is HTTPS on a free port, with the users alice and
+/// bob, the clients named in [`super`], and Entra's lifetimes and rotation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The TCP port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// The host in every address that the authority hands out. It must lead to 127.0.0.1.
+    pub host: String,
+    /// Whether to speak HTTPS, which every MSAL insists on.
+    pub https: bool,
+    /// Everyone who can sign in.
+    pub users: Vec<User>,
+    /// Every registered application.
+    pub clients: Vec<Client>,
+    /// Who is signed in at the authorization endpoint when the request has no `login_hint`. With none,
+    /// `prompt=none` is answered with `login_required`, and any other request as if the user had declined.
+    pub signed_in_user: Option<String>,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// What becomes of a refresh token that has been used.
+    pub rotation: Rotation,
+    /// Who approves device codes on their own, and when.
+    pub device_approval: DeviceApproval,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            host: "127.0.0.1".to_owned(),
+            https: true,
+            users: default_users(),
+            clients: default_clients(),
+            signed_in_user: Some(ALICE.to_owned()),
+            lifetimes: Lifetimes::default(),
+            rotation: Rotation::EntraLike,
+            device_approval: DeviceApproval::Manual,
+        }
+    }
+}
+
+impl Config {
+    /// The default, over plain HTTP: allowed on loopback for clients of generic OIDC issuers.
+    pub fn plain_http() -> Self {
+        Self {
+            https: false,
+            ..Self::default()
+        }
+    }
+
+    /// Listens on this port instead of a free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Adds a user.
+    #[must_use]
+    pub fn user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// Registers a client, in place of an earlier one with the same ID.
+    #[must_use]
+    pub fn client(mut self, client: Client) -> Self {
+        self.clients
+            .retain(|earlier| earlier.client_id != client.client_id);
+        self.clients.push(client);
+        self
+    }
+
+    /// Sets how long things live.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// Sets what becomes of a refresh token that has been used.
+    #[must_use]
+    pub fn rotation(mut self, rotation: Rotation) -> Self {
+        self.rotation = rotation;
+        self
+    }
+
+    /// Approves every device code for `username`, at the poll that follows `pending_polls` polls
+    /// answered with `authorization_pending`.
+    #[must_use]
+    pub fn auto_approve_devices(mut self, pending_polls: u32, username: &str) -> Self {
+        self.device_approval = DeviceApproval::Automatic {
+            pending_polls,
+            username: username.to_owned(),
+        };
+        self
+    }
+}
+
+/// How long things live, in whole seconds on the wire. Changed while the authority runs, new values hold for
+/// what is issued from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// `expires_in` of access and ID tokens. Default 3,599 s, as Entra's.
+    pub access_token: Duration,
+    /// `ext_expires_in`; none leaves the field out. Default 3,599 s.
+    pub extended: Option<Duration>,
+    /// `refresh_in`; none leaves the field out, as Entra does for tokens of an hour. Default none.
+    pub refresh_in: Option<Duration>,
+    /// How long a refresh token can be used. Default 90 days.
+    pub refresh_token: Duration,
+    /// How long an authorization code can be redeemed. Default 600 s.
+    pub authorization_code: Duration,
+    /// How long a device code can be approved and polled. Default 900 s.
+    pub device_code: Duration,
+    /// The poll interval that device clients are told. Default 1 s (Entra's is 5 s, a long time in a test).
+    pub device_interval: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            access_token: Duration::from_secs(3_599),
+            extended: Some(Duration::from_secs(3_599)),
+            refresh_in: None,
+            refresh_token: Duration::from_secs(90 * 86_400),
+            authorization_code: Duration::from_secs(600),
+            device_code: Duration::from_secs(900),
+            device_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Lifetimes {
+    /// Sets how long access and ID tokens live.
+    #[must_use]
+    pub fn access_token(mut self, lifetime: Duration) -> Self {
+        self.access_token = lifetime;
+        self
+    }
+
+    /// Sets `refresh_in`.
+    #[must_use]
+    pub fn refresh_in(mut self, refresh_in: Duration) -> Self {
+        self.refresh_in = Some(refresh_in);
+        self
+    }
+
+    /// Sets `ext_expires_in`; none leaves it out.
+    #[must_use]
+    pub fn extended(mut self, lifetime: Option<Duration>) -> Self {
+        self.extended = lifetime;
+        self
+    }
+}
+
+/// What becomes of a refresh token that has been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotation {
+    /// Each refresh brings a new token, and the old one stays usable until it expires.
+    EntraLike,
+    /// A refresh token works once. A second use revokes its whole family, the newest token and every access
+    /// token included (RFC 9700 section 4.14.2; oidc-provider does the same).
+    Strict,
+}
+
+/// Who approves device codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceApproval {
+    /// Somebody on the approval page, or a test.
+    Manual,
+    /// The authority itself.
+    Automatic {
+        /// How many polls are answered with `authorization_pending` first.
+        pending_polls: u32,
+        /// The user who approves.
+        username: String,
+    },
+}

@@ -1,0 +1,108 @@
+//! The key that signs tokens, its public half for clients, and the check of a token that comes back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::AuthorityError;
+
+/// The claims of a token.
+pub(super) type Claims = Map<String, Value>;
+
+/// An RSA key of 2,048 bits that lives as long as the authority.
+pub(super) struct SigningKey {
+    key_id: String,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    public: Value,
+}
+
+impl SigningKey {
+    pub(super) fn generate() -> Result<Self, AuthorityError> {
+        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
+            .map_err(|error| AuthorityError::cryptography("signing key", error))?;
+        let failed = |error| AuthorityError::cryptography("signing key", error);
+        let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(failed)?;
+        let decoding = DecodingKey::from_rsa_pem(pair.public_key_pem().as_bytes()).map_err(failed)?;
+        let key_id = URL_SAFE_NO_PAD.encode(&Sha256::digest(pair.public_key_raw())[..20]);
+        let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256).map_err(failed)?;
+        jwk.common.key_id = Some(key_id.clone());
+        let mut public =
+            serde_json::to_value(jwk).map_err(|error| AuthorityError::cryptography("signing key", error))?;
+        public["use"] = "sig".into();
+        Ok(Self {
+            key_id,
+            encoding,
+            decoding,
+            public,
+        })
+    }
+
+    /// The public key as a member of a JWK set. `issuer` is Entra's addition: the template that the issuer
+    /// of every token signed with this key must match.
+    pub(super) fn public_jwk(&self, issuer: &str) -> Value {
+        let mut jwk = self.public.clone();
+        jwk["issuer"] = issuer.into();
+        jwk
+    }
+
+    /// Signs with RS256.
+    pub(super) fn sign(&self, claims: &Claims) -> Result<String, AuthorityError> {
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some(self.key_id.clone());
+        jsonwebtoken::encode(&header, claims, &self.encoding)
+            .map_err(|error| AuthorityError::cryptography("signature of a token", error))
+    }
+
+    /// The claims of a token that this key signed, whatever its times say.
+    pub(super) fn verified_claims(&self, token: &str) -> Option<Claims> {
+        verified_claims(token, Algorithm::RS256, &self.decoding)
+    }
+}
+
+/// A client's registered public key, for `private_key_jwt` (RFC 7523 section 3).
+pub(super) struct ClientKey {
+    rsa: bool,
+    decoding: DecodingKey,
+}
+
+impl ClientKey {
+    /// Reads an RSA or P-256 public key in PEM.
+    pub(super) fn from_pem(pem: &str) -> Option<Self> {
+        if let Ok(decoding) = DecodingKey::from_rsa_pem(pem.as_bytes()) {
+            return Some(Self { rsa: true, decoding });
+        }
+        let decoding = DecodingKey::from_ec_pem(pem.as_bytes()).ok()?;
+        Some(Self { rsa: false, decoding })
+    }
+
+    /// The claims of an assertion that this key signed, whatever its times say.
+    pub(super) fn verified_claims(&self, assertion: &str) -> Option<Claims> {
+        // The registered key decides which algorithms are possible: a header alone never does.
+        let algorithm = jsonwebtoken::decode_header(assertion).ok()?.alg;
+        let allowed = match algorithm {
+            Algorithm::RS256 | Algorithm::PS256 => self.rsa,
+            Algorithm::ES256 => !self.rsa,
+            _ => false,
+        };
+        allowed
+            .then(|| verified_claims(assertion, algorithm, &self.decoding))
+            .flatten()
+    }
+}
+
+/// Verifies the signature only: times are judged by the authority's own clock, which a test can move.
+fn verified_claims(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Option<Claims> {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    jsonwebtoken::decode::<Claims>(token, key, &validation)
+        .ok()
+        .map(|token| token.claims)
+}

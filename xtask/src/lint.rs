@@ -1,0 +1,163 @@
+//! `cargo xtask lint`: everything that must hold of the sources beside the tests.
+//!
+//! The order goes from fast to slow, and runs what shares artefacts together.
+
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::command::{Failure, cargo, output, run, succeeds};
+use crate::source_rules;
+
+/// The configuration in `deny.toml` is that of this release line.
+const CARGO_DENY: &str = "^0.20";
+
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
+type Gate = (&'static str, fn() -> Result<(), Failure>);
+
+const GATES: [Gate; 7] = [
+    ("format", format),
+    ("source rules", source_rules::check),
+    ("clippy, all features", clippy_all_features),
+    ("documentation", documentation),
+    ("clippy, no default features", clippy_no_default_features),
+    ("clippy, each feature alone", clippy_each_feature),
+    ("dependencies", dependencies),
+];
+
+/// Runs every gate, also after one failed, and ends with the list of those that did.
+pub(crate) fn all() -> Result<(), Failure> {
+    let mut failed = Vec::new();
+    for (name, gate) in GATES {
+        #[expect(clippy::disallowed_methods, reason = "it reports how long a person waited")]
+        let start = Instant::now();
+        let result = gate();
+        let seconds = start.elapsed().as_secs_f32();
+        match result {
+            Ok(()) => eprintln!("ok: {name} ({seconds:.1} s)"),
+            Err(failure) => {
+                eprintln!("FAILED: {name} ({seconds:.1} s): {failure}");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("these gates failed: {}", failed.join("; "))))
+}
+
+fn format() -> Result<(), Failure> {
+    run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy_all_features() -> Result<(), Failure> {
+    clippy(["--workspace", "--all-targets", "--all-features"])
+}
+
+fn clippy_no_default_features() -> Result<(), Failure> {
+    clippy(["--workspace", "--all-targets", "--no-default-features"])
+}
+
+fn clippy_each_feature() -> Result<(), Failure> {
+    if succeeds(&mut cargo(["hack", "--version"])) {
+        let each = [
+            "--each-feature",
+            "--exclude-no-default-features",
+            "--exclude-all-features",
+        ];
+        return run(cargo(["hack", "clippy", "--workspace", "--locked"])
+            .args(each)
+            .args(DENY_WARNINGS));
+    }
+    let metadata = output(&mut cargo([
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--locked",
+    ]))?;
+    for (package, feature) in features(&metadata)? {
+        clippy([
+            "--package",
+            &package,
+            "--no-default-features",
+            "--features",
+            &feature,
+        ])?;
+    }
+    Ok(())
+}
+
+fn clippy<const N: usize>(selection: [&str; N]) -> Result<(), Failure> {
+    run(cargo(["clippy", "--locked"]).args(selection).args(DENY_WARNINGS))
+}
+
+fn documentation() -> Result<(), Failure> {
+    run(
+        cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn dependencies() -> Result<(), Failure> {
+    let is_installed = || succeeds(&mut cargo(["deny", "--version"]));
+    if !is_installed() {
+        run(&mut cargo([
+            "install",
+            "cargo-deny",
+            "--version",
+            CARGO_DENY,
+            "--locked",
+        ]))?;
+    }
+    run(&mut deny())
+}
+
+fn deny() -> Command {
+    cargo(["deny", "--locked", "check", "licenses", "bans", "sources"])
+}
+
+/// Package and feature of every feature in the workspace, from the output of `cargo metadata`.
+fn features(metadata: &str) -> Result<Vec<(String, String)>, Failure> {
+    let metadata: Value = serde_json::from_str(metadata)
+        .map_err(|error| Failure::new(format!("`cargo metadata` wrote no JSON: {error}")))?;
+    let packages = metadata["packages"]
+        .as_array()
+        .ok_or_else(|| Failure::new("`cargo metadata` lists no packages"))?;
+
+    let mut found = Vec::new();
+    for package in packages {
+        let (Some(name), Some(features)) = (package["name"].as_str(), package["features"].as_object()) else {
+            return Err(Failure::new(
+                "`cargo metadata` describes a package without name or features",
+            ));
+        };
+        found.extend(features.keys().map(|feature| (name.to_owned(), feature.clone())));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_every_package_are_found() {
+        let metadata = r#"{"packages": [
+            {"name": "a", "features": {"default": ["x"], "x": []}},
+            {"name": "b", "features": {}}
+        ]}"#;
+        let expected = [("a", "default"), ("a", "x")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(features(metadata).unwrap(), expected);
+    }
+
+    #[test]
+    fn metadata_of_another_shape_is_an_error() {
+        for metadata in ["", "{}", r#"{"packages": [{"name": "a"}]}"#] {
+            assert!(features(metadata).is_err(), "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The project's chores. `cargo xtask` is an alias of `.cargo/config.toml`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+mod command;
+mod lint;
+mod packages;
+mod prerequisites;
+mod source_rules;
+mod test;
+
+use std::process::ExitCode;
+
+use crate::prerequisites::Installation;
+
+const USAGE: &str = "\
+The project's chores.
+
+Usage: cargo xtask <command>
+
+Commands:
+  test [--no-install]  Install what the tests need, then run every test. With --no-install, only
+                       say what is missing.
+  lint                 Check the format, clippy with every set of features, the documentation,
+                       licences, dependencies and the rules for source files.
+  help                 Print this.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["test"] => test::all(Installation::Allowed),
+        ["test", "--no-install"] => test::all(Installation::Forbidden),
+        ["lint"] => lint::all(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

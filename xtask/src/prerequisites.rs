@@ -1,0 +1,182 @@
+//! What the tests need beside Rust, and how to get it.
+
+use std::process::Command;
+
+use crate::command::{Failure, succeeds};
+use crate::packages::PackageManager;
+
+/// Whether missing programs may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Installation {
+    Allowed,
+    Forbidden,
+}
+
+/// Makes sure that everything is there, installing what is missing when that is allowed and possible.
+///
+/// # Errors
+/// Names everything that is missing and the command that installs it.
+pub(crate) fn ensure(installation: Installation) -> Result<(), Failure> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let manager = PackageManager::detect();
+    let mut report = report(&missing, manager);
+    if installation == Installation::Forbidden {
+        return Err(Failure::new(report));
+    }
+
+    let Some(manager) = manager else {
+        return Err(Failure::new(report));
+    };
+    let packages = packages(&missing, manager);
+    if packages.is_empty() {
+        return Err(Failure::new(report));
+    }
+    eprintln!("{report}");
+    if let Err(failure) = manager.install(&packages) {
+        report.push_str(&format!("\nNot installed: {failure}."));
+        return Err(Failure::new(report));
+    }
+
+    // A distribution may know a program only in a version that is too old.
+    let still_missing = self::missing();
+    if still_missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{}\nThe packages of this system do not provide it; install it by other means.",
+        self::report(&still_missing, None)
+    )))
+}
+
+struct Prerequisite {
+    name: &'static str,
+    reason: &'static str,
+    is_present: fn() -> bool,
+    /// Names of the packages for apt, dnf, apk and brew. An empty name: it comes by other means.
+    packages: [&'static str; 4],
+}
+
+const PREREQUISITES: [Prerequisite; 4] = [
+    Prerequisite {
+        name: "a C compiler",
+        reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
+        is_present: has_c_compiler,
+        packages: ["build-essential", "gcc", "build-base", ""],
+    },
+    Prerequisite {
+        name: "Node.js 18 or newer",
+        reason: "it runs the OpenID provider",
+        is_present: has_node,
+        packages: ["nodejs", "nodejs", "nodejs", "node"],
+    },
+    Prerequisite {
+        name: "npm",
+        reason: "it installs the OpenID provider",
+        is_present: has_npm,
+        packages: ["npm", "npm", "npm", "node"],
+    },
+    Prerequisite {
+        name: "Python 3.9 or newer with venv",
+        reason: "it runs MSAL Python",
+        is_present: has_python,
+        packages: ["python3-venv", "python3", "python3", "python3"],
+    },
+];
+
+impl Prerequisite {
+    fn package(&self, manager: PackageManager) -> Option<&'static str> {
+        let [apt, dnf, apk, brew] = self.packages;
+        let name = match manager {
+            PackageManager::Apt => apt,
+            PackageManager::Dnf => dnf,
+            PackageManager::Apk => apk,
+            PackageManager::Brew => brew,
+        };
+        (!name.is_empty()).then_some(name)
+    }
+}
+
+fn missing() -> Vec<&'static Prerequisite> {
+    PREREQUISITES
+        .iter()
+        .filter(|prerequisite| !(prerequisite.is_present)())
+        .collect()
+}
+
+fn packages(missing: &[&Prerequisite], manager: PackageManager) -> Vec<&'static str> {
+    let mut packages: Vec<_> = missing
+        .iter()
+        .filter_map(|prerequisite| prerequisite.package(manager))
+        .collect();
+    packages.dedup();
+    packages
+}
+
+fn report(missing: &[&Prerequisite], manager: Option<PackageManager>) -> String {
+    let mut report = "the tests need what is missing here:".to_owned();
+    for Prerequisite { name, reason, .. } in missing {
+        report.push_str(&format!("\n  - {name} ({reason})"));
+    }
+    if let Some(manager) = manager {
+        let packages = packages(missing, manager);
+        if !packages.is_empty() {
+            report.push_str(&format!("\nTo install it: {}", manager.hint(&packages)));
+        }
+    }
+    report
+}
+
+fn has_c_compiler() -> bool {
+    if cfg!(all(windows, target_env = "msvc")) {
+        // Rust itself links with Visual Studio's tools there, and finds them without PATH.
+        return true;
+    }
+    let chosen = std::env::var_os("CC").filter(|cc| !cc.is_empty());
+    let compiler = chosen.unwrap_or_else(|| "cc".into());
+    succeeds(Command::new(compiler).arg("--version"))
+}
+
+fn has_node() -> bool {
+    let check = "process.exit(Number(process.versions.node.split('.')[0]) >= 18 ? 0 : 1)";
+    succeeds(Command::new("node").args(["-e", check]))
+}
+
+fn has_npm() -> bool {
+    succeeds(npm().arg("--version"))
+}
+
+/// Debian ships `venv` without the `ensurepip` that it needs.
+fn has_python() -> bool {
+    let check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))";
+    succeeds(Command::new("python3").args(["-c", check]))
+}
+
+pub(crate) fn npm() -> Command {
+    Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_what_is_missing_and_the_command_that_installs_it() {
+        let missing: Vec<_> = PREREQUISITES.iter().collect();
+        let report = report(&missing, Some(PackageManager::Apt));
+        for Prerequisite { name, reason, .. } in &PREREQUISITES {
+            assert!(report.contains(name) && report.contains(reason), "{report}");
+        }
+        assert!(report.ends_with(
+            "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv"
+        ));
+    }
+
+    #[test]
+    fn a_package_that_covers_two_programs_is_installed_once() {
+        let missing: Vec<_> = PREREQUISITES.iter().collect();
+        assert_eq!(packages(&missing, PackageManager::Brew), ["node", "python3"]);
+    }
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask test`: every unit, integration and documentation test.
+
+use std::fs;
+
+use crate::command::{Failure, cargo, root, run, succeeds};
+use crate::prerequisites::{self, Installation, npm};
+
+/// Installs what the tests need and runs them all.
+pub(crate) fn all(installation: Installation) -> Result<(), Failure> {
+    prerequisites::ensure(installation)?;
+    install_oidc_provider()?;
+
+    if succeeds(&mut cargo(["nextest", "--version"])) {
+        run(&mut cargo([
+            "nextest",
+            "run",
+            "--workspace",
+            "--all-features",
+            "--locked",
+        ]))?;
+    } else {
+        let kinds = ["--lib", "--bins", "--tests", "--examples"];
+        run(cargo([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--locked",
+            "--no-fail-fast",
+        ])
+        .args(kinds))?;
+    }
+    run(&mut cargo([
+        "test",
+        "--doc",
+        "--workspace",
+        "--all-features",
+        "--locked",
+    ]))
+}
+
+/// Installs the packages of the lock file, unless exactly these are installed.
+fn install_oidc_provider() -> Result<(), Failure> {
+    let folder = root().join("cache-testkit/oidc-provider");
+    let lock_path = folder.join("package-lock.json");
+    let lock = fs::read(&lock_path)
+        .map_err(|error| Failure::new(format!("could not read {}: {error}", lock_path.display())))?;
+
+    // npm empties node_modules first, so this copy of the lock file exists only after a whole install.
+    let installed_path = folder.join("node_modules/.installed-lock.json");
+    if fs::read(&installed_path).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    run(npm().current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))?;
+    fs::write(&installed_path, lock)
+        .map_err(|error| Failure::new(format!("could not write {}: {error}", installed_path.display())))
+}
