@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_core::time::{Clock, SystemClock};
 use flows::Error;
 use flows::authority::{Authority, Discovery};
 use flows::error::DiscoveryErrorKind;
@@ -161,12 +162,9 @@ async fn a_failure_is_not_remembered() {
     assert!(discovery.metadata(&authority, LIMIT).await.is_ok());
 }
 
-#[tokio::test]
-async fn many_callers_make_one_request() {
-    let http = ScriptedClient::slow(Duration::from_millis(50));
-    let good = document("https://id.example", "id.example");
-    let (http, _, discovery) = discovery(http.reply(200, &good));
-    let discovery = Arc::new(discovery);
+async fn twenty_callers(http: ScriptedClient) -> (usize, usize) {
+    let http = Arc::new(http);
+    let discovery = Arc::new(Discovery::new(http.clone(), Arc::new(SystemClock)));
     let callers: Vec<_> = (0..20)
         .map(|_| {
             let discovery = discovery.clone();
@@ -176,8 +174,28 @@ async fn many_callers_make_one_request() {
             })
         })
         .collect();
+    let mut served = 0;
     for caller in callers {
-        assert!(caller.await.unwrap());
+        served += usize::from(caller.await.unwrap());
     }
-    assert_eq!(http.sent().len(), 1);
+    (served, http.sent().len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_callers_make_one_request() {
+    let good = document("https://id.example", "id.example");
+    let http = ScriptedClient::slow(LIMIT / 2).reply(200, &good);
+    assert_eq!(twenty_callers(http).await, (20, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_do_not_queue_behind_a_dead_authority() {
+    let mut http = ScriptedClient::slow(LIMIT * 2);
+    for _ in 0..20 {
+        http = http.reply(503, "");
+    }
+    let began = SystemClock.monotonic();
+    let (served, sent) = twenty_callers(http).await;
+    assert_eq!((served, sent), (0, 1));
+    assert!(SystemClock.monotonic() - began < LIMIT * 3);
 }

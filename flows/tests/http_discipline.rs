@@ -1,4 +1,5 @@
 //! Each rule of `HttpClient`'s contract, against servers that try to break it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod support;
 

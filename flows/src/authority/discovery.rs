@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::schema::AuthorityKind;
-use cache_core::time::Clock;
+use cache_core::time::{Clock, with_deadline};
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::{Authority, Metadata};
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{HttpClient, HttpRequest, HttpResponse};
+use crate::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::response::Fields;
+
+const DOCUMENT: &str = "openid-configuration";
 
 /// Finds the metadata of authorities and keeps it in memory for a day.
 ///
@@ -65,9 +67,15 @@ impl Discovery {
         if let Some(metadata) = Metadata::by_convention(authority) {
             return Ok(Arc::new(metadata));
         }
+        let began = self.clock.monotonic();
         let slot = self.slot(authority).await;
-        let mut known = slot.lock().await;
+        // Waiting for another caller's request counts too: behind a dead authority, a queue of callers would else
+        // wait for one time limit after another.
+        let Some(mut known) = with_deadline(&*self.clock, time_limit, slot.lock()).await else {
+            return Err(waited_in_vain(authority));
+        };
         let now = self.clock.monotonic();
+        let time_limit = time_limit.saturating_sub(now.saturating_sub(began));
         if let Some(known) = known.as_ref()
             && now.saturating_sub(known.fetched) < Self::LIFETIME
         {
@@ -102,8 +110,7 @@ impl Discovery {
 
     async fn fetch(&self, authority: &Authority, time_limit: Duration) -> Result<Metadata, Error> {
         let error = |kind| DiscoveryError::new(kind, authority.environment());
-        let url = document_url(authority)
-            .ok_or_else(|| error(DiscoveryErrorKind::Endpoint("openid-configuration")))?;
+        let url = document_url(authority).ok_or_else(|| error(DiscoveryErrorKind::Endpoint(DOCUMENT)))?;
         let response = self.http.send(HttpRequest::get(url, time_limit)).await?;
         let document = document(&response).map_err(error)?;
         Ok(Metadata::parse(authority, &document)?)
@@ -125,7 +132,14 @@ fn document_url(authority: &Authority) -> Option<Url> {
         AuthorityKind::Adfs | AuthorityKind::Oidc => "",
     };
     let base = authority.url().trim_end_matches('/');
-    Url::parse(&format!("{base}{version}/.well-known/openid-configuration")).ok()
+    Url::parse(&format!("{base}{version}/.well-known/{DOCUMENT}")).ok()
+}
+
+fn waited_in_vain(authority: &Authority) -> Error {
+    match document_url(authority) {
+        Some(url) => HttpError::new(HttpErrorKind::NotSent, &url, "no metadata within the time limit").into(),
+        None => DiscoveryError::new(DiscoveryErrorKind::Endpoint(DOCUMENT), authority.environment()).into(),
+    }
 }
 
 fn document(response: &HttpResponse) -> Result<Fields, DiscoveryErrorKind> {

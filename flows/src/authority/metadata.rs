@@ -82,7 +82,11 @@ impl Metadata {
                 .map(|names| names.into_iter().map(str::to_owned).collect())
         };
         Ok(Self {
-            issuer: IssuerRule::of(issuer, TenantPolicy::of(authority.tenant())),
+            issuer: match authority.kind() {
+                AuthorityKind::Entra => IssuerRule::of(issuer, TenantPolicy::of(authority.tenant())),
+                // Only Entra's shared endpoints issue by a template; elsewhere braces are nothing special.
+                _ => IssuerRule::Exact(issuer.to_owned()),
+            },
             token_endpoint: endpoint("token_endpoint")?
                 .ok_or_else(|| error(DiscoveryErrorKind::Missing("token_endpoint")))?,
             authorization_endpoint: endpoint("authorization_endpoint")?,
@@ -188,6 +192,23 @@ mod tests {
         ] {
             assert!(!accepted(issuer), "{issuer}");
         }
+    }
+
+    #[test]
+    fn only_entra_issues_by_a_template() {
+        let issuer = |authority: &str, issuer: &str, endpoint: &str| {
+            parse(authority, issuer, endpoint).unwrap().issuer
+        };
+        let template = "https://login.example/{tenantid}/v2.0";
+        let entra = issuer(
+            "https://login.example/common",
+            template,
+            "https://login.example/token",
+        );
+        assert!(entra.check(&template.replace("{tenantid}", A), Some(A)).is_ok());
+        let braces = "https://id.example/{tenantid}";
+        let oidc = issuer(braces, braces, "https://id.example/token");
+        assert!(oidc.check(&format!("https://id.example/{A}"), Some(A)).is_err());
     }
 
     #[test]

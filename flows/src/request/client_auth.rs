@@ -120,22 +120,17 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// Microsoft's authorities document the form. Elsewhere `client_secret_basic` is what every server must accept
-/// and the default registration (OIDC Discovery section 3), unless the metadata leaves it out.
+/// The form, as every Microsoft authority documents it and most other issuers accept it. Where an issuer does not
+/// offer it, or says nothing, which means the same (OIDC Discovery section 3): the header.
 fn default_method(kind: AuthorityKind, metadata: &Metadata) -> SecretMethod {
-    if kind != AuthorityKind::Oidc {
-        return SecretMethod::Post;
-    }
-    let offers = |method: &str| {
-        metadata
-            .token_endpoint_auth_methods
-            .as_ref()
-            .is_some_and(|methods| methods.iter().any(|offered| offered == method))
-    };
-    if offers("client_secret_post") && !offers("client_secret_basic") {
-        SecretMethod::Post
-    } else {
+    let offers_post = metadata
+        .token_endpoint_auth_methods
+        .as_ref()
+        .is_some_and(|methods| methods.iter().any(|method| method == "client_secret_post"));
+    if kind == AuthorityKind::Oidc && !offers_post {
         SecretMethod::Basic
+    } else {
+        SecretMethod::Post
     }
 }
 
@@ -191,15 +186,18 @@ mod tests {
             (AuthorityKind::Oidc, Some(&["client_secret_post"][..]), &posted),
             (
                 AuthorityKind::Oidc,
-                Some(&["client_secret_post", "client_secret_basic"][..]),
-                &basic,
+                Some(&["client_secret_basic", "client_secret_post"][..]),
+                &posted,
             ),
-            (AuthorityKind::Oidc, Some(&["private_key_jwt"][..]), &basic),
+            (AuthorityKind::Oidc, Some(&["client_secret_basic"][..]), &basic),
+            (AuthorityKind::Oidc, Some(&[][..]), &basic),
         ] {
             assert_eq!(sent(&client, kind, methods), *expected, "{kind:?} {methods:?}");
         }
         let chosen = client.secret_method(SecretMethod::Post);
         assert_eq!(sent(&chosen, AuthorityKind::Oidc, None), posted);
+        let chosen = chosen.secret_method(SecretMethod::Basic);
+        assert_eq!(sent(&chosen, AuthorityKind::Entra, None), basic);
         let public = ClientIdentity::public("c").unwrap();
         assert_eq!(
             sent(&public, AuthorityKind::Oidc, None),

@@ -95,8 +95,8 @@ pub(super) fn accept(
 ) -> Result<AuthorizationCode, Error> {
     let parameters = Parameters::parse(response)?;
     // Before anything else, an error included: without the state it is not known whose response this is. The
-    // comparison of secrets takes constant time.
-    if parameters.state.as_ref() != Some(state) {
+    // comparison of secrets takes constant time. A web session that lost its state must not match `state=`.
+    if state.is_empty() || parameters.state.as_ref() != Some(state) {
         return Err(AuthorizationResponseError::State.into());
     }
     match &parameters.iss {

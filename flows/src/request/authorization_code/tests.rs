@@ -135,6 +135,22 @@ fn only_the_response_of_this_sign_in_is_accepted() {
 }
 
 #[test]
+fn a_lost_state_matches_nothing() {
+    let (authority, metadata) = oidc();
+    let lost = PendingParts {
+        state: Secret::default(),
+        ..begin().into_parts()
+    };
+    for response in ["code=a&state=", "code=a"] {
+        let refused = lost.accept(&authority, &metadata, response);
+        assert!(matches!(
+            refused,
+            Err(Error::AuthorizationResponse(AuthorizationResponseError::State))
+        ));
+    }
+}
+
+#[test]
 fn a_refusal_by_redirect_is_typed_and_clean() {
     let (authority, metadata) = oidc();
     let pending = begin();

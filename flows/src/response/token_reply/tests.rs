@@ -2,6 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cache_core::secret::SecretBytes;
 use cache_core::time::UnixSeconds;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -294,4 +295,31 @@ fn debug_of_a_reply_shows_no_token() {
     let body = json!({"access_token": "canary", "scope": "s"});
     let response = read(&oidc(), &Subject::Application, &body).unwrap();
     assert!(!format!("{response:?}").contains("canary"));
+}
+
+proptest! {
+    /// Whatever an authority sends ends in an answer or a typed error, and no error repeats it.
+    #[test]
+    fn no_reply_panics_or_leaks(status in 100_u16..700, body in ".{0,200}", id_token in "[a-zA-Z0-9_.=-]{0,80}") {
+        let authority = entra();
+        let context = ReplyContext {
+            authority: &authority.0,
+            metadata: &authority.1,
+            client_id: "client",
+            scopes: &ScopeSet::default(),
+            context: &TokenContext::default(),
+            subject: &NEW,
+            sent_at: UnixMillis(i64::MAX),
+            now: UnixMillis(i64::MAX),
+        };
+        let structured = json!({
+            "access_token": "canary", "id_token": id_token, "client_info": id_token, "expires_in": body,
+        });
+        for body in [body, structured.to_string()] {
+            let response = HttpResponse { status, headers: Vec::new(), body: SecretBytes::new(body.into_bytes()) };
+            let error = token_response(&context, &response).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            prop_assert!(!shown.contains("canary"));
+        }
+    }
 }
