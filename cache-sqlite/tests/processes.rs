@@ -14,7 +14,7 @@ use cache_core::random::{OsRandom, jitter};
 use cache_core::store::error::Retry;
 use cache_core::store::{PutOptions, Store, StoreKey, Watch, WatchEvent};
 use futures_util::StreamExt;
-use support::{database, key, lines, must_succeed, open, process, within};
+use support::{database, is_child, key, lines, must_succeed, open, process, within};
 use tempfile::tempdir;
 
 const PROCESSES: usize = 16;
@@ -24,10 +24,17 @@ const TASKS: usize = 4;
 
 #[test]
 fn processes_that_count_together_lose_no_increment() {
+    if is_child() {
+        return child_that_counts();
+    }
     let directory = tempdir().unwrap();
     let path = directory.path().join("cache.db");
     let children: Vec<Child> = (0..PROCESSES)
-        .map(|_| process("child_that_counts", &path).spawn().unwrap())
+        .map(|_| {
+            process("processes_that_count_together_lose_no_increment", &path)
+                .spawn()
+                .unwrap()
+        })
         .collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -38,8 +45,6 @@ fn processes_that_count_together_lose_no_increment() {
     });
 }
 
-#[test]
-#[ignore = "other tests run it as a process of its own"]
 fn child_that_counts() {
     runtime().block_on(async {
         let store = open(&database()).await;
@@ -63,6 +68,9 @@ fn child_that_counts() {
 
 #[test]
 fn killed_writer_leaves_every_acknowledged_write() {
+    if is_child() {
+        return child_that_writes_until_it_is_killed();
+    }
     let lasting = tempdir().unwrap();
     let mut checked = 0;
     for round in 0..KILLS {
@@ -74,7 +82,7 @@ fn killed_writer_leaves_every_acknowledged_write() {
             (&fresh, 0.05)
         };
         let path = directory.path().join("cache.db");
-        let mut child = process("child_that_writes_until_it_is_killed", &path)
+        let mut child = process("killed_writer_leaves_every_acknowledged_write", &path)
             .spawn()
             .unwrap();
         let acknowledgements = lines(&mut child, "acknowledged ");
@@ -110,8 +118,6 @@ fn killed_writer_leaves_every_acknowledged_write() {
     assert!(checked > KILLS, "only {checked} keys had an acknowledged write");
 }
 
-#[test]
-#[ignore = "other tests run it as a process of its own"]
 fn child_that_writes_until_it_is_killed() {
     runtime().block_on(async {
         let store = Arc::new(open(&database()).await);
@@ -144,13 +150,17 @@ fn child_that_writes_until_it_is_killed() {
 
 #[test]
 fn change_of_another_process_is_reported() {
+    if is_child() {
+        return child_that_writes_once();
+    }
     let directory = tempdir().unwrap();
     let path = directory.path().join("cache.db");
     runtime().block_on(async {
         let store = open(&path).await;
         let mut events = store.subscribe();
-        let written =
-            tokio::task::spawn_blocking(move || must_succeed(process("child_that_writes_once", &path)));
+        let written = tokio::task::spawn_blocking(move || {
+            must_succeed(process("change_of_another_process_is_reported", &path))
+        });
         let awaited = key("from-the-child");
         let version = within(Duration::from_secs(20), "the report", async {
             loop {
@@ -167,8 +177,6 @@ fn change_of_another_process_is_reported() {
     });
 }
 
-#[test]
-#[ignore = "other tests run it as a process of its own"]
 fn child_that_writes_once() {
     runtime().block_on(async {
         let store = open(&database()).await;

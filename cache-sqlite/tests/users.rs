@@ -16,7 +16,7 @@ use cache_core::store::error::ErrorKind;
 use cache_core::store::{PutOptions, Store};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use rustix::fs::Mode;
-use support::{database, key, must_succeed, open, process};
+use support::{database, is_child, key, must_succeed, open, process};
 use tempfile::tempdir;
 
 /// A user without privileges, for when the tests run as root: `nobody` on most systems.
@@ -24,6 +24,9 @@ const UNPRIVILEGED: u32 = 65_534;
 
 #[test]
 fn files_are_private_under_any_umask() {
+    if is_child() {
+        return child_under_a_umask();
+    }
     let directory = tempdir().unwrap();
     for umask in ["000", "022", "077", "777"] {
         let path = directory.path().join(umask).join("deeper/cache.db");
@@ -31,14 +34,12 @@ fn files_are_private_under_any_umask() {
             // Nobody could enter a directory that is created under it.
             fs::create_dir_all(path.parent().unwrap()).unwrap();
         }
-        let mut command = process("child_under_a_umask", &path);
+        let mut command = process("files_are_private_under_any_umask", &path);
         command.env("CACHE_SQLITE_TEST_UMASK", umask);
         must_succeed(command);
     }
 }
 
-#[test]
-#[ignore = "another test runs it as a process of its own"]
 fn child_under_a_umask() {
     let umask = std::env::var("CACHE_SQLITE_TEST_UMASK").unwrap();
     rustix::process::umask(Mode::from_bits_truncate(u32::from_str_radix(&umask, 8).unwrap()));
@@ -83,16 +84,20 @@ fn file_of_another_user_is_refused() {
 
 #[test]
 fn write_protection_is_told_apart_from_lacking_permission() {
+    if is_child() {
+        return child_without_permissions();
+    }
     let directory = tempdir().unwrap();
     let path = directory.path().join("cache.db");
     if rustix::process::geteuid().is_root() {
         chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     }
-    must_succeed(unprivileged(process("child_without_permissions", &path)));
+    must_succeed(unprivileged(process(
+        "write_protection_is_told_apart_from_lacking_permission",
+        &path,
+    )));
 }
 
-#[test]
-#[ignore = "another test runs it as a process of its own"]
 fn child_without_permissions() {
     let path = database();
     let directory = path.parent().unwrap();

@@ -23,15 +23,21 @@ pub(crate) async fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(SqliteConfig::new(path)).await.unwrap()
 }
 
-/// This test binary again, to run only the ignored test `name`, on the database at `path`.
+/// This test binary again, to run only the test `name`, which finds that it [is a child](is_child) and works on the
+/// database at `path`.
 pub(crate) fn process(name: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(DATABASE, path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command
+}
+
+/// Whether this is such a process.
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(DATABASE).is_some()
 }
 
 /// In such a process: the database to work on.
