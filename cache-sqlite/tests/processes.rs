@@ -1,6 +1,10 @@
 //! Several processes on one file: conditional writes, notification, and death at any moment.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a child tells its parent what was acknowledged"
+)]
 
 mod support;
 
