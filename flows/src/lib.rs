@@ -2,6 +2,8 @@
 //!
 //! # The parts
 //!
+//! - [`client`]: what an application calls: [`PublicClient`](client::PublicClient) and
+//!   [`ConfidentialClient`](client::ConfidentialClient), with their tokens in a cache. The other parts are beneath it.
 //! - [`authority`]: who issues the tokens. [`Authority::detect`](authority::Authority::detect) understands a URL,
 //!   [`Discovery`](authority::Discovery) finds its endpoints.
 //! - [`request`]: what to ask, one module a grant. These are pure: they build forms and judge replies.
@@ -12,7 +14,7 @@
 //!
 //! # From a sign-in to a token
 //!
-//! A program without a browser signs a user in with a code that is entered on another device:
+//! [`client`] has the example to start from. This is what it does beneath, without a cache. A program without a browser signs a user in with a code that is entered on another device:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -80,3 +82,8 @@ pub use id_token::IdTokenClaims;
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
 pub use token_endpoint::TokenEndpoint;
+
+/// The example of the README is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
