@@ -5,7 +5,7 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cache_core::cache::{AuthorityCall, CachedAccount, CallOutcome, Freshness, Redemption};
+use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Freshness, Redemption};
 use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
@@ -157,6 +157,8 @@ struct Call {
 #[async_trait]
 impl AuthorityCall for Call {
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
+        let clock = self.application.cache.clock();
+        let began = clock.monotonic();
         let endpoint = match self.application.endpoint(&self.authority).await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
@@ -165,10 +167,16 @@ impl AuthorityCall for Call {
         let request =
             refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
                 .claims(self.claims.as_deref().unwrap_or_default());
-        match endpoint
-            .redeem(request, self.correlation_id, redemption.time_limit)
-            .await
-        {
+        // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
+        let left = redemption
+            .time_limit
+            .saturating_sub(clock.monotonic().saturating_sub(began));
+        if left.is_zero() {
+            return CallOutcome::NotSent(CallError::new(
+                "the time for the request was over before it was sent",
+            ));
+        }
+        match endpoint.redeem(request, self.correlation_id, left).await {
             CallOutcome::Granted(response) => {
                 CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
             }
