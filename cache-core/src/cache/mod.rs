@@ -140,8 +140,9 @@ impl TokenCache {
     /// Cancellation safe: a refresh that was begun goes on, and its tokens are stored.
     ///
     /// # Errors
-    /// [`CacheError::InteractionRequired`] when only the user can help; others when the store or the authority fails, all of
-    /// them within [`TimeLimits::acquire`](crate::strategy::TimeLimits::acquire) plus one request.
+    /// [`CacheError::InteractionRequired`] when only the user can help; others when the store or the authority fails. Waiting for
+    /// others ends within [`TimeLimits::acquire`](crate::strategy::TimeLimits::acquire) and each request within
+    /// [`TimeLimits::request`](crate::strategy::TimeLimits::request); what the store takes comes on top, and is not limited here.
     pub async fn acquire(
         &self,
         request: Arc<TokenRequest>,
