@@ -10,8 +10,9 @@ use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
 use super::{CacheError, Inner};
 use crate::random::random_bytes;
+use crate::schema::index::IndexedPartition;
 use crate::schema::merge::{self, SignOutScope};
-use crate::schema::{Account, Partition, PartitionKey, TokenResponse};
+use crate::schema::{Account, Partition, PartitionKey, RefreshToken, SessionLink, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
 
@@ -55,6 +56,16 @@ impl Inner {
         response: TokenResponse,
     ) -> Result<Acquired, CacheError> {
         let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
+        if let PartitionKey::User { home_account_id, .. } = key
+            && response.home_account_id() != home_account_id
+        {
+            return Err(CacheError::WrongAccount);
+        }
+        let alone = {
+            let mut alone = Partition::new(key.clone());
+            merge::write_granted(&mut alone, &response);
+            alone
+        };
         let epoch = random_bytes(&*self.random)?;
         let (clock, key_) = (Arc::clone(&self.clock), key.clone());
         let began = self.clock.monotonic();
@@ -65,12 +76,13 @@ impl Inner {
                 (Verdict::Store(partition), ())
             })
             .await?;
-        let partition = slot.ok_or(CacheError::LeaderLost)?.partition;
-        let tokens = &partition.partition().access_tokens;
-        let index = tokens
-            .iter()
-            .position(|row| row.secret == secret)
-            .ok_or(CacheError::NoAccessToken)?;
+        let stored = slot.map(|slot| slot.partition).and_then(|partition| {
+            let tokens = &partition.partition().access_tokens;
+            let index = tokens.iter().position(|row| row.secret == secret)?;
+            Some((index, partition))
+        });
+        // Another sign-in or a sign-out that was stored in the same write may have replaced it already; it was granted all the same.
+        let (index, partition) = stored.unwrap_or_else(|| (0, Arc::new(IndexedPartition::new(alone))));
         Ok(Acquired {
             index,
             partition,
@@ -138,27 +150,31 @@ impl Inner {
         key: &PartitionKey,
         change: impl Fn(&mut Partition) + Send + 'static,
     ) -> Result<bool, CacheError> {
+        // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
+        let mut removed: Option<Vec<SessionLink>> = None;
         let (unlinked, _) = self
             .commit(key, Durability::Durable, move |partition| {
                 let Some(mut partition) = partition else {
-                    return (Verdict::Keep(None), None);
+                    return (Verdict::Keep(None), removed.clone());
                 };
                 let before = partition.clone();
                 change(&mut partition);
-                if partition == before {
-                    return (Verdict::Keep(Some(partition)), None);
+                // A record without rows is one whose rows were rolled back, and must not come to life again.
+                if partition == before && !partition.is_empty() {
+                    return (Verdict::Keep(Some(partition)), removed.clone());
                 }
-                let unlinked: Vec<_> = before
-                    .sessions
-                    .into_iter()
-                    .filter(|link| !partition.sessions.contains(link))
-                    .collect();
+                let unlinked = removed.get_or_insert_default();
+                for link in before.sessions {
+                    if !partition.sessions.contains(&link) && !unlinked.contains(&link) {
+                        unlinked.push(link);
+                    }
+                }
                 let verdict = if partition.is_empty() {
                     Verdict::Delete
                 } else {
                     Verdict::Store(partition)
                 };
-                (verdict, Some(unlinked))
+                (verdict, removed.clone())
             })
             .await?;
         let Some(unlinked) = unlinked else {
@@ -166,9 +182,12 @@ impl Inner {
         };
         // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
         for link in unlinked {
-            if let Some(session) = PartitionKey::from_bytes(&link.key) {
-                self.commit(&session, Durability::Durable, |_| (Verdict::Delete, ()))
-                    .await?;
+            let Some(session) = PartitionKey::from_bytes(&link.key) else {
+                continue;
+            };
+            let taken_away = self.commit(&session, Durability::Durable, |_| (Verdict::Delete, ()));
+            if let Err(error) = taken_away.await {
+                tracing::warn!(error = %error, "the record of a session that was signed out could not be removed");
             }
         }
         Ok(true)
@@ -177,20 +196,28 @@ impl Inner {
 
 fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount> + '_ {
     partition.accounts.iter().map(|account| {
+        // A family's token may still bear the name of a member that signed out and left it to the others.
+        let left = |row: &&RefreshToken| {
+            row.family_id.is_some()
+                && partition
+                    .app_metadata
+                    .iter()
+                    .any(|known| known.client_id == row.client_id && known.family_id.as_deref() == Some(""))
+        };
+        let refresh_tokens = partition.refresh_tokens.iter().filter(|row| !left(row));
         let mut clients: Vec<_> = partition
             .access_tokens
             .iter()
             .map(|row| &row.client_id)
-            .chain(partition.refresh_tokens.iter().map(|row| &row.client_id))
+            .chain(refresh_tokens.clone().map(|row| &row.client_id))
             .chain(partition.id_tokens.iter().map(|row| &row.client_id))
             .cloned()
             .collect();
         clients.sort_unstable();
         clients.dedup();
         let usable = |client: &&String| {
-            partition
-                .refresh_tokens
-                .iter()
+            refresh_tokens
+                .clone()
                 .any(|row| row.client_id == **client && !row.is_dead())
         };
         let silent_clients = clients.iter().filter(usable).cloned().collect();

@@ -10,7 +10,7 @@ use crate::schema::index::{is_fresh, is_unexpired};
 use crate::schema::{AccessToken, RequestHash, TokenRequest};
 use crate::strategy::flights::Landing;
 use crate::strategy::{Coalescing, RefreshPolicy};
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, with_deadline};
 
 /// What distinguishes flights: requests that may share one answer have equal keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -43,9 +43,7 @@ impl Inner {
                 .unexpired(&request, options, sighted.as_ref())
                 .ok_or_else(nothing_cached);
         }
-        if self.tasks.is_closing() {
-            return Err(CacheError::ShuttingDown);
-        }
+        let _ticket = self.tasks.admit().ok_or(CacheError::ShuttingDown)?;
         let reason = match (&options.freshness, &sighted) {
             (Freshness::Forced { .. } | Freshness::Claims, _) => RefreshReason::Forced,
             (Freshness::Cached, Some(sighted)) if sighted.partition.find(&request, |_| true).is_some() => {
@@ -83,18 +81,25 @@ impl Inner {
                 inner.refresh(&request, options, reason, &*call).await
             }
         };
+        // A store that never answers must not hold its callers for ever.
+        let limits = self.strategy.limits;
+        let limit = limits.acquire.saturating_add(limits.spend());
         if self.strategy.coalescing == Coalescing::None {
             // Still a task of its own: a caller that goes away after the token was sent must not lose the reply.
-            return tokio::spawn(work()).await.map_err(|_| CacheError::LeaderLost)?;
+            let landing = with_deadline(&*self.clock, limit, tokio::spawn(work())).await;
+            return landing
+                .ok_or(CacheError::TimedOut)?
+                .map_err(|_| CacheError::LeaderLost)?;
         }
         let key = FlightKey {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: false,
         };
-        match self.flights.join(key, work).await {
-            Landing::Done(result) => result,
-            Landing::Lost => Err(CacheError::LeaderLost),
+        match with_deadline(&*self.clock, limit, self.flights.join(key, work)).await {
+            Some(Landing::Done(result)) => result,
+            Some(Landing::Lost) => Err(CacheError::LeaderLost),
+            None => Err(CacheError::TimedOut),
         }
     }
 
@@ -105,9 +110,10 @@ impl Inner {
         options: AcquireOptions,
         call: Arc<dyn AuthorityCall>,
     ) {
-        if self.tasks.is_closing() {
+        if !self.ahead.allows(request.hash(), self.clock.monotonic()) {
             return;
         }
+        let Some(_ticket) = self.tasks.admit() else { return };
         let key = FlightKey {
             request: *request.hash(),
             freshness: options.freshness,
@@ -120,6 +126,9 @@ impl Inner {
                 let result = inner
                     .refresh(&request, options, RefreshReason::RefreshAhead, &*call)
                     .await;
+                inner
+                    .ahead
+                    .note(request.hash(), result.is_ok(), inner.clock.monotonic());
                 if let Err(error) = &result {
                     tracing::warn!(error = %error, "refresh ahead failed; the cached token goes on serving");
                 }

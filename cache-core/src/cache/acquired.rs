@@ -143,7 +143,8 @@ impl Default for AcquireOptions {
 pub enum Freshness {
     /// A cached token that serves.
     Cached,
-    /// Only a token that is obtained from now on, by anybody, and that is not the one with this SHA-256 (the one that was rejected).
+    /// Not the token with this SHA-256, which was rejected: one that has replaced it already, or that is obtained from now on, by
+    /// anybody. Without a hash, only a token that is obtained from now on.
     Forced {
         /// SHA-256 of the access token that the resource rejected, if known.
         rejected: Option<[u8; 32]>,
@@ -154,13 +155,24 @@ pub enum Freshness {
 }
 
 impl Freshness {
-    /// Whether `token`, found on the latest rows by a call that began at `began`, makes a request superfluous.
-    pub(crate) fn adopts(self, token: &AccessToken, began: UnixMillis, now: UnixSeconds) -> bool {
+    /// Whether `token`, found on the latest `rows` by a call that began at `began`, makes a request superfluous.
+    pub(crate) fn adopts(
+        self,
+        token: &AccessToken,
+        rows: &Partition,
+        began: UnixMillis,
+        now: UnixSeconds,
+    ) -> bool {
         use crate::schema::index::{is_fresh, is_unexpired};
         let minted_since = token.cached_at >= began.to_seconds() && is_unexpired(token, now);
         match self {
             Self::Cached => is_fresh(token, now) || minted_since,
-            Self::Forced { rejected: Some(hash) } => minted_since && token.secret.sha256() != hash,
+            // While the rejected token is still there, others beside it may be older than it.
+            Self::Forced { rejected: Some(hash) } => {
+                let is_rejected = |row: &AccessToken| row.secret.sha256() == hash;
+                let was_replaced = || is_fresh(token, now) && !rows.access_tokens.iter().any(is_rejected);
+                !is_rejected(token) && (minted_since || was_replaced())
+            }
             // Whole seconds cannot tell a token of this second from the one that the caller already had.
             Self::Forced { rejected: None } => {
                 token.cached_at > began.to_seconds() && is_unexpired(token, now)

@@ -32,7 +32,11 @@ impl Inner {
             .or_else(|| found(sighted.as_ref()?, &request, |token| is_fresh(token, now)))
             .filter(|_| options.freshness == Freshness::Cached);
         if let Some(acquired) = cached {
-            if !options.cache_only && !self.tasks.is_closing() && self.is_due(acquired.token(), now) {
+            if !options.cache_only
+                && self.is_due(acquired.token(), now)
+                && self.ahead.allows(request.hash(), self.clock.monotonic())
+                && let Some(_ticket) = self.tasks.admit()
+            {
                 let key = FlightKey {
                     request: *request.hash(),
                     freshness: options.freshness,
@@ -47,9 +51,7 @@ impl Inner {
         if options.cache_only {
             return Err(InteractionRequired::new(InteractionReason::NoAccount).into());
         }
-        if self.tasks.is_closing() {
-            return Err(CacheError::ShuttingDown);
-        }
+        let _ticket = self.tasks.admit().ok_or(CacheError::ShuttingDown)?;
         let reason = match options.freshness {
             Freshness::Forced { .. } | Freshness::Claims => RefreshReason::Forced,
             Freshness::Cached => match &sighted {
@@ -101,7 +103,12 @@ impl Inner {
         let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
         async move {
             let _ticket = ticket;
-            inner.obtain(&request, options, reason, &*call).await
+            let result = inner.obtain(&request, options, reason, &*call).await;
+            if reason == RefreshReason::RefreshAhead {
+                let now = inner.clock.monotonic();
+                inner.ahead.note(request.hash(), result.is_ok(), now);
+            }
+            result
         }
     }
 
@@ -116,7 +123,9 @@ impl Inner {
         if let Some(sighted) = self.sight_latest(request.partition()).await? {
             let now = self.clock.now().to_seconds();
             let adopted = found(&sighted, request, |token| {
-                options.freshness.adopts(token, began, now)
+                options
+                    .freshness
+                    .adopts(token, sighted.partition.partition(), began, now)
                     && (reason != RefreshReason::RefreshAhead || !self.is_due(token, now))
             });
             if let Some(adopted) = adopted {

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CacheError, Inner, TokenCache, changes, commit, lineage_locks, tasks, written_behind};
+use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
 use crate::random::{OsRandom, Random};
 use crate::seal::{KeySource, Namespace, RollbackGuard, RollbackPolicy, Sealer};
 use crate::store::{Store, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
+use crate::strategy::spend::LONGEST_SPEND;
 use crate::strategy::{Coalescing, Strategy};
 use crate::time::{Clock, SystemClock};
 
@@ -114,6 +115,13 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        let limits = self.strategy.limits;
+        if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
+            return Err(CacheError::Strategy(format!(
+                "the limits for a request ({:?}) and its commit ({:?}) must both be more than nothing and {LONGEST_SPEND:?} together at most",
+                limits.request, limits.commit
+            )));
+        }
         let others: [Arc<dyn Codec>; 2] = [Arc::new(BincodeCodec), Arc::new(MsalJsonCodec)];
         let others = others.into_iter().filter(|codec| codec.id() != self.codec.id());
         let codecs = std::iter::once(Arc::clone(&self.codec)).chain(others).collect();
@@ -129,6 +137,7 @@ impl TokenCacheBuilder {
             flights: Flights::new(),
             commits: commit::CommitQueue::default(),
             changes: changes::Changes::new(),
+            ahead: backoff::Backoff::default(),
             lineage_locks: lineage_locks::LineageLocks::default(),
             written_behind: written_behind::WrittenBehind::default(),
             tasks: tasks::Tasks::new(),

@@ -42,6 +42,10 @@ pub(crate) fn listen(inner: &Arc<Inner>) -> Option<tokio::task::AbortHandle> {
             // An error only says that nobody waits.
             let _ = inner.changes.events.send(event);
         }
+        // A store whose reports end says nothing of what comes: from here on only the staleness bound holds.
+        if let Some(inner) = weak.upgrade() {
+            inner.memory.lost();
+        }
     });
     Some(task.abort_handle())
 }

@@ -108,13 +108,29 @@ impl Inner {
                     inner: Arc::clone(self),
                     stored_key,
                     key: key.clone(),
+                    is_done: false,
                 };
                 self.tasks.spawn(working.run());
             }
         }
     }
 
+    /// As [`try_batch`](Self::try_batch); but after a failure nobody knows what the store holds, so memory must not go on serving
+    /// what it held before: that could be the account that was being signed out.
     async fn commit_batch(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+        batch: &mut [Pending],
+    ) -> Outcome {
+        let outcome = self.try_batch(key, stored_key, batch).await;
+        if outcome.is_err() {
+            self.memory.forget(stored_key);
+        }
+        outcome
+    }
+
+    async fn try_batch(
         self: &Arc<Self>,
         key: &PartitionKey,
         stored_key: &StoreKey,
@@ -136,9 +152,8 @@ impl Inner {
             }
             let generation = self.memory.generation(stored_key);
             let loaded = match self.load(key, stored_key).await {
-                Err(CacheError::Store(error))
-                    if error.retry() == Retry::Yes && attempt + 1 < MAX_ATTEMPTS =>
-                {
+                // Reading again is always safe, and giving up could leave a marker behind whose owner never knew that it had won.
+                Err(CacheError::Store(error)) if error.retry() != Retry::No && attempt + 1 < MAX_ATTEMPTS => {
                     continue;
                 }
                 loaded => loaded?,
@@ -161,6 +176,8 @@ impl Inner {
             }
             if !changed {
                 let Some((partition, origin)) = partition.zip(origin) else {
+                    // An earlier round may have removed the record without hearing of it.
+                    self.memory.forget(stored_key);
                     return Ok(None);
                 };
                 let slot = self.slot(partition, origin.version);
@@ -168,10 +185,13 @@ impl Inner {
                 return Ok(Some(slot));
             }
             let Some(partition) = partition else {
-                let Some(origin) = origin else { return Ok(None) };
+                let Some(origin) = origin else {
+                    self.memory.forget(stored_key);
+                    return Ok(None);
+                };
                 match self.store.delete(stored_key, Some(origin.version)).await {
                     Ok(()) => {
-                        self.memory.replace(stored_key, None);
+                        self.memory.forget(stored_key);
                         return Ok(None);
                     }
                     Err(error) if again(&error) => continue,
@@ -189,11 +209,13 @@ impl Inner {
                     .map(|idle| self.clock.now().saturating_add(idle)),
                 durability,
             };
+            let before_put = self.memory.generation(stored_key);
             let version = match self.store.put(stored_key, payload.clone(), options).await {
                 Ok(version) => version,
-                Err(error) if error.is_outcome_unknown() => match self.store.get(stored_key).await? {
+                Err(error) if error.is_outcome_unknown() => match self.store.get(stored_key).await {
                     // A nonce never repeats, so these bytes can only be ours.
-                    Some(record) if record.payload == payload => record.version,
+                    Ok(Some(record)) if record.payload == payload => record.version,
+                    Err(error) if error.retry() == Retry::No => return Err(error.into()),
                     _ => continue,
                 },
                 Err(error) if again(&error) => continue,
@@ -201,7 +223,7 @@ impl Inner {
             };
             self.rollback.record(stored_key, &meta);
             let slot = self.slot(partition, version);
-            self.memory.replace(stored_key, Some(slot.clone()));
+            self.memory.committed(stored_key, slot.clone(), before_put);
             return Ok(Some(slot));
         }
         metrics::counter!("tokenkeep_commit_contended_total").increment(1);
@@ -221,10 +243,12 @@ struct Working {
     inner: Arc<Inner>,
     stored_key: StoreKey,
     key: PartitionKey,
+    /// Whether the key was handed back; from then on it may be another task's.
+    is_done: bool,
 }
 
 impl Working {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             let mut batch = {
                 let mut waiting = self.inner.commits.lock();
@@ -232,25 +256,37 @@ impl Working {
                     Some(pending) if !pending.is_empty() => std::mem::take(pending),
                     _ => {
                         waiting.remove(&self.stored_key);
-                        break;
+                        self.is_done = true;
+                        return;
                     }
                 }
             };
-            let outcome = self
-                .inner
-                .commit_batch(&self.key, &self.stored_key, &mut batch)
-                .await;
+            let outcome = self.commit_batch(&mut batch).await;
+            if batch.len() > 1 && matches!(outcome, Err(CacheError::PartitionTooLarge { .. })) {
+                // One caller's large token must not keep another's sign-out from being stored.
+                for mut pending in batch {
+                    let outcome = self.commit_batch(std::slice::from_mut(&mut pending)).await;
+                    let _ = pending.done.send(outcome);
+                }
+                continue;
+            }
             for pending in batch {
                 // Nobody waits any more if the caller went away.
                 let _ = pending.done.send(outcome.clone());
             }
         }
     }
+
+    async fn commit_batch(&self, batch: &mut [Pending]) -> Outcome {
+        self.inner.commit_batch(&self.key, &self.stored_key, batch).await
+    }
 }
 
 impl Drop for Working {
     /// A panic in a merge must not leave the record locked: those who wait learn that the leader is lost.
     fn drop(&mut self) {
-        self.inner.commits.lock().remove(&self.stored_key);
+        if !self.is_done {
+            self.inner.commits.lock().remove(&self.stored_key);
+        }
     }
 }

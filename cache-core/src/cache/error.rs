@@ -81,9 +81,12 @@ pub enum CacheError {
     /// The cache is shutting down.
     #[error("the token cache is shutting down and accepts no new work")]
     ShuttingDown,
-    /// A granted reply had no access token.
-    #[error("the authority's reply has no access token")]
+    /// A granted reply had no access token, or one that had expired before it could be stored.
+    #[error("the authority's reply has no access token that is still valid")]
     NoAccessToken,
+    /// A reply was for another account than the one whose tokens were to be stored. Nothing of it was kept.
+    #[error("the authority's reply is for another account; nothing of it was kept")]
+    WrongAccount,
     /// The strategy asks for something that this store cannot give.
     #[error("{0}")]
     Strategy(String),

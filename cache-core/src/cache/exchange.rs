@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::commit::Verdict;
 use super::{CacheError, Inner};
 use crate::codec::msal::{self, RowOrigin, UnreadRow};
-use crate::schema::{AuthorityIdentity, Partition};
+use crate::random::random_bytes;
+use crate::schema::{AuthorityIdentity, Partition, merge};
 use crate::seal::RecordKind;
 use crate::secret::SecretBytes;
 use crate::store::{Durability, StoreKey};
@@ -59,9 +62,12 @@ impl Inner {
         report.partitions = partitions.len();
         for imported in partitions {
             let key = imported.key.clone();
+            let seed: [u8; 16] = random_bytes(&*self.random)?;
             self.commit(&key, Durability::Durable, move |existing| {
                 let mut merged = existing.unwrap_or_else(|| Partition::new(imported.key.clone()));
                 msal::merge_import(&mut merged, imported.clone());
+                // Derived, so that another round of the same commit gives the same sign-ins.
+                merge::add_epochs(&mut merged, |client_id| epoch_of(&seed, client_id));
                 (Verdict::Store(merged), ())
             })
             .await?;
@@ -87,4 +93,14 @@ impl Inner {
             unreadable,
         })
     }
+}
+
+fn epoch_of(seed: &[u8; 16], client_id: &str) -> [u8; 16] {
+    let digest = Sha256::new()
+        .chain_update(seed)
+        .chain_update(client_id.as_bytes())
+        .finalize();
+    let mut epoch = [0; 16];
+    epoch.copy_from_slice(&digest[..16]);
+    epoch
 }

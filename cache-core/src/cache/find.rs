@@ -44,7 +44,7 @@ impl Inner {
             return Ok(Some(self.out_of_store(slot, began)));
         }
         let Some(loaded) = self.load(key, &stored_key).await? else {
-            self.memory.replace(&stored_key, None);
+            self.memory.forget(&stored_key);
             return Ok(None);
         };
         Ok(Some(self.out_of_store(
@@ -59,7 +59,7 @@ impl Inner {
         let began = self.clock.monotonic();
         let generation = self.memory.generation(&stored_key);
         let Some(loaded) = self.load(key, &stored_key).await? else {
-            self.memory.replace(&stored_key, None);
+            self.memory.forget(&stored_key);
             return Ok(None);
         };
         Ok(Some(self.out_of_store(

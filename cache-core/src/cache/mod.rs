@@ -38,6 +38,7 @@ mod acquire;
 mod acquired;
 mod app;
 mod authority_call;
+mod backoff;
 mod builder;
 mod changes;
 mod commit;
@@ -48,6 +49,7 @@ mod inspect;
 mod lineage_locks;
 mod record;
 mod refresh;
+mod reply;
 mod tasks;
 mod written_behind;
 
@@ -102,6 +104,7 @@ pub(crate) struct Inner {
     flights: Flights<acquire::FlightKey, Result<Acquired, CacheError>>,
     commits: commit::CommitQueue,
     changes: changes::Changes,
+    ahead: backoff::Backoff,
     lineage_locks: lineage_locks::LineageLocks,
     written_behind: written_behind::WrittenBehind,
     tasks: tasks::Tasks,
@@ -140,9 +143,9 @@ impl TokenCache {
     /// Cancellation safe: a refresh that was begun goes on, and its tokens are stored.
     ///
     /// # Errors
-    /// [`CacheError::InteractionRequired`] when only the user can help; others when the store or the authority fails. Waiting for
-    /// others ends within [`TimeLimits::acquire`](crate::strategy::TimeLimits::acquire) and each request within
-    /// [`TimeLimits::request`](crate::strategy::TimeLimits::request); what the store takes comes on top, and is not limited here.
+    /// [`CacheError::InteractionRequired`] when only the user can help; others when the store or the authority fails, all of
+    /// them within [`TimeLimits::acquire`](crate::strategy::TimeLimits::acquire) plus
+    /// [`TimeLimits::spend`](crate::strategy::TimeLimits::spend).
     pub async fn acquire(
         &self,
         request: Arc<TokenRequest>,
@@ -172,7 +175,7 @@ impl TokenCache {
     /// Cancellation safe: the tokens are stored, or nothing is.
     ///
     /// # Errors
-    /// That the store failed or the reply has no access token.
+    /// That the store failed, or that the reply has no access token or is for another account than that of `key`.
     pub async fn sign_in(&self, key: &PartitionKey, response: TokenResponse) -> Result<Acquired, CacheError> {
         self.inner.sign_in(key, response).await
     }
@@ -227,7 +230,7 @@ impl TokenCache {
             Arc::clone(&self.inner.random),
         );
         let moved = quarantine.put_aside(key).await?;
-        self.inner.memory.replace(key, None);
+        self.inner.memory.forget(key);
         Ok(moved)
     }
 

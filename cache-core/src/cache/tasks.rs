@@ -29,7 +29,15 @@ impl Tasks {
         });
     }
 
-    /// A ticket for work that runs elsewhere.
+    /// A ticket for new work; `None` once the cache is closing.
+    ///
+    /// Counted first and checked then: either [`idle`](Self::idle) sees the ticket, or this sees that it is too late.
+    pub(crate) fn admit(&self) -> Option<Ticket> {
+        let ticket = self.ticket();
+        (!self.is_closing()).then_some(ticket)
+    }
+
+    /// A ticket for work that runs elsewhere and belongs to work that was admitted.
     pub(crate) fn ticket(&self) -> Ticket {
         self.running.send_modify(|count| *count += 1);
         Ticket {
@@ -37,13 +45,13 @@ impl Tasks {
         }
     }
 
-    /// From now on [`is_closing`](Self::is_closing) says so.
+    /// From now on nothing is [admitted](Self::admit).
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     pub(crate) fn count(&self) -> usize {

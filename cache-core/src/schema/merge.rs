@@ -3,12 +3,16 @@
 //! Each is applied inside a load–merge–compare-and-swap loop and may run several times for one event, so each gives
 //! the same result when it meets its own earlier effect.
 
+mod rows;
+
+use rows::{carried, known_family, put_app_metadata, write_app_metadata, write_tokens, write_tokens_of};
+
 use super::{
-    AccessToken, Account, AppMetadata, ClientEpoch, Foreign, IdToken, Partition, RefreshToken, Refusal,
-    TokenResponse, environment,
+    AppMetadata, ClientEpoch, Partition, PartitionKey, RefreshToken, Refusal, SpendMarker, TokenResponse,
+    environment,
 };
 use crate::codec::msal as fields;
-use crate::time::UnixSeconds;
+use crate::time::{UnixMillis, UnixSeconds};
 
 /// Writes the tokens of a new sign-in. Only this adds a refresh token of a new lineage.
 ///
@@ -26,11 +30,44 @@ pub fn sign_in(partition: &mut Partition, response: &TokenResponse, epoch: [u8; 
     }
     let response = &in_known_environment(partition, response);
     if let Some(row) = refresh_token_row(response, now) {
+        // The client may have become a member of a family: what it had outside would be spent beside the new token, and a refresh
+        // of it that is under way must find itself superseded.
+        partition.refresh_tokens.retain(|old| {
+            old.family_id.is_some()
+                || old.client_id != row.client_id
+                || old.home_account_id != row.home_account_id
+                || !environment::same(&old.environment, &row.environment)
+        });
         replace_lineage(partition, row);
     }
     write_tokens(partition, response);
     write_app_metadata(partition, response, response.family_id.clone());
     sweep_expired(partition, now);
+}
+
+/// Writes what was granted, and nothing else, into a partition that has nothing yet.
+pub(crate) fn write_granted(partition: &mut Partition, response: &TokenResponse) {
+    write_tokens(partition, response);
+}
+
+/// Gives each client that has tokens of a user and no sign-in yet one of its own: rows that came from another program's
+/// cache. `epoch` is asked once for each such client.
+pub(crate) fn add_epochs(partition: &mut Partition, epoch: impl Fn(&str) -> [u8; 16]) {
+    if !matches!(partition.key, PartitionKey::User { .. }) {
+        return;
+    }
+    let tokens = &partition.access_tokens;
+    let mut clients: Vec<_> = tokens.iter().map(|row| row.client_id.clone()).collect();
+    clients.extend(partition.id_tokens.iter().map(|row| row.client_id.clone()));
+    clients.extend(partition.refresh_tokens.iter().map(|row| row.client_id.clone()));
+    clients.sort_unstable();
+    clients.dedup();
+    for client_id in clients {
+        if partition.epochs.iter().all(|known| known.client_id != client_id) {
+            let epoch = epoch(&client_id);
+            partition.epochs.push(ClientEpoch { client_id, epoch });
+        }
+    }
 }
 
 /// Writes the tokens of an application itself, which come without account and without refresh token.
@@ -51,7 +88,8 @@ pub enum Refreshed {
     Superseded,
 }
 
-/// Writes the reply to a refresh over the one row whose token was spent by `attempt`.
+/// Writes the reply to a refresh over the one row whose token was spent by `attempt`. A reply that names no account is for the
+/// account of that row.
 ///
 /// `attempt` is `None` where no marker was written because only this process uses the cache.
 pub fn refreshed(
@@ -63,23 +101,32 @@ pub fn refreshed(
 ) -> Refreshed {
     let response = &in_known_environment(partition, response);
     let Some(index) = spent_row(partition, spent, attempt) else {
-        let stored =
-            |new: &crate::secret::Secret| partition.refresh_tokens.iter().any(|row| row.secret == *new);
-        let own_earlier_effect = response.refresh_token.as_ref().is_some_and(stored);
+        let refresh_token = response.refresh_token.as_ref();
+        let access_token = response.access_token.as_ref();
+        // A reply without a refresh token, from an issuer that does not rotate, is known by its access token.
+        let own_earlier_effect = match refresh_token {
+            Some(new) => partition.refresh_tokens.iter().any(|row| row.secret == *new),
+            None => partition
+                .access_tokens
+                .iter()
+                .any(|row| access_token == Some(&row.secret)),
+        };
         return if own_earlier_effect {
             Refreshed::Applied
         } else {
             Refreshed::Superseded
         };
     };
-    let mut row = partition.refresh_tokens[index].clone();
+    let old = partition.refresh_tokens[index].clone();
+    let mut row = old.clone();
     row.spending = None;
     row.refusals.clear();
     match (&response.refresh_token, &row.family_id, &response.family_id) {
         // Redeemed for a client outside the family: the reply is that client's own lineage.
         (Some(_), Some(_), None) => {
             partition.refresh_tokens[index] = row;
-            if let Some(own) = refresh_token_row(response, now) {
+            if let Some(mut own) = refresh_token_row(response, now) {
+                own.home_account_id.clone_from(&old.home_account_id);
                 replace_lineage(partition, own);
             }
         }
@@ -91,10 +138,13 @@ pub fn refreshed(
             row.last_modification_time = Some(now);
             row.foreign = carried(row.foreign.as_deref(), fields::REFRESH_TOKEN_FIELDS);
             partition.refresh_tokens[index] = row.clone();
-            // Equivalent older rows must go: Node and Go would send the first that they meet.
+            // Equivalent older rows must go: Node and Go would send the first that they meet. So must copies of the spent token
+            // in whatever row, and those beside the row before it became its family's.
             let mut position = 0;
             partition.refresh_tokens.retain(|other| {
-                let keep = position == index || !other.same_lineage(&row);
+                let is_spent = || other.secret.sha256() == *spent;
+                let keep = position == index
+                    || !(other.same_lineage(&row) || other.same_lineage(&old) || is_spent());
                 position += 1;
                 keep
             });
@@ -102,7 +152,7 @@ pub fn refreshed(
         // The issuer does not rotate: the same token goes on.
         (None, _, _) => partition.refresh_tokens[index] = row,
     }
-    write_tokens(partition, response);
+    write_tokens_of(partition, response, &old.home_account_id);
     let family = response
         .family_id
         .clone()
@@ -112,12 +162,23 @@ pub fn refreshed(
     Refreshed::Applied
 }
 
-/// Takes the marker of `attempt` off the row that it spends. `false` when the row is no longer its own.
+/// Takes the marker of `attempt`, which did not send the token, off the row that it spends. `false` when the row is no longer its
+/// own. Of an earlier attempt whose outcome is not known the marker stays, or the token would be sent once too often.
 pub fn release(partition: &mut Partition, spent: &[u8; 32], attempt: &[u8; 16]) -> bool {
     let Some(index) = spent_row(partition, spent, Some(attempt)) else {
         return false;
     };
-    partition.refresh_tokens[index].spending = None;
+    let row = &mut partition.refresh_tokens[index];
+    row.spending = row.spending.take().and_then(|marker| {
+        let earlier = marker.attempts.checked_sub(1).filter(|earlier| *earlier > 0)?;
+        Some(SpendMarker {
+            attempt: [0; 16],
+            attempts: earlier,
+            deadline: UnixMillis(0),
+            outcome_unknown: true,
+            ..marker
+        })
+    });
     true
 }
 
@@ -193,10 +254,6 @@ pub fn sign_out(partition: &mut Partition, client_id: &str, scope: SignOutScope)
             .as_ref()
             .is_some_and(|family| families.contains(family))
     };
-    let environment = partition
-        .accounts
-        .first()
-        .map(|account| account.environment.clone());
     let other_members = partition.epochs.iter().any(|row| row.client_id != client_id)
         || partition
             .access_tokens
@@ -213,6 +270,16 @@ pub fn sign_out(partition: &mut Partition, client_id: &str, scope: SignOutScope)
         SignOutScope::Client => row.client_id != client_id || row.family_id.is_some(),
         SignOutScope::Family => row.client_id != client_id && !in_family(row),
     });
+    // What stays of the family is no longer this client's.
+    let members = &partition.app_metadata;
+    for row in &mut partition.refresh_tokens {
+        let heir = members
+            .iter()
+            .find(|member| member.client_id != client_id && member.family_id == row.family_id);
+        if let (true, Some(heir)) = (row.client_id == client_id, heir) {
+            row.client_id.clone_from(&heir.client_id);
+        }
+    }
     partition.access_tokens.retain(|row| row.client_id != client_id);
     partition.id_tokens.retain(|row| row.client_id != client_id);
     partition.app_metadata.retain(|row| row.client_id != client_id);
@@ -220,8 +287,8 @@ pub fn sign_out(partition: &mut Partition, client_id: &str, scope: SignOutScope)
     // A session belongs to one client; links carry it in their key.
     partition.sessions.retain(|link| {
         !matches!(
-            super::PartitionKey::from_bytes(&link.key),
-            Some(super::PartitionKey::Session { client_id: owner, .. }) if owner == client_id
+            PartitionKey::from_bytes(&link.key),
+            Some(PartitionKey::Session { client_id: owner, .. }) if owner == client_id
         )
     });
     let others_remain = !partition.refresh_tokens.is_empty()
@@ -229,9 +296,14 @@ pub fn sign_out(partition: &mut Partition, client_id: &str, scope: SignOutScope)
         || !partition.id_tokens.is_empty();
     if !others_remain {
         partition.accounts.clear();
-    } else if !families.is_empty()
-        && let Some(environment) = environment
-    {
+        return;
+    }
+    let family = partition
+        .refresh_tokens
+        .iter()
+        .find(|row| row.family_id.is_some());
+    if let Some(environment) = family.map(|row| row.environment.clone()) {
+        // Or the next silent request would be served by the family's token, and undo the sign-out.
         not_in_family(partition, client_id, &environment);
     }
 }
@@ -297,123 +369,4 @@ fn replace_lineage(partition: &mut Partition, mut row: RefreshToken) {
     row.foreign = old.and_then(|old| carried(old.foreign.as_deref(), fields::REFRESH_TOKEN_FIELDS));
     partition.refresh_tokens.retain(|other| !other.same_lineage(&row));
     partition.refresh_tokens.push(row);
-}
-
-fn write_tokens(partition: &mut Partition, response: &TokenResponse) {
-    if let Some(row) = response.access_token_row() {
-        write_access_token(partition, row);
-    }
-    if let Some(account) = &response.account {
-        if let Some(secret) = response.id_token.clone() {
-            write_id_token(
-                partition,
-                IdToken {
-                    home_account_id: account.home_account_id.clone(),
-                    environment: response.environment.clone(),
-                    realm: response.realm.clone(),
-                    client_id: response.client_id.clone(),
-                    secret,
-                    foreign: None,
-                },
-            );
-        }
-        write_account(partition, account.clone());
-    }
-}
-
-fn write_access_token(partition: &mut Partition, mut row: AccessToken) {
-    let same_scopes = |other: &AccessToken| other.target.normalised() == row.target.normalised();
-    let replaced = |other: &AccessToken| {
-        other.home_account_id == row.home_account_id
-            && environment::same(&other.environment, &row.environment)
-            && other.client_id == row.client_id
-            && other.realm == row.realm
-            && other.token_type == row.token_type
-            && other.context == row.context
-            && (other.target.overlaps(&row.target) || same_scopes(other))
-    };
-    let named = partition
-        .access_tokens
-        .iter()
-        .find(|other| replaced(other) && same_scopes(other));
-    let foreign = named.and_then(|old| carried(old.foreign.as_deref(), fields::ACCESS_TOKEN_FIELDS));
-    partition.access_tokens.retain(|other| !replaced(other));
-    row.foreign = foreign;
-    partition.access_tokens.push(row);
-}
-
-fn write_id_token(partition: &mut Partition, mut row: IdToken) {
-    let replaced = |other: &IdToken| {
-        other.home_account_id == row.home_account_id
-            && environment::same(&other.environment, &row.environment)
-            && other.realm == row.realm
-            && other.client_id == row.client_id
-    };
-    let old = partition.id_tokens.iter().find(|other| replaced(other));
-    let foreign = old.and_then(|old| carried(old.foreign.as_deref(), fields::ID_TOKEN_FIELDS));
-    partition.id_tokens.retain(|other| !replaced(other));
-    row.foreign = foreign;
-    partition.id_tokens.push(row);
-}
-
-fn write_account(partition: &mut Partition, mut row: Account) {
-    let same = |other: &Account| {
-        other.home_account_id == row.home_account_id
-            && environment::same(&other.environment, &row.environment)
-    };
-    let Some(index) = partition.accounts.iter().position(same) else {
-        partition.accounts.push(row);
-        return;
-    };
-    let old = &partition.accounts[index];
-    for profile in &old.tenant_profiles {
-        if row
-            .tenant_profiles
-            .iter()
-            .all(|new| new.tenant_id != profile.tenant_id)
-        {
-            row.tenant_profiles.push(profile.clone());
-        }
-    }
-    // A guest's sign-in tells of the guest tenant; the account row stays that of the tenant it was made in.
-    if old.realm != row.realm {
-        row.realm.clone_from(&old.realm);
-        row.local_account_id.clone_from(&old.local_account_id);
-        row.username.clone_from(&old.username);
-        row.name.clone_from(&old.name);
-    }
-    row.foreign = carried(old.foreign.as_deref(), fields::ACCOUNT_FIELDS);
-    partition.accounts[index] = row;
-}
-
-fn known_family(partition: &Partition, response: &TokenResponse) -> Option<String> {
-    let row = partition.app_metadata.iter().find(|row| {
-        row.client_id == response.client_id && environment::same(&row.environment, &response.environment)
-    })?;
-    row.family_id.clone()
-}
-
-fn write_app_metadata(partition: &mut Partition, response: &TokenResponse, family_id: Option<String>) {
-    let metadata = AppMetadata {
-        client_id: response.client_id.clone(),
-        environment: response.environment.clone(),
-        family_id,
-        foreign: None,
-    };
-    put_app_metadata(partition, metadata);
-}
-
-fn put_app_metadata(partition: &mut Partition, mut row: AppMetadata) {
-    let same = |other: &AppMetadata| {
-        other.client_id == row.client_id && environment::same(&other.environment, &row.environment)
-    };
-    let old = partition.app_metadata.iter().find(|other| same(other));
-    let foreign = old.and_then(|old| carried(old.foreign.as_deref(), fields::APP_METADATA_FIELDS));
-    partition.app_metadata.retain(|other| !same(other));
-    row.foreign = foreign;
-    partition.app_metadata.push(row);
-}
-
-fn carried(foreign: Option<&Foreign>, known: &[&str]) -> Option<Box<Foreign>> {
-    foreign.and_then(|foreign| foreign.carried_over(known))
 }

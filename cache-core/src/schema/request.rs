@@ -145,11 +145,22 @@ impl TokenRequest {
             hash.update(bytes);
         };
         part(&self.partition.to_bytes());
-        for text in [&self.client_id, &self.realm, &self.scopes.normalised()] {
+        // Where case matters, requests that differ in it must not share an answer.
+        let scopes = if self.kind.scopes_ignore_case() {
+            self.scopes.normalised()
+        } else {
+            self.scopes.words().collect::<Vec<_>>().join(" ")
+        };
+        for text in [&self.client_id, &self.realm, &scopes] {
             part(text.as_bytes());
         }
         part(self.token_type.as_str().as_bytes());
         part(self.token_type.key_id().unwrap_or_default().as_bytes());
+        part(&[
+            u8::from(self.context.resource.is_some()),
+            u8::from(self.context.assertion_hash.is_some()),
+            u8::from(self.claims.is_some()),
+        ]);
         part(self.context.resource.as_deref().unwrap_or_default().as_bytes());
         part(&[u8::from(self.context.continuous_access_evaluation)]);
         part(

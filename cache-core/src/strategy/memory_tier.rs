@@ -71,7 +71,8 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 struct Shard {
     generation: AtomicU64,
-    filling: Mutex<()>,
+    /// The last change that the store reported; held while a slot is replaced.
+    last_hint: Mutex<Option<(StoreKey, Option<Version>)>>,
 }
 
 /// A key's generation when a read began.
@@ -116,32 +117,50 @@ impl Memory {
         let Some(slots) = &self.slots else { return };
         let shard = self.shard(key);
         let _filling = shard.lock();
-        if shard.generation.load(Ordering::Acquire) == generation.0 {
+        // Of two reads under way at once, the one that began first must not undo the other.
+        let newer = slots
+            .peek(key)
+            .is_some_and(|known| known.validated_at > slot.validated_at);
+        if !newer && shard.generation.load(Ordering::Acquire) == generation.0 {
             slots.insert(key.clone(), slot);
         }
     }
 
-    /// Replaces the partition by what was just committed; reads that began before are not filled in any more.
-    pub(crate) fn replace(&self, key: &StoreKey, slot: Option<Slot>) {
+    /// Keeps what was just committed, unless somebody else has changed the key since `generation` was sampled before the write: the
+    /// report of their change may have come before the acknowledgement of ours, and it comes only once.
+    pub(crate) fn committed(&self, key: &StoreKey, slot: Slot, generation: Generation) {
+        let Some(slots) = &self.slots else { return };
+        let shard = self.shard(key);
+        let last_hint = shard.lock();
+        let now = shard.generation.fetch_add(1, Ordering::AcqRel);
+        let ours = |hint: &(StoreKey, Option<Version>)| hint.0 == *key && hint.1 == Some(slot.version);
+        let only_our_own = now == generation.0 + 1 && last_hint.as_ref().is_some_and(ours);
+        if now == generation.0 || only_our_own {
+            slots.insert(key.clone(), slot);
+        } else {
+            slots.remove(key);
+        }
+    }
+
+    /// Drops the partition; reads that began before are not filled in any more.
+    pub(crate) fn forget(&self, key: &StoreKey) {
         let Some(slots) = &self.slots else { return };
         let shard = self.shard(key);
         let _filling = shard.lock();
         shard.generation.fetch_add(1, Ordering::AcqRel);
-        match slot {
-            Some(slot) => slots.insert(key.clone(), slot),
-            None => {
-                slots.remove(key);
-            }
-        }
+        slots.remove(key);
     }
 
-    /// Drops the partition unless it has `version` already.
+    /// Drops the partition unless it has `version` already. Either way, reads that began before are not filled in any more.
     pub(crate) fn changed(&self, key: &StoreKey, version: Option<Version>) {
         let Some(slots) = &self.slots else { return };
-        if version.is_some() && slots.peek(key).map(|slot| slot.version) == version {
-            return;
+        let shard = self.shard(key);
+        let mut last_hint = shard.lock();
+        shard.generation.fetch_add(1, Ordering::AcqRel);
+        *last_hint = Some((key.clone(), version));
+        if version.is_none() || slots.peek(key).map(|slot| slot.version) != version {
+            slots.remove(key);
         }
-        self.replace(key, None);
     }
 
     /// Drops everything: changes may have been missed.
@@ -161,8 +180,8 @@ impl Memory {
 }
 
 impl Shard {
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<(StoreKey, Option<Version>)>> {
+        self.last_hint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -193,7 +212,7 @@ mod tests {
         let memory = Memory::new(MemoryTier::bounded(1 << 20));
         let key = StoreKey::new("k").unwrap();
         let before = memory.generation(&key);
-        memory.replace(&key, None);
+        memory.forget(&key);
         memory.fill(&key, slot(1), before);
         assert!(memory.lookup(&key, Duration::ZERO).is_none());
         memory.fill(&key, slot(2), memory.generation(&key));
@@ -201,6 +220,52 @@ mod tests {
             memory.lookup(&key, Duration::ZERO).unwrap().0.version,
             Version::from_bytes([2; 16])
         );
+    }
+
+    #[test]
+    fn a_change_that_is_already_known_still_keeps_older_reads_out() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        let old_read = memory.generation(&key);
+        memory.fill(&key, slot(2), memory.generation(&key));
+        memory.changed(&key, Some(Version::from_bytes([2; 16])));
+        memory.fill(&key, slot(1), old_read);
+        let kept = memory.lookup(&key, Duration::ZERO).unwrap().0;
+        assert_eq!(kept.version, Version::from_bytes([2; 16]));
+    }
+
+    #[test]
+    fn a_read_that_began_first_does_not_undo_one_that_began_later() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        let later = Slot {
+            validated_at: Duration::from_secs(1),
+            ..slot(2)
+        };
+        memory.fill(&key, later, memory.generation(&key));
+        memory.fill(&key, slot(1), memory.generation(&key));
+        let kept = memory.lookup(&key, Duration::ZERO).unwrap().0;
+        assert_eq!(kept.version, Version::from_bytes([2; 16]));
+    }
+
+    #[test]
+    fn a_commit_that_was_overtaken_before_its_acknowledgement_is_not_kept() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        let version = |byte| Some(Version::from_bytes([byte; 16]));
+        for hints in [vec![2], vec![1, 2]] {
+            let before = memory.generation(&key);
+            hints.iter().for_each(|hint| memory.changed(&key, version(*hint)));
+            memory.committed(&key, slot(1), before);
+            assert!(memory.lookup(&key, Duration::ZERO).is_none(), "{hints:?}");
+        }
+        for hints in [vec![], vec![1]] {
+            let before = memory.generation(&key);
+            hints.iter().for_each(|hint| memory.changed(&key, version(*hint)));
+            memory.committed(&key, slot(1), before);
+            assert!(memory.lookup(&key, Duration::ZERO).is_some(), "{hints:?}");
+            memory.forget(&key);
+        }
     }
 
     #[test]

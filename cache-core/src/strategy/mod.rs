@@ -206,7 +206,7 @@ pub enum Coalescing {
 pub struct TimeLimits {
     /// For one request to an authority, to the last byte of its reply.
     pub request: Duration,
-    /// For storing the reply. The marker on a refresh token holds for `request` + `commit`.
+    /// For storing the reply. The marker on a refresh token holds for `request` + `commit`, which may be ten minutes at most.
     pub commit: Duration,
     /// For a caller that waits for somebody else's refresh, from its first moment.
     pub acquire: Duration,
@@ -216,7 +216,7 @@ impl TimeLimits {
     /// How long the marker on a refresh token holds.
     #[must_use]
     pub fn spend(&self) -> Duration {
-        self.request + self.commit
+        self.request.saturating_add(self.commit)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::schema::{
 };
 use crate::time::UnixMillis;
 
+/// The longest time for which a marker may hold. Waiters rely on it when they meet another's.
+pub(crate) const LONGEST_SPEND: Duration = Duration::from_secs(600);
+
 /// What to do with a refresh token that was sent and whose outcome nobody knows.
 ///
 /// It is a property of the issuer: whether a token that it has seen once may be sent again.
@@ -58,6 +61,7 @@ pub(crate) fn decide(
     now: UnixMillis,
 ) -> Decision {
     let mut refusal = None;
+    let mut outcome_unknown = false;
     for row in candidates(partition, request) {
         if let Some(known) = row.refusal(request.hash()) {
             refusal.get_or_insert_with(|| known.clone());
@@ -70,14 +74,7 @@ pub(crate) fn decide(
         if row.expires_on.is_some_and(|expiry| expiry.to_millis() <= now) {
             continue;
         }
-        let markers = partition
-            .refresh_tokens
-            .iter()
-            .filter(|other| other.same_lineage(row));
-        let Some(marker) = markers
-            .filter_map(|other| other.spending.as_ref())
-            .max_by_key(|m| m.deadline)
-        else {
+        let Some(marker) = latest_marker(partition, row) else {
             return Decision::Spend(Candidate {
                 token_hash,
                 attempts: 1,
@@ -86,13 +83,15 @@ pub(crate) fn decide(
         };
         let last_attempt = marker.attempts >= 2 || policy == UnknownOutcomePolicy::AskUser;
         if marker.outcome_unknown && last_attempt {
-            return Decision::OutcomeUnknown;
+            outcome_unknown = true;
+            continue;
         }
         if now < marker.deadline && !is_forged(marker, now) {
             return Decision::Wait(marker.deadline);
         }
         if last_attempt {
-            return Decision::OutcomeUnknown;
+            outcome_unknown = true;
+            continue;
         }
         let attempts = marker.attempts.saturating_add(1);
         return Decision::Spend(Candidate {
@@ -101,7 +100,11 @@ pub(crate) fn decide(
             is_family_token: is_family(row, request),
         });
     }
-    refusal.map_or(Decision::NoRefreshToken, Decision::Refused)
+    match refusal {
+        _ if outcome_unknown => Decision::OutcomeUnknown,
+        Some(refusal) => Decision::Refused(refusal),
+        None => Decision::NoRefreshToken,
+    }
 }
 
 /// Writes the marker if, on these latest rows, the candidate is still the one to send. `false` when it is not.
@@ -130,8 +133,11 @@ pub(crate) fn mark(
     }
     match decide(partition, request, &[], policy, now) {
         Decision::Spend(latest) if latest.token_hash == candidate.token_hash => {
-            for other in lineage(partition, index) {
-                partition.refresh_tokens[other].spending = None;
+            let row = partition.refresh_tokens[index].clone();
+            for other in &mut partition.refresh_tokens {
+                if are_spent_together(other, &row) {
+                    other.spending = None;
+                }
             }
             partition.refresh_tokens[index].spending = Some(SpendMarker {
                 attempts: latest.attempts,
@@ -143,11 +149,20 @@ pub(crate) fn mark(
     }
 }
 
-fn lineage(partition: &Partition, index: usize) -> Vec<usize> {
-    let row = &partition.refresh_tokens[index];
-    (0..partition.refresh_tokens.len())
-        .filter(|other| partition.refresh_tokens[*other].same_lineage(row))
-        .collect()
+/// The marker that binds whoever wants to send `row`'s token. One that names another token than its row's is of a token that has been
+/// replaced since, by a program that does not know markers.
+fn latest_marker<'a>(partition: &'a Partition, row: &RefreshToken) -> Option<&'a SpendMarker> {
+    let rows = partition.refresh_tokens.iter();
+    rows.filter(|other| are_spent_together(other, row))
+        .filter_map(|other| Some((other, other.spending.as_ref()?)))
+        .filter(|(other, marker)| marker.token_hash == other.secret.sha256())
+        .map(|(_, marker)| marker)
+        .max_by_key(|marker| marker.deadline)
+}
+
+/// Whether sending the token of one row may spend the other's. An imported cache can hold one token in rows of two lineages.
+fn are_spent_together(row: &RefreshToken, other: &RefreshToken) -> bool {
+    row.same_lineage(other) || row.secret == other.secret
 }
 
 /// The rows that the request's client may redeem, in the order in which to try them: its family's, then its own; of
@@ -193,8 +208,7 @@ fn is_family(row: &RefreshToken, request: &TokenRequest) -> bool {
     row.family_id.is_some() && row.client_id != request.client_id()
 }
 
-/// A deadline beyond any that our own limits can give (a clock that jumped, or a forged row) would block a session for ever.
+/// A deadline beyond any that limits can give (a clock that was set back, or a forged row) would block a session for long.
 fn is_forged(marker: &SpendMarker, now: UnixMillis) -> bool {
-    const LONGEST: Duration = Duration::from_secs(3600);
-    marker.deadline > now.saturating_add(LONGEST)
+    marker.deadline > now.saturating_add(LONGEST_SPEND)
 }

@@ -1,0 +1,245 @@
+//! What is stored after a refresh token was sent: the tokens, the refusal, or that nobody knows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acquired::{Acquired, RefreshReason, TokenSource};
+use super::authority_call::{AuthorityRefusal, RefusedBecause};
+use super::commit::Verdict;
+use super::refresh::{Round, Spending, refused};
+use super::{CacheError, Inner};
+use crate::schema::merge::{self, Refreshed};
+use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest, TokenResponse};
+use crate::store::Durability;
+use crate::strategy::spend::Candidate;
+
+/// Between attempts to store what must not be lost.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A change to the row whose token has this hash, by this attempt; `false` when the row is no longer its own.
+type Change = Arc<dyn Fn(&mut Partition, &[u8; 32], Option<&[u8; 16]>) -> bool + Send + Sync>;
+
+impl Inner {
+    /// Stores the granted tokens before anybody sees them: a token that only the caller has is lost with it.
+    pub(super) async fn store_reply(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+        response: TokenResponse,
+        reason: RefreshReason,
+        time_in_authority: Duration,
+    ) -> Result<Round, CacheError> {
+        let began = self.clock.monotonic();
+        let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken);
+        // The layer above has checked this; but a wrong user's token is the one thing that a cache must never hand out.
+        if let Some(account) = &response.account
+            && account.home_account_id != spending.home_account_id
+        {
+            self.note_unknown(request, spending).await?;
+            return Err(CacheError::WrongAccount);
+        }
+        let expires_on = response.expires_on;
+        let response = Arc::new(response);
+        let (hash, attempt) = (spending.candidate.token_hash, spending.attempt);
+        let stored = loop {
+            let (response, clock) = (Arc::clone(&response), Arc::clone(&self.clock));
+            let result = self
+                .commit(request.partition(), Durability::Durable, move |partition| {
+                    let Some(mut partition) = partition else {
+                        return (Verdict::Keep(None), Refreshed::Superseded);
+                    };
+                    let now = clock.now().to_seconds();
+                    match merge::refreshed(&mut partition, &hash, attempt.as_ref(), &response, now) {
+                        Refreshed::Applied => (Verdict::Store(partition), Refreshed::Applied),
+                        Refreshed::Superseded => (Verdict::Keep(Some(partition)), Refreshed::Superseded),
+                    }
+                })
+                .await;
+            match result {
+                Ok(stored) => break stored,
+                // The new refresh token exists nowhere else. Until the deadline nobody may take over, so go on trying.
+                Err(error) if self.clock.monotonic() < spending.held_until => {
+                    tracing::warn!(error = %error, "storing a refreshed token failed; trying again");
+                    self.clock.sleep(PAUSE).await;
+                }
+                Err(error) => return Err(CacheError::NotPersisted(Arc::new(error))),
+            }
+        };
+        let (Refreshed::Applied, Some(slot)) = stored else {
+            // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
+            tracing::info!("a refreshed token was discarded: its account was changed meanwhile");
+            return Ok(Round::Again);
+        };
+        let secret = secret?;
+        let tokens = &slot.partition.partition().access_tokens;
+        let Some(index) = tokens.iter().position(|row| row.secret == secret) else {
+            if expires_on <= self.clock.now().to_seconds() {
+                return Err(CacheError::NoAccessToken);
+            }
+            // A sign-out or a sign-in that was stored in the same write took it away: the latest rows decide.
+            return Ok(Round::Again);
+        };
+        Ok(Round::Done(Acquired {
+            index,
+            partition: slot.partition,
+            source: TokenSource::Authority,
+            refresh_reason: Some(reason),
+            time_in_store: self.clock.monotonic().saturating_sub(began),
+            time_in_authority,
+        }))
+    }
+
+    pub(super) async fn store_refusal(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+        refusal: AuthorityRefusal,
+    ) -> Result<Round, CacheError> {
+        let remembered = match refusal.about {
+            RefusedBecause::Token => None,
+            RefusedBecause::Interaction => Some(*request.hash()),
+            RefusedBecause::NotInFamily => {
+                let request_ = Arc::clone(request);
+                self.note(request, spending, move |partition, hash, attempt| {
+                    merge::not_in_family(partition, request_.client_id(), request_.environment());
+                    attempt.is_none_or(|attempt| merge::release(partition, hash, attempt))
+                })
+                .await?;
+                return Ok(Round::Again);
+            }
+            RefusedBecause::Throttled(_) | RefusedBecause::Caller => {
+                self.release(request, spending).await?;
+                return Err(CacheError::Refused(Box::new(refusal)));
+            }
+        };
+        let row = Refusal {
+            request: remembered,
+            error: refusal.error,
+            suberror: refusal.suberror,
+            claims: refusal.claims,
+            refused_at: self.clock.now().to_seconds(),
+        };
+        let noted = row.clone();
+        let own = self
+            .note(request, spending, move |partition, hash, attempt| {
+                merge::refused(partition, hash, attempt, noted.clone())
+            })
+            .await?;
+        // Read again before giving up: a successor may have been stored meanwhile, by a new sign-in for example.
+        if own && remembered.is_some() {
+            Err(refused(row))
+        } else {
+            Ok(Round::Again)
+        }
+    }
+
+    pub(super) async fn release(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+    ) -> Result<(), CacheError> {
+        self.note(request, spending, |partition, hash, attempt| {
+            attempt.is_some_and(|attempt| merge::release(partition, hash, attempt))
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(super) async fn note_unknown(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+    ) -> Result<(), CacheError> {
+        let Candidate {
+            token_hash, attempts, ..
+        } = spending.candidate;
+        let deadline = spending.deadline;
+        self.note(request, spending, move |partition, hash, attempt| match attempt {
+            Some(attempt) => merge::outcome_unknown(partition, hash, attempt),
+            // Without a marker of ours one must be left behind now, or the next caller would send the token again.
+            None => partition
+                .refresh_tokens
+                .iter_mut()
+                .find(|row| row.secret.sha256() == *hash)
+                .is_some_and(|row| {
+                    row.spending = Some(SpendMarker {
+                        token_hash,
+                        attempt: [0; 16],
+                        deadline,
+                        attempts,
+                        outcome_unknown: true,
+                    });
+                    true
+                }),
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Takes the marker off in the background, although nobody knows whether it was ever written: the token was certainly not sent.
+    pub(super) fn release_later(self: &Arc<Self>, request: &Arc<TokenRequest>, spending: &Spending) {
+        self.note_later(
+            request,
+            spending,
+            Arc::new(|partition, hash, attempt| {
+                attempt.is_some_and(|attempt| merge::release(partition, hash, attempt))
+            }),
+        );
+    }
+
+    /// Commits a change to the row that is being spent; `false` when it is no longer ours.
+    ///
+    /// When the store fails it goes on in the background until the marker's deadline: a marker that is left behind costs the user a sign-in.
+    async fn note(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+        change: impl Fn(&mut Partition, &[u8; 32], Option<&[u8; 16]>) -> bool + Send + Sync + 'static,
+    ) -> Result<bool, CacheError> {
+        let change: Change = Arc::new(change);
+        let (hash, attempt) = (spending.candidate.token_hash, spending.attempt);
+        let noted = self.try_note(request, hash, attempt, Arc::clone(&change)).await;
+        noted.inspect_err(|_| self.note_later(request, spending, change))
+    }
+
+    fn note_later(self: &Arc<Self>, request: &Arc<TokenRequest>, spending: &Spending, change: Change) {
+        let (inner, request, until) = (Arc::clone(self), Arc::clone(request), spending.held_until);
+        let (hash, attempt) = (spending.candidate.token_hash, spending.attempt);
+        self.tasks.spawn(async move {
+            while inner.clock.monotonic() < until {
+                let change = Arc::clone(&change);
+                match inner.try_note(&request, hash, attempt, change).await {
+                    Ok(_) => return,
+                    Err(error) => {
+                        tracing::warn!(error = %error, "a marker could not be updated; trying again")
+                    }
+                }
+                inner.clock.sleep(PAUSE).await;
+            }
+        });
+    }
+
+    async fn try_note(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        hash: [u8; 32],
+        attempt: Option<[u8; 16]>,
+        change: Change,
+    ) -> Result<bool, CacheError> {
+        let (own, _) = self
+            .commit(request.partition(), Durability::Durable, move |partition| {
+                let Some(mut partition) = partition else {
+                    return (Verdict::Keep(None), false);
+                };
+                let before = partition.clone();
+                let own = change(&mut partition, &hash, attempt.as_ref());
+                if partition == before {
+                    (Verdict::Keep(Some(partition)), own)
+                } else {
+                    (Verdict::Store(partition), own)
+                }
+            })
+            .await?;
+        Ok(own)
+    }
+}
