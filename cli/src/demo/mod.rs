@@ -85,7 +85,7 @@ impl Demo<'_> {
         ran.said.iter().for_each(|line| self.pen.line(line));
         let signed_in = ran.succeeded()?;
         self.timings
-            .add_reported("the process that signed her in", &signed_in);
+            .add_reported("a process, while she signs in", &signed_in);
         let name = signed_in["account"]["username"].as_str().unwrap_or_default();
         self.pen.good(&format!(
             "signed in as {} (the authority approved the code in her name)",

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use cache_core::time::{Clock, SystemClock};
-use cache_testkit::authority::{HOME_TENANT, PUBLIC_CLIENT};
 use serde_json::{Value, json};
 
 use crate::program::{Program, strict_authority};
@@ -61,41 +60,78 @@ async fn unknown_fields_and_sections_are_kept() {
     assert_eq!(program.json(&["export", "-"]).await, file);
 }
 
+/// The first access token of a cache file that serves without its session, made live.
+fn revive(file: &mut Value) -> Option<Value> {
+    let now = SystemClock.now().to_seconds().0;
+    let rows = file["AccessToken"].as_object_mut().unwrap();
+    for row in rows.values_mut() {
+        row["cached_at"] = (now - 60).to_string().into();
+        row["expires_on"] = (now + 3000).to_string().into();
+        row["extended_expires_on"] = (now + 3000).to_string().into();
+        row.as_object_mut().unwrap().remove("refresh_on");
+    }
+    rows.values()
+        .find(|row| row.get("userAssertionHash").is_none())
+        .cloned()
+}
+
+/// The authority that the rows are of. MSAL Python leaves the port of a host out.
+fn authority_of(row: &Value) -> String {
+    let realm = row["realm"].as_str().unwrap();
+    match row["environment"].as_str().unwrap() {
+        "login.windows.net" => format!("https://login.microsoftonline.com/{realm}"),
+        "127.0.0.1" => format!("https://127.0.0.1:8443/{realm}"),
+        environment => format!("https://{environment}/{realm}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_cache_serves_without_a_request() {
-    let now = SystemClock.now().to_seconds().0;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cache-core/tests/fixtures/msal");
-    for name in ["py_msft_device_code", "node_msft_device_code", "x_msft_go"] {
-        let mut file = read(&folder.join(name).with_extension("json"));
-        for row in file["AccessToken"].as_object_mut().unwrap().values_mut() {
-            row["cached_at"] = (now - 60).to_string().into();
-            row["expires_on"] = (now + 3000).to_string().into();
-            row["extended_expires_on"] = (now + 3000).to_string().into();
-            row.as_object_mut().unwrap().remove("refresh_on");
-        }
+    let mut served = 0;
+    for fixture in fixtures() {
+        let name = fixture.display();
+        let mut file = read(&fixture);
+        let Some(row) = revive(&mut file) else { continue };
+        served += 1;
         let mut program = Program::new();
         // Nobody answers there: what is not in the cache fails.
         program.set("HTTPS_PROXY", "http://127.0.0.1:1");
-        program.options(&["--client-id", PUBLIC_CLIENT, "--request-timeout", "1"]);
         program.options(&[
-            "--authority",
-            &format!("https://login.microsoftonline.com/{HOME_TENANT}"),
+            "--client-id",
+            row["client_id"].as_str().unwrap(),
+            "--request-timeout",
+            "1",
         ]);
+        program.options(&["--authority", &authority_of(&row)]);
         let path = program.path("in.json");
         std::fs::write(&path, file.to_string()).unwrap();
         program.json(&["import", path.to_str().unwrap()]).await;
+
+        let is_app = row["home_account_id"].as_str().is_none_or(str::is_empty);
+        if is_app {
+            program.options(&["--client-secret-env", "THE_SECRET"]);
+            program.set("THE_SECRET", "a secret that is not needed");
+        }
         let accounts = program.json(&["accounts"]).await;
-        assert_eq!(accounts["accounts"].as_array().unwrap().len(), 1, "{name}");
-        let token = program.json(&["token", "--scope", "user.read"]).await;
+        assert_eq!(
+            accounts["accounts"].as_array().unwrap().len(),
+            usize::from(!is_app),
+            "{name}"
+        );
+        let target = row["target"].as_str().unwrap();
+        let token = program
+            .json(&["token", "--scope", target.split(' ').next().unwrap()])
+            .await;
         assert_eq!(token["metadata"]["source"], "store", "{name}");
-        let imported = file["AccessToken"].as_object().unwrap().values();
+        let imported = file["AccessToken"].as_object().unwrap();
         assert!(
             imported
-                .into_iter()
+                .values()
                 .any(|row| row["secret"] == token["access_token"]),
             "{name}"
         );
     }
+    assert!(served >= 12, "{served}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
