@@ -1,7 +1,7 @@
 //! What a command answers, and how it is printed.
 //!
-//! With `--json` exactly one object goes to standard output, and nothing else ever does, but the secret that `token`
-//! and `export` exist to print. Everything that people read goes to standard error.
+//! With `--json` exactly one object goes to standard output, and nothing else ever does, but the secret that
+//! `token` and `export` exist to print. Everything that people read goes to standard error.
 
 use std::io::{self, Write};
 

@@ -16,7 +16,8 @@ const SCOPE_AFTER: &str = "scope_after";
 
 /// Sign in once, then get access tokens silently, from any number of processes.
 ///
-/// Tokens are kept encrypted in a local file that processes share. `tokenkeep demo` shows it at work and needs nothing.
+/// Tokens are kept encrypted in a local file that processes share. `tokenkeep demo` shows it at work and
+/// needs nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tokenkeep", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -46,13 +47,29 @@ Logs: TOKENKEEP_LOG (or RUST_LOG) takes a filter such as `debug` or `flows=trace
 /// The options that every command accepts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where tokens are kept: sqlite:PATH, or memory: for this process only [default: a file in your data folder]
-    #[arg(long, global = true, env = "TOKENKEEP_STORE", hide_env_values = true, value_name = "STORE", help_heading = HEADING)]
+    /// Where tokens are kept: sqlite:PATH, or memory: for this process only [default: a file in your data
+    /// folder]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_STORE",
+        hide_env_values = true,
+        value_name = "STORE",
+        help_heading = HEADING,
+    )]
     pub(crate) store: Option<StoreAddress>,
 
-    /// What they are encrypted with: file:PATH, env:NAME (32 bytes in base64 or hexadecimal), or passphrase, which is
-    /// TOKENKEEP_PASSPHRASE, else asked for [default: a file in your configuration folder, made on first use]
-    #[arg(long, global = true, env = "TOKENKEEP_KEY", hide_env_values = true, value_name = "KEY", help_heading = HEADING)]
+    /// What they are encrypted with: file:PATH, env:NAME (32 bytes in base64 or hexadecimal), or passphrase,
+    /// which is TOKENKEEP_PASSPHRASE, else asked for [default: a file in your configuration folder, made on
+    /// first use]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        help_heading = HEADING,
+    )]
     pub(crate) key: Option<KeyAddress>,
 
     /// Who issues the tokens.
@@ -68,7 +85,14 @@ pub(crate) struct Options {
     pub(crate) authority: Option<AuthorityAddress>,
 
     /// The application's ID at the authority
-    #[arg(long, global = true, env = "TOKENKEEP_CLIENT_ID", hide_env_values = true, value_name = "ID", help_heading = HEADING)]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_CLIENT_ID",
+        hide_env_values = true,
+        value_name = "ID",
+        help_heading = HEADING,
+    )]
     pub(crate) client_id: Option<String>,
 
     /// The name of the environment variable that holds the application's secret, if it has one
@@ -87,11 +111,25 @@ pub(crate) struct Options {
     pub(crate) scope: Vec<String>,
 
     /// The account: its home account ID, or its user name where only one account bears it
-    #[arg(long, global = true, env = "TOKENKEEP_ACCOUNT", hide_env_values = true, value_name = "ACCOUNT", help_heading = HEADING)]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_ACCOUNT",
+        hide_env_values = true,
+        value_name = "ACCOUNT",
+        help_heading = HEADING,
+    )]
     pub(crate) account: Option<String>,
 
     /// Trust the certificates in this PEM file too
-    #[arg(long, global = true, env = "TOKENKEEP_CA_CERT", hide_env_values = true, value_name = "FILE", help_heading = HEADING)]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_CA_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = HEADING,
+    )]
     pub(crate) ca_cert: Option<PathBuf>,
 
     /// Print one JSON object to standard output
@@ -223,8 +261,9 @@ pub(crate) enum Keys {
 
 /// Parses the command line.
 ///
-/// clap lets a global option that is repeated after the command replace what stood before it. That is right for single values, but
-/// scopes would be lost without a word, so `--scope` is declared at every level and the values are put together.
+/// clap lets a global option that is repeated after the command replace what stood before it. That is right
+/// for single values, but scopes would be lost without a word, so `--scope` is declared at every level and
+/// the values are put together.
 ///
 /// # Errors
 /// What clap says, which may also be the help or the version.

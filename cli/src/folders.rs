@@ -12,7 +12,8 @@ pub(crate) fn data() -> Result<PathBuf, Failure> {
     folder("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA")
 }
 
-/// The folder of the default key file: another one than the data's, so that a copy of the data alone is of no use.
+/// The folder of the default key file: another one than the data's, so that a copy of the data alone is of no
+/// use.
 pub(crate) fn configuration() -> Result<PathBuf, Failure> {
     folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 }

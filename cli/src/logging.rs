@@ -37,8 +37,8 @@ pub(crate) fn start() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Libraries that carry our requests and records may show them at DEBUG or TRACE, today or after an update, so those
-/// levels of theirs are never shown, whatever the filter says.
+/// Libraries that carry our requests and records may show them at DEBUG or TRACE, today or after an update,
+/// so those levels of theirs are never shown, whatever the filter says.
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_ours = OURS.iter().any(|name| {

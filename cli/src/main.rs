@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use answer::{Answer, say};
 use arguments::Arguments;
+use clap::error::ContextKind;
 use exit::Exit;
 use failure::Failure;
 use session::Session;
@@ -61,7 +62,8 @@ fn execute(arguments: Arguments) -> Result<Answer, Failure> {
             result = commands::run(&session, arguments.command) => result,
             () = stop.requested() => Err(Failure::new("interrupted", Exit::Interrupted, "interrupted")),
         };
-        // Also after an interrupt: a refresh token that was just obtained must be stored, or its user is signed out.
+        // Also after an interrupt: a refresh token that was just obtained must be stored, or its user is
+        // signed out.
         tokio::select! {
             () = session.close() => {}
             () = stop.requested() => {}
@@ -83,14 +85,32 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
             Exit::Other.into()
         };
     }
-    let _ = error.print();
+    let message = match key_refusal(error) {
+        Some(message) => {
+            say(&format!("error: {message}"));
+            message
+        }
+        None => {
+            let _ = error.print();
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        }
+    };
     if wants_json() {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
         let _ = answer::print_object(&Failure::usage(message).to_json());
     }
     Exit::Usage.into()
+}
+
+/// What is wrong with `--key`, without its value, which clap would repeat: who mistakes `--key` gives the key
+/// itself.
+fn key_refusal(error: &clap::Error) -> Option<String> {
+    let argument = error.get(ContextKind::InvalidArg)?.to_string();
+    let why = std::error::Error::source(error)?;
+    argument
+        .starts_with("--key ")
+        .then(|| format!("--key or TOKENKEEP_KEY: {why}"))
 }
 
 /// Whether JSON was asked for on a command line that could not be parsed.

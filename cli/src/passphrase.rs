@@ -22,7 +22,8 @@ pub(crate) struct Asking {
     pub(crate) is_new: bool,
 }
 
-/// The pass phrase: of the variable, else the first line of standard input where that is no terminal, else from the terminal.
+/// The pass phrase: of the variable, else the first line of standard input where that is no terminal, else
+/// from the terminal.
 pub(crate) fn ask(asking: Asking) -> Result<Secret, Failure> {
     if let Some(value) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         let text = value.into_string();

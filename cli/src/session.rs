@@ -122,8 +122,8 @@ impl Session {
         ))
     }
 
-    /// How long requests and waits may take. A caller that finds another at work waits for that one's whole turn, and
-    /// has time left for one of its own.
+    /// How long requests and waits may take. A caller that finds another at work waits for that one's whole
+    /// turn, and has time left for one of its own.
     pub(crate) fn time_limits(&self) -> TimeLimits {
         let request = self.options.request_timeout;
         TimeLimits {

@@ -9,7 +9,8 @@ use crate::answer::{Answer, say};
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session, Stdin};
 
-/// All accounts of the cache, or those of `--authority` where it is given, whichever client signed them in. It asks nobody.
+/// All accounts of the cache, or those of `--authority` where it is given, whichever client signed them in.
+/// It asks nobody.
 pub(crate) async fn run(session: &Session) -> Result<Answer, Failure> {
     let cache = session.cache(Missing::Create, Stdin::Free).await?;
     let mut listing = cache.accounts().await?;

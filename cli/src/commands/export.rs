@@ -44,8 +44,8 @@ fn write(file: &Path, content: &[u8], force: bool) -> Result<(), Failure> {
             written => written.map_err(failed),
         };
     }
-    // Beside the old file and then over it: whoever is interrupted has one of the two whole. The old file's permissions,
-    // and where a link of its name points, do not matter.
+    // Beside the old file and then over it: whoever is interrupted has one of the two whole. The old file's
+    // permissions, and where a link of its name points, do not matter.
     let mut suffix = [0; 8];
     random()
         .fill(&mut suffix)
@@ -60,7 +60,8 @@ fn write(file: &Path, content: &[u8], force: bool) -> Result<(), Failure> {
     })
 }
 
-/// Writes a new file that only its owner can read, from its first byte on. What could not be written whole is removed.
+/// Writes a new file that only its owner can read, from its first byte on. What could not be written whole is
+/// removed.
 fn create(file: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

@@ -42,10 +42,11 @@ pub(crate) async fn run(session: &Session, file: &Path) -> Result<Answer, Failur
     Ok(answer(&report))
 }
 
-/// Which authority a row belongs to: the configured one where the row is of its host, else what the row says itself.
+/// Which authority a row belongs to: the configured one where the row is of its host, else what the row says
+/// itself.
 ///
-/// A file does not say which issuer a host belongs to unless the row names it, so only the configuration can tell rows of
-/// B2C, External ID and most OpenID providers.
+/// A file does not say which issuer a host belongs to unless the row names it, so only the configuration can
+/// tell rows of B2C, External ID and most OpenID providers.
 fn identity(configured: Option<&Authority>, origin: &RowOrigin<'_>) -> AuthorityIdentity {
     if let Some(authority) = configured {
         let same_issuer = match (authority.kind(), origin.issuer) {

@@ -8,7 +8,8 @@ use crate::answer::Answer;
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session, Stdin};
 
-/// Lists every record. One that cannot be opened is shown as such, and is no failure: looking is what this is for.
+/// Lists every record. One that cannot be opened is shown as such, and is no failure: looking is what this is
+/// for.
 pub(crate) async fn run(session: &Session, show_names: bool) -> Result<Answer, Failure> {
     let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
     let records = cache.inspect().await?;

@@ -11,7 +11,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session, random};
 
-/// Moves the record to the quarantine, byte for byte. It needs no key, because a lost key is a reason to do it.
+/// Moves the record to the quarantine, byte for byte. It needs no key, because a lost key is a reason to do
+/// it.
 pub(crate) async fn one(session: &Session, key: &str) -> Result<Answer, Failure> {
     let namespace = Namespace::default();
     let stored = StoreKey::new(key).map_err(|error| Failure::usage(error.to_string()))?;

@@ -99,8 +99,8 @@ impl Demo<'_> {
         Ok(Secret::new(token["access_token"].as_str().unwrap_or_default()))
     }
 
-    /// Looks into the files before this process opens the store: who opens and closes a database file by other means than
-    /// SQLite's takes the locks away that SQLite holds on it for the same process.
+    /// Looks into the files before this process opens the store: who opens and closes a database file by
+    /// other means than SQLite's takes the locks away that SQLite holds on it for the same process.
     async fn show_sealed_file(&mut self, token: &Secret) -> Result<(), Failure> {
         self.pen.step("what lies on the disk is sealed");
         let exported = self.stage.tokenkeep(&["export", "-"]).await?.succeeded()?;

@@ -112,7 +112,8 @@ impl Stage {
     pub(super) async fn tokenkeep(&self, words: &[&str]) -> Result<Ran, Failure> {
         let mut command = Command::new(&self.program);
         command.args(self.arguments()).args(words);
-        // What this process was told by its environment is not meant for the demonstration, and may be a secret.
+        // What this process was told by its environment is not meant for the demonstration, and may be a
+        // secret.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TOKENKEEP_") {
                 command.env_remove(name);

@@ -22,8 +22,8 @@ async fn eight_processes_make_one_refresh_a_round() {
     program.sign_in(&provider).await;
     let words = ["token", "--scope", "api:read"];
     for round in 1..=rounds() {
-        // A token that expires at once, before a crowd whose own token does not: else the slowest of the crowd would rightly
-        // ask for yet another.
+        // A token that expires at once, before a crowd whose own token does not: else the slowest of the
+        // crowd would rightly ask for yet another.
         provider.set_access_token_ttl(1).await.unwrap();
         let short = program.json(&[&words[..], &["--force-refresh"]].concat()).await;
         provider.set_access_token_ttl(3600).await.unwrap();

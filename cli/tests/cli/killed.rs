@@ -26,15 +26,24 @@ async fn expired() -> (OidcProvider, Program) {
     (provider, program)
 }
 
+/// Waits until the provider has acted on a refresh, whose reply it holds back.
+async fn until_spent(provider: &OidcProvider) {
+    for _ in 0..3000 {
+        if provider.statistics().await.unwrap().refresh_tokens_consumed > 0 {
+            return;
+        }
+        pause(10).await;
+    }
+    panic!("no refresh token arrived");
+}
+
 /// The provider has acted, and its reply is held back when the process dies: nobody knows the new token.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_in_a_refresh_the_token_is_not_sent_again() {
     let (provider, program) = expired().await;
     provider.set_token_delay(60_000).await.unwrap();
     let mut child = program.start(&["token", "--scope", "api:read", "--request-timeout", "2"]);
-    while provider.statistics().await.unwrap().refresh_tokens_consumed == 0 {
-        pause(10).await;
-    }
+    until_spent(&provider).await;
     child.kill().await.unwrap();
     provider.set_token_delay(0).await.unwrap();
 
@@ -77,17 +86,15 @@ fn send(child: &tokio::process::Child, signal: Signal) {
     kill_process(id, signal).unwrap();
 }
 
-/// A process that is stopped past its deadline while its reply is there: nobody else sends the token, nobody waits longer
-/// than the deadline, and when it goes on, what it obtained is not lost.
+/// A process that is stopped past its deadline while its reply is there: nobody else sends the token, nobody
+/// waits longer than the deadline, and when it goes on, what it obtained is not lost.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_stopped_past_its_deadline_revokes_nothing() {
     let (provider, program) = expired().await;
     provider.set_token_delay(500).await.unwrap();
     let child = program.start(&["--json", "token", "--scope", "api:read", "--request-timeout", "1"]);
-    while provider.statistics().await.unwrap().refresh_tokens_consumed == 0 {
-        pause(10).await;
-    }
+    until_spent(&provider).await;
     send(&child, Signal::STOP);
     let clock = SystemClock;
     let began = clock.monotonic();
@@ -121,9 +128,7 @@ async fn an_interrupt_in_a_refresh_loses_no_token() {
     let (provider, program) = expired().await;
     provider.set_token_delay(700).await.unwrap();
     let child = program.start(&["--json", "token", "--scope", "api:read"]);
-    while provider.statistics().await.unwrap().refresh_tokens_consumed == 0 {
-        pause(10).await;
-    }
+    until_spent(&provider).await;
     send(&child, Signal::INT);
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(130));

@@ -123,6 +123,28 @@ async fn what_makes_no_sense_is_exit_code_2_and_one_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_given_in_place_of_its_source_is_not_repeated() {
+    let key = "c2VjcmV0LWtleS1vZi0zMi1ieXRlcw";
+    let mut program = Program::new();
+    let by_variable = {
+        let mut command = bare();
+        command.env("TOKENKEEP_KEY", key).args(["--json", "accounts"]);
+        Ran::of(command).await
+    };
+    program.options(&["--key", &format!("passphrase:{key}")]);
+    for ran in [by_variable, program.run(&["--json", "accounts"]).await] {
+        assert_eq!(ran.exit, Some(2));
+        assert!(!ran.stderr.contains(key) && !ran.stdout.contains(key), "{ran:?}");
+        assert!(
+            ran.object()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("file:PATH")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn help_names_the_exit_codes() {
     for words in [&["--help"][..], &["help"]] {
         let mut command = bare();
