@@ -101,6 +101,17 @@ impl PartitionKey {
         }
     }
 
+    /// The authority that issued what is in the partition; `None` for the residue.
+    #[must_use]
+    pub fn authority(&self) -> Option<&AuthorityIdentity> {
+        match self {
+            Self::User { authority, .. } | Self::App { authority, .. } | Self::Session { authority, .. } => {
+                Some(authority)
+            }
+            Self::Residue => None,
+        }
+    }
+
     /// The canonical bytes of the key: a sequence of netstrings, so that no two keys share an encoding whatever
     /// characters an issuer puts into a subject.
     #[must_use]

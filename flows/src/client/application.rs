@@ -84,7 +84,7 @@ impl Application {
         let partition = self.user_partition(response.home_account_id());
         let began = self.cache.clock().monotonic();
         let acquired = self.cache.sign_in(&partition, response).await?;
-        let elapsed = self.cache.clock().monotonic().saturating_sub(began) + time_in_http;
+        let elapsed = self.cache.clock().monotonic().saturating_sub(began);
         let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
         result.metadata.time_in_http = time_in_http;
         Ok(result)

@@ -1,0 +1,164 @@
+//! From the errors of the libraries to kinds and exit codes.
+//!
+//! A script needs to tell a changed record from a lost key, so each check of the seal has a kind of its own.
+
+use cache_core::cache::CacheError;
+use cache_core::codec::CodecError;
+use cache_core::seal::SealError;
+use cache_core::store::StoreError;
+use cache_core::store::error::ErrorKind;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+impl From<flows::Error> for Failure {
+    fn from(error: flows::Error) -> Self {
+        use flows::Error as E;
+        let (kind, exit) = match error {
+            E::Cache(error) => return error.into(),
+            E::InteractionRequired(error) => return interaction_required(*error),
+            E::Configuration(error) => return Self::new("usage", Exit::Usage, error),
+            E::Random(_) => ("random", Exit::Other),
+            E::Authority(_) => ("refused", Exit::Authority),
+            E::DeviceCode(_) => ("device_code", Exit::Authority),
+            E::IdToken(_) => ("id_token", Exit::Authority),
+            E::Discovery(_) => ("discovery", Exit::Authority),
+            E::Http(error) => return unreachable(error),
+            _ => ("authority", Exit::Authority),
+        };
+        Self::new(kind, exit, error)
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        use CacheError as E;
+        let (kind, exit) = match &error {
+            E::Seal(cause) => {
+                let (kind, record) = of_seal(cause);
+                let exit = if kind == "random" {
+                    Exit::Other
+                } else {
+                    Exit::Storage
+                };
+                return with_record(Self::new(kind, exit, error.clone()), record, cause);
+            }
+            E::Store(cause) => (of_store(cause), Exit::Storage),
+            E::Codec(cause) => (of_codec(cause), Exit::Storage),
+            E::WrongPartition { key } => {
+                let key = key.clone();
+                return Self::new("wrong_partition", Exit::Storage, error).about_record(key);
+            }
+            E::UnknownCodec { key, .. } => {
+                let key = key.clone();
+                return Self::new("unsupported_format", Exit::Storage, error).about_record(key);
+            }
+            E::PartitionTooLarge { .. } => ("too_large", Exit::Storage),
+            E::Contended { .. } => ("contended", Exit::Storage),
+            E::NotPersisted(_) => ("not_persisted", Exit::Storage),
+            E::InteractionRequired(_) => return interaction_required(error),
+            E::Refused(_) => ("refused", Exit::Authority),
+            E::Unreachable(_) => return unreachable(error),
+            E::OutcomeUnknown(_) => ("outcome_unknown", Exit::Authority),
+            E::TimedOut => ("timed_out", Exit::Authority),
+            E::NoAccessToken => ("authority", Exit::Authority),
+            E::Strategy(_) => ("usage", Exit::Usage),
+            _ => ("internal", Exit::Other),
+        };
+        Self::new(kind, exit, error)
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        CacheError::from(error).into()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(of_store(&error), Exit::Storage, error)
+    }
+}
+
+fn interaction_required(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new("interaction_required", Exit::InteractionRequired, error)
+        .next("sign in with `tokenkeep login device-code`, with the same --authority and --client-id")
+}
+
+fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new("unreachable", Exit::Authority, error).next(
+        "check the network and --authority; a private certificate authority needs --ca-cert; \
+         `tokenkeep doctor --online` looks closer",
+    )
+}
+
+fn with_record(failure: Failure, record: Option<String>, cause: &SealError) -> Failure {
+    match (record, cause) {
+        (Some(record), _) => failure.about_record(record),
+        (None, SealError::WrongKeySource { .. } | SealError::KeySource(_) | SealError::RingMissing { .. }) => {
+            failure.next(
+                "give the --key that the cache was made with; if it is lost for good, `tokenkeep quarantine --all` moves \
+                 everything aside, and everybody must sign in again",
+            )
+        }
+        (None, _) => failure,
+    }
+}
+
+/// The kind, and the record that is to blame.
+pub(crate) fn of_seal(error: &SealError) -> (&'static str, Option<String>) {
+    use SealError as E;
+    let record = |key: &cache_core::store::StoreKey| Some(key.as_str().to_owned());
+    match error {
+        E::NotSealed { key, .. } => ("not_sealed", record(key)),
+        E::PlaintextRecord { key } => ("plaintext_record", record(key)),
+        E::SealedRecord { key } => ("sealed_record", record(key)),
+        E::UnsupportedFormat { key, .. } => ("unsupported_format", record(key)),
+        E::UnknownKey { key, .. } => ("unknown_key", record(key)),
+        E::WrongKey { key, .. } => ("wrong_key", record(key)),
+        E::WrongLocation { key } => ("wrong_location", record(key)),
+        E::Tampered { key } => ("tampered", record(key)),
+        E::RolledBack { key, .. } => ("rolled_back", record(key)),
+        E::RingMissing { .. } => ("ring_missing", None),
+        E::RingRolledBack { .. } => ("ring_rolled_back", None),
+        E::RingUnreadable { .. } => ("ring_unreadable", None),
+        E::WrongKeySource { .. } => ("wrong_key_source", None),
+        E::KeySource(_) => ("key_source", None),
+        E::Ring(_) => ("ring", None),
+        E::Store(cause) => (of_store(cause), None),
+        E::Contended { .. } => ("contended", None),
+        E::Random(_) => ("random", None),
+        _ => ("seal", None),
+    }
+}
+
+fn of_store(error: &StoreError) -> &'static str {
+    match error.kind() {
+        ErrorKind::Corrupt => "store_corrupt",
+        ErrorKind::NewerSchema => "store_newer_schema",
+        ErrorKind::PermissionDenied => "store_permission_denied",
+        ErrorKind::Full => "store_full",
+        ErrorKind::ReadOnly => "store_read_only",
+        ErrorKind::Unavailable | ErrorKind::Timeout => "store_unavailable",
+        _ => "store",
+    }
+}
+
+fn of_codec(error: &CodecError) -> &'static str {
+    match error {
+        CodecError::NewerSchema { .. } => "unsupported_format",
+        _ => "undecodable_record",
+    }
+}
+
+/// The kind of a record that could not be read, without its failure.
+pub(crate) fn of_unreadable(error: &CacheError) -> &'static str {
+    match error {
+        CacheError::Seal(cause) => of_seal(cause).0,
+        CacheError::Codec(cause) => of_codec(cause),
+        CacheError::WrongPartition { .. } => "wrong_partition",
+        CacheError::UnknownCodec { .. } => "unsupported_format",
+        _ => "unreadable",
+    }
+}

@@ -1,0 +1,107 @@
+//! `keys`: the encryption keys of the cache.
+
+use cache_core::seal::{KeyId, KeyState, KeyStatus, ResealReport};
+use cache_core::time::UnixSeconds;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{Missing, Session, Stdin};
+
+/// The keys of the ring, oldest first.
+pub(crate) async fn list(session: &Session) -> Result<Answer, Failure> {
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    let sealer = cache.sealer();
+    let keys = sealer.keys();
+    let lines: Vec<_> = keys
+        .iter()
+        .map(|key| format!("{}  {}", key.id, key.state))
+        .collect();
+    let object = json!({
+        "ring_generation": sealer.ring_generation(),
+        "keys": keys.iter().map(object).collect::<Vec<_>>(),
+    });
+    Ok(Answer::new(object, lines.join("\n")))
+}
+
+/// Adds a key that seals every record from now on.
+pub(crate) async fn rotate(session: &Session) -> Result<Answer, Failure> {
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    let id = cache.sealer().rotate().await?;
+    let object = json!({ "primary": id.to_string() });
+    let text =
+        format!("key {id} seals from now on; `tokenkeep keys reseal` moves the records that are there");
+    Ok(Answer::new(object, text))
+}
+
+/// Moves every record to the primary key.
+pub(crate) async fn reseal(session: &Session) -> Result<Answer, Failure> {
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    let report = cache.sealer().reseal(u64::MAX).await?;
+    let object = report_object(&report);
+    let text = format!(
+        "{} records resealed, {} were under the primary key already",
+        report.resealed, report.current
+    );
+    if report.unreadable > 0 {
+        let message = format!(
+            "{} records cannot be opened and were left as they are",
+            report.unreadable
+        );
+        return Err(Failure::new("unreadable_records", Exit::Storage, message)
+            .next("`tokenkeep inspect` names them")
+            .found("reseal", object));
+    }
+    if !report.is_complete() {
+        let message = format!(
+            "{} records changed meanwhile",
+            report.conflicts + report.postponed
+        );
+        return Err(Failure::new("contended", Exit::Storage, message)
+            .next("run it again")
+            .found("reseal", object));
+    }
+    Ok(Answer::new(object, text))
+}
+
+/// Wipes an old key.
+pub(crate) async fn retire(session: &Session, id: &str) -> Result<Answer, Failure> {
+    let id = KeyId::parse(id)
+        .ok_or_else(|| Failure::usage("that is not a key's ID; `tokenkeep keys list` shows them"))?;
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    cache.sealer().retire(id).await?;
+    Ok(Answer::new(
+        json!({ "retired": id.to_string() }),
+        format!("key {id} is wiped"),
+    ))
+}
+
+fn object(key: &KeyStatus) -> Value {
+    let seconds = |moment: Option<UnixSeconds>| moment.map(|moment| moment.0);
+    json!({
+        "id": key.id.to_string(),
+        "state": key.state.to_string(),
+        "is_primary": key.state == KeyState::Primary,
+        "created_at": key.created_at.0,
+        "promoted_at": seconds(key.promoted_at),
+        "demoted_at": seconds(key.demoted_at),
+        "retired_at": seconds(key.retired_at),
+    })
+}
+
+fn report_object(report: &ResealReport) -> Value {
+    let by_key: serde_json::Map<_, _> = report
+        .by_key
+        .iter()
+        .map(|(id, count)| (id.to_string(), (*count).into()))
+        .collect();
+    json!({
+        "resealed": report.resealed,
+        "current": report.current,
+        "conflicts": report.conflicts,
+        "unreadable": report.unreadable,
+        "postponed": report.postponed,
+        "records_by_key": by_key,
+    })
+}

@@ -1,0 +1,47 @@
+//! `login`: the sign-ins.
+
+use flows::AuthenticationResult;
+use serde_json::json;
+
+use super::token::{account_object, metadata_object};
+use crate::answer::{Answer, say};
+use crate::failure::{Failure, one_line};
+use crate::session::{Missing, Session};
+
+/// Signs a user in with a code that is entered on another device (RFC 8628).
+pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
+    let scopes = session.scopes()?;
+    let client = session.public_client(Missing::Create).await?;
+    let result = client
+        .acquire_token_by_device_code(scopes)
+        .on_prompt(|prompt| say(&one_line(&prompt.message())))
+        .await?;
+    let who = match &result.account {
+        Some(account) => format!("Signed in as {}", one_line(&account.username)),
+        None => "Signed in".to_owned(),
+    };
+    Ok(signed_in(&result, &who))
+}
+
+/// Obtains a token for the application itself (RFC 6749 section 4.4).
+pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Failure> {
+    let scopes = session.scopes()?;
+    let client = session.confidential_client(Missing::Create).await?;
+    let result = client.acquire_token_for_client(scopes).await?;
+    Ok(signed_in(&result, "Signed in as the application"))
+}
+
+/// Says who is signed in. The token stays in the cache, where `token` finds it.
+fn signed_in(result: &AuthenticationResult, who: &str) -> Answer {
+    let object = json!({
+        "account": result.account.as_ref().map(account_object),
+        "tenant": result.tenant,
+        "scopes": result.scopes.words().collect::<Vec<_>>(),
+        "expires_on": result.expires_on.0,
+        "metadata": metadata_object(result),
+    });
+    Answer::new(
+        object,
+        format!("{who}. `tokenkeep token` now gives access tokens, silently."),
+    )
+}

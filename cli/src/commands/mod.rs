@@ -1,0 +1,42 @@
+//! The commands, a file each.
+
+mod accounts;
+mod doctor;
+mod export;
+mod import;
+mod inspect;
+mod keys;
+mod login;
+mod logout;
+mod quarantine;
+mod token;
+
+use crate::answer::Answer;
+use crate::arguments::{Command, Keys, Login};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Runs `command`.
+pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
+    match command {
+        #[cfg(feature = "demo")]
+        Command::Demo => crate::demo::run(session).await,
+        Command::Login(Login::DeviceCode) => login::device_code(session).await,
+        Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
+        Command::Token(arguments) => token::run(session, arguments).await,
+        Command::Accounts => accounts::run(session).await,
+        Command::Logout(arguments) => logout::run(session, arguments).await,
+        Command::Import { file } => import::run(session, &file).await,
+        Command::Export { file, force } => export::run(session, &file, force).await,
+        Command::Inspect { show_names } => inspect::run(session, show_names).await,
+        Command::Keys(Keys::List) => keys::list(session).await,
+        Command::Keys(Keys::Rotate) => keys::rotate(session).await,
+        Command::Keys(Keys::Reseal) => keys::reseal(session).await,
+        Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
+        Command::Doctor { online } => doctor::run(session, online).await,
+        Command::Quarantine {
+            record: Some(record), ..
+        } => quarantine::one(session, &record).await,
+        Command::Quarantine { record: None, .. } => quarantine::all(session).await,
+    }
+}

@@ -1,0 +1,85 @@
+//! `token`: an access token, silently.
+
+use cache_core::schema::Account;
+use cache_core::secret::SecretBytes;
+use flows::AuthenticationResult;
+use serde_json::{Value, json};
+
+use crate::account_choice::choose;
+use crate::answer::{Answer, Output};
+use crate::arguments::TokenArguments;
+use crate::failure::Failure;
+use crate::session::{Missing, Session};
+
+/// A user's token, or, for an application with a secret where no account is named, its own.
+pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    let scopes = session.scopes()?;
+    let wanted = session.options.account.as_deref();
+    let force = arguments.force_refresh;
+    let result = if !session.is_confidential() {
+        let client = session.public_client(Missing::Create).await?;
+        let account = choose(client.accounts().await?, wanted)?;
+        client
+            .acquire_token_silent(scopes)
+            .account(&account)
+            .force_refresh(force)
+            .await?
+    } else if wanted.is_some() {
+        let client = session.confidential_client(Missing::Create).await?;
+        let account = choose(client.accounts().await?, wanted)?;
+        client
+            .acquire_token_silent(scopes)
+            .account(&account)
+            .force_refresh(force)
+            .await?
+    } else {
+        let client = session.confidential_client(Missing::Create).await?;
+        client
+            .acquire_token_for_client(scopes)
+            .force_refresh(force)
+            .await?
+    };
+    Ok(answer(&result))
+}
+
+fn answer(result: &AuthenticationResult) -> Answer {
+    let object = json!({
+        "access_token": result.access_token.expose(),
+        "token_type": result.token_type.as_str(),
+        "expires_on": result.expires_on.0,
+        "scopes": result.scopes.words().collect::<Vec<_>>(),
+        "tenant": result.tenant,
+        "account": result.account.as_ref().map(account_object),
+        "correlation_id": result.correlation_id.as_ref().map(ToString::to_string),
+        "metadata": metadata_object(result),
+    });
+    let token = SecretBytes::new(result.access_token.expose().as_bytes().to_vec());
+    Answer::new(object, "").with_output(Output::Line(token))
+}
+
+/// An account, for scripts.
+pub(crate) fn account_object(account: &Account) -> Value {
+    json!({
+        "home_account_id": account.home_account_id,
+        "username": account.username,
+        "name": account.name,
+        "environment": account.environment,
+        "realm": account.realm,
+        "local_account_id": account.local_account_id,
+        "issuer": account.issuer,
+    })
+}
+
+/// Where a token came from and how long it took, for scripts.
+pub(crate) fn metadata_object(result: &AuthenticationResult) -> Value {
+    let metadata = &result.metadata;
+    let microseconds = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "source": metadata.source.to_string(),
+        "refresh_reason": metadata.refresh_reason.map(|reason| reason.to_string()),
+        "refresh_on": metadata.refresh_on.map(|moment| moment.0),
+        "microseconds_in_cache": microseconds(metadata.time_in_cache),
+        "microseconds_in_store": microseconds(metadata.time_in_store),
+        "microseconds_in_http": microseconds(metadata.time_in_http),
+    })
+}

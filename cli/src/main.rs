@@ -1,0 +1,124 @@
+//! `tokenkeep`: sign in once, then get tokens silently, from any number of processes.
+
+mod account_choice;
+mod answer;
+mod arguments;
+mod authority_address;
+mod classify;
+mod commands;
+#[cfg(feature = "demo")]
+mod demo;
+mod exit;
+mod failure;
+mod folders;
+mod key_address;
+mod logging;
+mod passphrase;
+mod session;
+mod stopping;
+mod store_address;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use answer::{Answer, say};
+use arguments::Arguments;
+use clap::error::ContextKind;
+use exit::Exit;
+use failure::Failure;
+use session::Session;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => return not_parsed(&error),
+    };
+    let json = arguments.options.json;
+    let result = execute(arguments);
+    if let Err(error) = answer::print(&result, json) {
+        say(&format!(
+            "error: could not write to standard output\n  because: {error}"
+        ));
+        return Exit::Other.into();
+    }
+    match result {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit.into(),
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<Answer, Failure> {
+    logging::start()?;
+    tracing::trace!(version = env!("CARGO_PKG_VERSION"), "started");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("internal", Exit::Other, error))?;
+    let result = runtime.block_on(async {
+        let session = Session::new(arguments.options);
+        let mut stop = stopping::signals()?;
+        let result = tokio::select! {
+            result = commands::run(&session, arguments.command) => result,
+            () = stop.requested() => Err(Failure::new("interrupted", Exit::Interrupted, "interrupted")),
+        };
+        // Also after an interrupt: a refresh token that was just obtained must be stored, or its user is
+        // signed out.
+        tokio::select! {
+            () = session.close() => {}
+            () = stop.requested() => {}
+        }
+        result
+    });
+    // The store is closed. What may be left is a thread that waits for somebody to type a pass phrase.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints help, version, or what is wrong with the command line.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        return if printed.is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            Exit::Other.into()
+        };
+    }
+    let message = match key_refusal(error) {
+        Some(message) => {
+            say(&format!("error: {message}"));
+            message
+        }
+        None => {
+            let _ = error.print();
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        }
+    };
+    if wants_json() {
+        let _ = answer::print_object(&Failure::usage(message).to_json());
+    }
+    Exit::Usage.into()
+}
+
+/// What is wrong with `--key`, without its value, which clap would repeat: who mistakes `--key` gives the key
+/// itself.
+fn key_refusal(error: &clap::Error) -> Option<String> {
+    let argument = error.get(ContextKind::InvalidArg)?.to_string();
+    let why = std::error::Error::source(error)?;
+    argument
+        .starts_with("--key ")
+        .then(|| format!("--key or TOKENKEEP_KEY: {why}"))
+}
+
+/// Whether JSON was asked for on a command line that could not be parsed.
+fn wants_json() -> bool {
+    std::env::args_os().skip(1).any(|argument| argument == "--json")
+        || std::env::var_os("TOKENKEEP_JSON").is_some_and(|value| {
+            !["", "0", "false", "no", "off", "n", "f"]
+                .iter()
+                .any(|falsey| value == *falsey)
+        })
+}

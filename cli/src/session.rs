@@ -1,0 +1,313 @@
+//! What the commands share: the options, and what is opened by them, once and on first use.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::cache::TokenCache;
+use cache_core::random::OsRandom;
+use cache_core::seal::{
+    EnvironmentKeySource, FileKeySource, KeySource, Namespace, PassphraseKeySource, RecordKind,
+};
+use cache_core::secret::Secret;
+use cache_core::store::{MemoryStore, Store, StoreError};
+use cache_core::strategy::{Strategy, TimeLimits};
+use cache_core::time::{Clock, SystemClock};
+use cache_sqlite::{SqliteConfig, SqliteStore};
+use flows::authority::Authority;
+use flows::client::{ClientCredential, ConfidentialClient, PublicClient};
+use flows::http::{HttpClient, ReqwestClient};
+use futures_util::StreamExt;
+use tokio::sync::OnceCell;
+
+use crate::answer::say;
+use crate::arguments::Options;
+use crate::authority_address::AuthorityAddress;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::folders;
+use crate::key_address::KeyAddress;
+use crate::passphrase::{self, Asking};
+use crate::store_address::StoreAddress;
+
+/// How long a commit may take beside the request.
+const COMMIT: Duration = Duration::from_secs(10);
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    store: OnceCell<OpenStore>,
+    cache: OnceCell<TokenCache>,
+}
+
+/// A store, and the handle that closes it.
+#[derive(Debug)]
+struct OpenStore {
+    store: Arc<dyn Store>,
+    sqlite: Option<Arc<SqliteStore>>,
+}
+
+/// What a command does where there is no store yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Makes one.
+    Create,
+    /// Fails: there is nothing to look at.
+    Refuse,
+}
+
+/// What a command reads from standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// Nothing, so a pass phrase may come from there.
+    Free,
+    /// Its own input.
+    Taken,
+}
+
+impl Session {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            options,
+            store: OnceCell::new(),
+            cache: OnceCell::new(),
+        }
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_address(&self) -> Result<StoreAddress, Failure> {
+        match &self.options.store {
+            Some(address) => Ok(address.clone()),
+            None => Ok(StoreAddress::Sqlite(folders::data()?.join("cache.db"))),
+        }
+    }
+
+    /// Where the key comes from.
+    pub(crate) fn key_address(&self) -> Result<KeyAddress, Failure> {
+        match &self.options.key {
+            Some(address) => Ok(address.clone()),
+            None => Ok(KeyAddress::File(folders::configuration()?.join("key"))),
+        }
+    }
+
+    /// The store. It is not opened with a key here, so it can be looked at although the key is lost.
+    pub(crate) async fn store(&self, missing: Missing) -> Result<&Arc<dyn Store>, Failure> {
+        let opened = self.store.get_or_try_init(|| self.open_store(missing)).await?;
+        Ok(&opened.store)
+    }
+
+    /// The cache, sealed: this program never opens one without encryption.
+    pub(crate) async fn cache(&self, missing: Missing, stdin: Stdin) -> Result<&TokenCache, Failure> {
+        self.cache
+            .get_or_try_init(|| async {
+                let store = Arc::clone(self.store(missing).await?);
+                let source = self.key_source(&store, stdin).await?;
+                let strategy = Strategy::desktop_tool().limits(self.time_limits());
+                let cache = TokenCache::builder(store).strategy(strategy);
+                Ok(cache.open_sealed(Namespace::default(), source).await?)
+            })
+            .await
+    }
+
+    /// Reads the whole store, where it can be checked, and says what it can do.
+    pub(crate) async fn check_file(&self) -> Result<String, Failure> {
+        let capabilities = self.store(Missing::Refuse).await?.capabilities();
+        if let Some(sqlite) = self.store.get().and_then(|opened| opened.sqlite.as_ref()) {
+            sqlite.check().await?;
+        }
+        Ok(format!(
+            "sound; compare-and-swap: {:?}, persistence: {:?}, watch: {}",
+            capabilities.compare_and_swap, capabilities.persistence, capabilities.watch
+        ))
+    }
+
+    /// How long requests and waits may take. A caller that finds another at work waits for that one's whole
+    /// turn, and has time left for one of its own.
+    pub(crate) fn time_limits(&self) -> TimeLimits {
+        let request = self.options.request_timeout;
+        TimeLimits {
+            request,
+            commit: COMMIT,
+            acquire: (request + COMMIT) * 2 + COMMIT,
+        }
+    }
+
+    /// The authority, which most commands that ask one need.
+    pub(crate) fn authority(&self) -> Result<Authority, Failure> {
+        let AuthorityAddress(authority) = self
+            .options
+            .authority
+            .clone()
+            .ok_or_else(|| Failure::usage("no authority is given; name it with --authority"))?;
+        Ok(authority)
+    }
+
+    /// The client ID.
+    pub(crate) fn client_id(&self) -> Result<&str, Failure> {
+        self.options
+            .client_id
+            .as_deref()
+            .ok_or_else(|| Failure::usage("no client ID is given; name the application with --client-id"))
+    }
+
+    /// The scopes, of which there must be one.
+    pub(crate) fn scopes(&self) -> Result<Vec<String>, Failure> {
+        let words = self
+            .options
+            .scope
+            .iter()
+            .flat_map(|scopes| scopes.split_whitespace());
+        let scopes: Vec<_> = words.map(str::to_owned).collect();
+        if scopes.is_empty() {
+            return Err(Failure::usage(
+                "no scope is given; say what the token is for with --scope",
+            ));
+        }
+        Ok(scopes)
+    }
+
+    /// Whether the application has a secret.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.options.client_secret_env.is_some()
+    }
+
+    /// A client without a secret.
+    pub(crate) async fn public_client(&self, missing: Missing) -> Result<PublicClient, Failure> {
+        let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
+        let cache = self.cache(missing, Stdin::Free).await?.clone();
+        Ok(PublicClient::builder(client_id, authority, cache)
+            .http(http)
+            .time_limit(self.options.request_timeout)
+            .build()?)
+    }
+
+    /// A client with the secret of `--client-secret-env`.
+    pub(crate) async fn confidential_client(&self, missing: Missing) -> Result<ConfidentialClient, Failure> {
+        let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
+        let credential = ClientCredential::secret(self.client_secret()?);
+        let cache = self.cache(missing, Stdin::Free).await?.clone();
+        Ok(
+            ConfidentialClient::builder(client_id, authority, credential, cache)
+                .http(http)
+                .time_limit(self.options.request_timeout)
+                .build()?,
+        )
+    }
+
+    /// The HTTP client, with the certificates of `--ca-cert`.
+    pub(crate) fn http(&self) -> Result<Arc<dyn HttpClient>, Failure> {
+        let mut builder = ReqwestClient::builder();
+        if let Some(path) = &self.options.ca_cert {
+            let pem = std::fs::read(path)
+                .map_err(|error| Failure::file("read the CA certificates of", path, error).into_usage())?;
+            builder = builder.ca_certificates(pem);
+        }
+        let http = builder.build().map_err(flows::Error::from)?;
+        Ok(Arc::new(http))
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+
+    /// Waits for refreshes and writes under way, for at most as long as they may take, and closes the store.
+    pub(crate) async fn close(&self) {
+        if let Some(cache) = self.cache.get() {
+            let limits = self.time_limits();
+            let unfinished = cache.shutdown(limits.request + limits.commit).await;
+            if unfinished > 0 {
+                say(&format!(
+                    "warning: {unfinished} refreshes or writes did not finish in time"
+                ));
+            }
+        }
+        if let Some(sqlite) = self.store.get().and_then(|opened| opened.sqlite.as_ref()) {
+            sqlite.close().await;
+        }
+    }
+
+    fn client_secret(&self) -> Result<Secret, Failure> {
+        let name = self.options.client_secret_env.as_deref().ok_or_else(|| {
+            Failure::usage(
+                "no secret is given; name the environment variable that holds it with --client-secret-env",
+            )
+        })?;
+        match std::env::var(name) {
+            Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
+            _ => Err(Failure::usage(format!(
+                "the environment variable {name} holds no secret"
+            ))),
+        }
+    }
+
+    async fn open_store(&self, missing: Missing) -> Result<OpenStore, Failure> {
+        let address = self.store_address()?;
+        tracing::debug!(store = %address, "opening the store");
+        let path = match address {
+            StoreAddress::Memory => {
+                return Ok(OpenStore {
+                    store: Arc::new(MemoryStore::new()),
+                    sqlite: None,
+                });
+            }
+            StoreAddress::Sqlite(path) => path,
+        };
+        if missing == Missing::Refuse && !path.exists() {
+            return Err(missing_store(&path));
+        }
+        let sqlite = SqliteStore::open(SqliteConfig::new(&path).create(missing == Missing::Create)).await?;
+        let sqlite = Arc::new(sqlite);
+        Ok(OpenStore {
+            store: Arc::clone(&sqlite) as Arc<dyn Store>,
+            sqlite: Some(sqlite),
+        })
+    }
+
+    async fn key_source(&self, store: &Arc<dyn Store>, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
+        Ok(match self.key_address()? {
+            KeyAddress::File(path) => {
+                if self.options.key.is_none() {
+                    folders::create(&folders::configuration()?)?;
+                }
+                Arc::new(FileKeySource::new(path))
+            }
+            KeyAddress::Environment(name) => {
+                Arc::new(EnvironmentKeySource::new(name).map_err(|error| Failure::usage(error.to_string()))?)
+            }
+            KeyAddress::Passphrase => {
+                let is_new = !has_ring(&**store).await?;
+                let asking = Asking {
+                    stdin_is_taken: stdin == Stdin::Taken,
+                    is_new,
+                };
+                // A person may think for a while.
+                let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
+                let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
+                Arc::new(
+                    PassphraseKeySource::new(passphrase)
+                        .map_err(|error| Failure::usage(error.to_string()))?,
+                )
+            }
+        })
+    }
+}
+
+/// Whether the cache has a key ring, so that its pass phrase is one that was given before.
+pub(crate) async fn has_ring(store: &dyn Store) -> Result<bool, StoreError> {
+    let prefix = format!("{}{}/", Namespace::default().prefix(), RecordKind::KeyRing.tag());
+    let found = store.scan(&prefix).next().await.transpose()?;
+    Ok(found.is_some())
+}
+
+/// The randomness of everything that is not the cache's.
+pub(crate) fn random() -> Arc<OsRandom> {
+    Arc::new(OsRandom)
+}
+
+fn missing_store(path: &Path) -> Failure {
+    let message = format!("there is no store at {}", path.display());
+    Failure::new("store_missing", Exit::Storage, message)
+        .next("sign in with `tokenkeep login`, or name another store with --store")
+}

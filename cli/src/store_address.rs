@@ -1,0 +1,53 @@
+//! `--store`: where tokens are kept.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A place for tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreAddress {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// This process's memory.
+    Memory,
+}
+
+impl FromStr for StoreAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("sqlite", "")) => {
+                Err("sqlite: needs a path, as in sqlite:/var/lib/app/tokens.db".to_owned())
+            }
+            Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
+            Some(("memory", "")) => Ok(Self::Memory),
+            _ => Err("a store is sqlite:PATH or memory:".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_parsed_and_shown_alike() {
+        for text in ["sqlite:/a/b.db", "sqlite:b.db", "sqlite:C:\\b.db", "memory:"] {
+            assert_eq!(text.parse::<StoreAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "sqlite:", "memory", "memory:x", "/a/b.db", "redis://x"] {
+            assert!(text.parse::<StoreAddress>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The program as its users run it: processes, arguments, standard streams and exit codes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests; the lint's own exception does not reach helper functions"
+)]
+
+mod crowd;
+#[cfg(feature = "demo")]
+mod demonstration;
+mod doctor;
+mod entra;
+mod exchange;
+mod keys;
+mod killed;
+mod oidc;
+mod program;
+mod secrecy;
+mod tampering;
+mod usage;

@@ -1,0 +1,78 @@
+//! A user's way through the program, at a real OpenID provider.
+
+use cache_testkit::oidc_provider::{
+    OidcProvider, Options, SERVICE_BASIC_CLIENT_ID, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET,
+};
+
+use crate::program::{OIDC_SCOPES, Program, wait_until_expired};
+
+const TOKEN: [&str; 3] = ["token", "--scope", "api:read"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_refresh_with_rotation_and_sign_out() {
+    let provider = OidcProvider::start(Options {
+        access_token_ttl_seconds: 2,
+    })
+    .await
+    .unwrap();
+    let program = Program::of_provider(&provider);
+    program.sign_in(&provider).await;
+
+    provider.set_access_token_ttl(3600).await.unwrap();
+    let first = program.json(&["token", "--scope", OIDC_SCOPES]).await;
+    if first["metadata"]["source"] == "store" {
+        wait_until_expired(&first["expires_on"]).await;
+    }
+    let second = program.json(&TOKEN).await;
+    let again = program.json(&TOKEN).await;
+    assert_eq!(again["metadata"]["source"], "store");
+    assert_eq!(again["access_token"], second["access_token"]);
+    assert_eq!(again["account"]["username"], "alice@example.test");
+    let statistics = provider.statistics().await.unwrap();
+    assert_eq!(statistics.refresh_requests(), 1);
+    assert_eq!(
+        (statistics.refresh_tokens_reused, statistics.grants_revoked),
+        (0, 0)
+    );
+
+    program.json(&["logout"]).await;
+    assert_eq!(program.failing(&TOKEN, 3).await["kind"], "interaction_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_session_asks_for_the_user_and_is_not_asked_again() {
+    let provider = OidcProvider::start(Options {
+        access_token_ttl_seconds: 1,
+    })
+    .await
+    .unwrap();
+    let program = Program::of_provider(&provider);
+    program.sign_in(&provider).await;
+    provider.reset().await.unwrap();
+    crate::program::pause(2100).await;
+    assert_eq!(program.failing(&TOKEN, 3).await["kind"], "interaction_required");
+    assert_eq!(program.failing(&TOKEN, 3).await["kind"], "interaction_required");
+    let asked = provider.statistics().await.unwrap().refresh_requests();
+    assert_eq!(asked, 1, "the refusal is remembered by the next process");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_credentials_by_either_method() {
+    let provider = OidcProvider::start(Options::default()).await.unwrap();
+    for client in [SERVICE_CLIENT_ID, SERVICE_BASIC_CLIENT_ID] {
+        let mut program = Program::new();
+        program.options(&["--authority", provider.issuer(), "--client-id", client]);
+        program.options(&["--client-secret-env", "THE_SECRET", "--scope", "api:read"]);
+        program.set("THE_SECRET", SERVICE_CLIENT_SECRET);
+        assert_eq!(
+            program.json(&["token"]).await["metadata"]["source"],
+            "authority",
+            "{client}"
+        );
+        assert_eq!(
+            program.json(&["token"]).await["metadata"]["source"],
+            "store",
+            "{client}"
+        );
+    }
+}
