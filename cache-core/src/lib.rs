@@ -37,6 +37,10 @@
 //!
 //! #[async_trait::async_trait]
 //! impl AuthorityCall for Offline {
+//!     async fn prepare(&self, _: Duration) -> Result<(), CallError> {
+//!         Ok(())
+//!     }
+//!
 //!     async fn redeem(&self, _: Redemption) -> CallOutcome {
 //!         CallOutcome::NotSent(CallError::new("there is no network in this example"))
 //!     }

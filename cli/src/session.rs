@@ -30,6 +30,9 @@ use crate::key_address::KeyAddress;
 use crate::passphrase::{self, Asking};
 use crate::store_address::StoreAddress;
 
+/// How long a connection may take at the most.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// How long a commit may take beside the request.
 const COMMIT: Duration = Duration::from_secs(10);
 
@@ -197,7 +200,9 @@ impl Session {
 
     /// The HTTP client, with the certificates of `--ca-cert`.
     pub(crate) fn http(&self) -> Result<Arc<dyn HttpClient>, Failure> {
-        let mut builder = ReqwestClient::builder();
+        // Shorter than the request's limit: a connection that is never made is then known to have sent nothing.
+        let connect = self.options.request_timeout.mul_f64(0.8).min(CONNECT);
+        let mut builder = ReqwestClient::builder().connect_timeout(connect);
         if let Some(path) = &self.options.ca_cert {
             let pem = std::fs::read(path)
                 .map_err(|error| Failure::file("read the CA certificates of", path, error).into_usage())?;

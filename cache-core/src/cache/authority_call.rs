@@ -14,9 +14,15 @@ use crate::secret::Secret;
 /// Sends one request to an authority.
 #[async_trait]
 pub trait AuthorityCall: Send + Sync + 'static {
+    /// Does what needs no token and may fail without harm, such as finding the endpoint, within `time_limit`.
+    ///
+    /// It is called before the right to send a token is taken: while somebody holds that, everybody else waits.
+    async fn prepare(&self, time_limit: Duration) -> Result<(), CallError>;
+
     /// Redeems a refresh token (RFC 6749 section 6), exactly once: no retry, no redirect.
     ///
-    /// It must end within `redemption.time_limit`; the cache abandons it then and treats the outcome as unknown.
+    /// It must end within `redemption.time_limit`; the cache abandons it then and treats the outcome as unknown. Right before
+    /// the first byte it must look at `redemption.send_before`.
     async fn redeem(&self, redemption: Redemption) -> CallOutcome;
 }
 
@@ -35,6 +41,9 @@ pub struct Redemption {
     pub is_family_token: bool,
     /// How long the request may take, until the last byte of the reply.
     pub time_limit: Duration,
+    /// Until when the first byte may be sent, on the cache's [monotonic clock](crate::time::Clock::monotonic): a process that was
+    /// stopped, and wakes after it, may have been taken over by another and must answer [`CallOutcome::NotSent`].
+    pub send_before: Duration,
 }
 
 /// How a request to an authority ended.

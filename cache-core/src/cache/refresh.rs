@@ -59,14 +59,15 @@ impl Inner {
             .monotonic()
             .saturating_add(self.strategy.limits.acquire);
         let _alone = match self.strategy.coalescing {
-            Coalescing::Process => Some(
-                self.lineage_locks
-                    .lock(self.stored_key(request.partition()))
-                    .await,
-            ),
+            Coalescing::Process => {
+                let lock = self.lineage_locks.lock(self.stored_key(request.partition()));
+                let locked = with_deadline(&*self.clock, self.strategy.limits.acquire, lock).await;
+                Some(locked.ok_or(CacheError::TimedOut)?)
+            }
             Coalescing::None | Coalescing::Fleet => None,
         };
         let mut spent = Vec::new();
+        let mut is_prepared = false;
         let mut waiter = Waiter::new(self, self.stored_key(request.partition()));
         loop {
             let sighted = self.sight_latest(request.partition()).await?;
@@ -88,6 +89,9 @@ impl Inner {
                     if spent.len() >= MAX_SPENT {
                         return Err(interaction(InteractionReason::NoRefreshToken));
                     }
+                    if !std::mem::replace(&mut is_prepared, true) {
+                        self.prepare(call, left).await?;
+                    }
                     let Some(spending) = self.mark(request, options, rows, candidate).await? else {
                         // Somebody was faster, or the store was too slow to begin: either way there is no hurry.
                         waiter.wait(now.saturating_add(left)).await?;
@@ -107,6 +111,14 @@ impl Inner {
                 Decision::OutcomeUnknown => return Err(interaction(InteractionReason::OutcomeUnknown)),
             }
         }
+    }
+
+    async fn prepare(&self, call: &dyn AuthorityCall, left: Duration) -> Result<(), CacheError> {
+        let limit = self.strategy.limits.request.min(left);
+        with_deadline(&*self.clock, limit, call.prepare(limit))
+            .await
+            .unwrap_or_else(|| Err(CallError::new("the authority's endpoints were not found in time")))
+            .map_err(|error| CacheError::Unreachable(Arc::new(error)))
     }
 
     fn adopt(
@@ -217,6 +229,7 @@ impl Inner {
             refresh_token: spending.secret.clone(),
             is_family_token: spending.candidate.is_family_token,
             time_limit: limit,
+            send_before: spending.held_until.saturating_sub(limit),
         };
         let began = self.clock.monotonic();
         let outcome = with_deadline(&*self.clock, limit, call.redeem(redemption))

@@ -266,6 +266,10 @@ pub struct Call {
 
 #[async_trait]
 impl AuthorityCall for Call {
+    async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
+        Ok(())
+    }
+
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
         let issuer = &self.issuer;
         let now = issuer.clock.now().to_seconds();

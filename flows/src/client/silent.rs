@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Freshness, Redemption};
@@ -156,9 +157,16 @@ struct Call {
 
 #[async_trait]
 impl AuthorityCall for Call {
+    async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
+        match self.application.endpoint(&self.authority).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(CallError::new("the authority's endpoints could not be found").with_source(error))
+            }
+        }
+    }
+
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
-        let clock = self.application.cache.clock();
-        let began = clock.monotonic();
         let endpoint = match self.application.endpoint(&self.authority).await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
@@ -168,15 +176,15 @@ impl AuthorityCall for Call {
             refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
                 .claims(self.claims.as_deref().unwrap_or_default());
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
-        let left = redemption
-            .time_limit
-            .saturating_sub(clock.monotonic().saturating_sub(began));
-        if left.is_zero() {
+        if self.application.cache.clock().monotonic() >= redemption.send_before {
             return CallOutcome::NotSent(CallError::new(
                 "the time for the request was over before it was sent",
             ));
         }
-        match endpoint.redeem(request, self.correlation_id, left).await {
+        match endpoint
+            .redeem(request, self.correlation_id, redemption.time_limit)
+            .await
+        {
             CallOutcome::Granted(response) => {
                 CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
             }
