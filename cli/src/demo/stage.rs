@@ -115,7 +115,7 @@ impl Stage {
         // What this process was told by its environment is not meant for the demonstration, and may be a
         // secret.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TOKENKEEP_") {
+            if name == "RUST_LOG" || name.to_string_lossy().starts_with("TOKENKEEP_") {
                 command.env_remove(name);
             }
         }
