@@ -4,10 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use cache_core::cache::{CacheError, ImportReport};
-use cache_core::codec::msal::RowOrigin;
-use cache_core::schema::{AuthorityIdentity, AuthorityKind};
 use cache_core::secret::SecretBytes;
-use flows::authority::Authority;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -32,7 +29,10 @@ pub(crate) async fn run(session: &Session, file: &Path) -> Result<Answer, Failur
     let stdin = if is_stdin { Stdin::Taken } else { Stdin::Free };
     let cache = session.cache(Missing::Create, stdin).await?;
     let report = cache
-        .import(json.expose(), &|origin| identity(configured.as_ref(), origin))
+        .import(json.expose(), &|origin| match &configured {
+            Some(authority) => authority.identify(origin),
+            None => origin.default_identity(),
+        })
         .await
         .map_err(|error| match error {
             CacheError::Codec(_) => Failure::new("not_a_cache_file", Exit::Usage, error)
@@ -40,30 +40,6 @@ pub(crate) async fn run(session: &Session, file: &Path) -> Result<Answer, Failur
             error => error.into(),
         })?;
     Ok(answer(&report))
-}
-
-/// Which authority a row belongs to: the configured one where the row is of its host, else what the row says
-/// itself.
-///
-/// A file does not say which issuer a host belongs to unless the row names it, so only the configuration can
-/// tell rows of B2C, External ID and most OpenID providers.
-fn identity(configured: Option<&Authority>, origin: &RowOrigin<'_>) -> AuthorityIdentity {
-    if let Some(authority) = configured {
-        let same_issuer = match (authority.kind(), origin.issuer) {
-            (AuthorityKind::Oidc, Some(issuer)) => issuer == authority.url(),
-            _ => true,
-        };
-        let is = |environment: &str| environment.eq_ignore_ascii_case(origin.environment);
-        // MSAL Python writes the host without its port.
-        let host = authority
-            .environment()
-            .rsplit_once(':')
-            .map_or(authority.environment(), |(host, _)| host);
-        if same_issuer && (is(authority.environment()) || is(host)) {
-            return authority.identity();
-        }
-    }
-    origin.default_identity()
 }
 
 fn answer(report: &ImportReport) -> Answer {
@@ -134,26 +110,6 @@ fn read_all(mut input: impl Read, expected: u64) -> std::io::Result<SecretBytes>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn origin<'a>(environment: &'a str, issuer: Option<&'a str>) -> RowOrigin<'a> {
-        RowOrigin {
-            environment,
-            authority_type: None,
-            issuer,
-        }
-    }
-
-    #[test]
-    fn the_configuration_claims_rows_of_its_host_and_issuer_only() {
-        let issuer = "https://id.example.org:8443/staff";
-        let authority = Authority::oidc(issuer).unwrap();
-        let of = |origin: RowOrigin<'_>| identity(Some(&authority), &origin);
-        assert_eq!(of(origin("id.example.org:8443", None)), authority.identity());
-        assert_eq!(of(origin("ID.example.org", Some(issuer))), authority.identity());
-        let other = origin("id.example.org:8443", Some("https://id.example.org:8443/guests"));
-        assert_ne!(of(other), authority.identity());
-        assert_ne!(of(origin("evil.example.org", None)), authority.identity());
-    }
 
     #[test]
     fn input_of_any_length_is_read() {

@@ -4,6 +4,7 @@
 //! identifies it in the cache. [`Discovery`] then finds its endpoints and its issuer as [`Metadata`].
 
 mod discovery;
+mod imported_rows;
 mod issuer;
 mod metadata;
 

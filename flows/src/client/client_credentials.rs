@@ -11,6 +11,7 @@ use cache_core::schema::{ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
 use super::application::{Application, in_realm};
+use super::cache_options::{CacheOptions, cache_option_methods};
 use super::{Acquisition, outcome};
 use crate::request::client_credentials;
 use crate::{AuthenticationResult, CorrelationId, Error};
@@ -22,60 +23,25 @@ use crate::{AuthenticationResult, CorrelationId, Error};
 pub struct AcquireTokenForClient<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
-    freshness: Freshness,
-    claims: Option<String>,
-    extended_lifetime: bool,
+    options: CacheOptions,
 }
 
 impl<'a> AcquireTokenForClient<'a> {
     pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
-        let freshness = Freshness::Cached;
         Self {
             application,
             scopes,
-            freshness,
-            claims: None,
-            extended_lifetime: false,
+            options: CacheOptions::new(),
         }
     }
 
-    /// Asks the authority even if the cache has a token.
-    pub fn force_refresh(mut self, force: bool) -> Self {
-        self.freshness = if force {
-            Freshness::Forced { rejected: None }
-        } else {
-            Freshness::Cached
-        };
-        self
-    }
-
-    /// Asks for another token than `token`, which the resource rejected; one that somebody else obtained meanwhile will do.
-    pub fn instead_of(mut self, token: &Secret) -> Self {
-        self.freshness = Freshness::Forced {
-            rejected: Some(token.sha256()),
-        };
-        self
-    }
-
-    /// Adds a claims request, as a resource demanded it; the cache is not read then.
-    pub fn claims(mut self, claims: impl Into<String>) -> Self {
-        self.claims = Some(claims.into());
-        self
-    }
-
-    /// Lets a token serve until its extended expiry when the authority cannot be reached (Entra).
-    pub fn extended_lifetime(mut self, allow: bool) -> Self {
-        self.extended_lifetime = allow;
-        self
-    }
+    cache_option_methods!();
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
         let Self {
             application,
             scopes,
-            freshness,
-            claims,
-            extended_lifetime,
+            options,
         } = self;
         // Checked here and not when the cache has nothing, so that a mistake does not hide behind a hit.
         drop(client_credentials::request(
@@ -83,11 +49,12 @@ impl<'a> AcquireTokenForClient<'a> {
             &application.client,
             scopes.clone(),
         )?);
-        let freshness = if claims.is_some() {
-            Freshness::Claims
-        } else {
-            freshness
-        };
+        let freshness = options.freshness();
+        let CacheOptions {
+            claims,
+            extended_lifetime,
+            ..
+        } = options;
         let tenant = application.authority.tenant().to_ascii_lowercase();
         let identity = application.authority.identity();
         let partition = application

@@ -38,6 +38,7 @@
 mod application;
 mod authorization_code;
 mod builder;
+mod cache_options;
 mod client_credentials;
 mod confidential;
 mod device_code;

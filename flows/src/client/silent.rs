@@ -11,6 +11,7 @@ use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
 use super::application::{Application, in_realm, tenant_authority};
+use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::not_sent;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
@@ -27,21 +28,16 @@ pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
     account: Option<&'a CachedAccount>,
-    freshness: Freshness,
-    claims: Option<String>,
-    extended_lifetime: bool,
+    options: CacheOptions,
 }
 
 impl<'a> AcquireTokenSilent<'a> {
     pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
-        let freshness = Freshness::Cached;
         Self {
             application,
             scopes,
             account: None,
-            freshness,
-            claims: None,
-            extended_lifetime: false,
+            options: CacheOptions::new(),
         }
     }
 
@@ -51,54 +47,25 @@ impl<'a> AcquireTokenSilent<'a> {
         self
     }
 
-    /// Asks the authority even if the cache has a token.
-    pub fn force_refresh(mut self, force: bool) -> Self {
-        self.freshness = if force {
-            Freshness::Forced { rejected: None }
-        } else {
-            Freshness::Cached
-        };
-        self
-    }
-
-    /// Asks for another token than `token`, which the resource rejected; one that somebody else obtained meanwhile will do.
-    pub fn instead_of(mut self, token: &Secret) -> Self {
-        self.freshness = Freshness::Forced {
-            rejected: Some(token.sha256()),
-        };
-        self
-    }
-
-    /// Adds a claims request, as a resource demanded it; the cache is not read then.
-    pub fn claims(mut self, claims: impl Into<String>) -> Self {
-        self.claims = Some(claims.into());
-        self
-    }
-
-    /// Lets a token serve until its extended expiry when the authority cannot be reached (Entra).
-    pub fn extended_lifetime(mut self, allow: bool) -> Self {
-        self.extended_lifetime = allow;
-        self
-    }
+    cache_option_methods!();
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
         let Self {
             application,
             scopes,
             account,
-            freshness,
-            claims,
-            extended_lifetime,
+            options,
         } = self;
         let account = account.ok_or_else(|| {
             ConfigurationError::new("a silent acquisition needs an account; see accounts()")
         })?;
         let authority = tenant_authority(&application.authority, account)?;
-        let freshness = if claims.is_some() {
-            Freshness::Claims
-        } else {
-            freshness
-        };
+        let freshness = options.freshness();
+        let CacheOptions {
+            claims,
+            extended_lifetime,
+            ..
+        } = options;
         let request = TokenRequest::new(
             application.user_partition(&account.account.home_account_id),
             authority.kind(),
@@ -141,7 +108,7 @@ impl fmt::Debug for AcquireTokenSilent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireTokenSilent")
             .field("scopes", &self.scopes)
-            .field("freshness", &self.freshness)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
