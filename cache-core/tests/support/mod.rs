@@ -243,6 +243,11 @@ impl Issuer {
         self.state.lock().unwrap().redeemed.len()
     }
 
+    /// How many mishaps are still to come.
+    pub fn mishaps(&self) -> usize {
+        self.state.lock().unwrap().mishaps.len()
+    }
+
     /// Whether a refresh token was sent more than once.
     pub fn sent_twice(&self) -> bool {
         let state = self.state.lock().unwrap();
