@@ -212,3 +212,6 @@ fn is_family(row: &RefreshToken, request: &TokenRequest) -> bool {
 fn is_forged(marker: &SpendMarker, now: UnixMillis) -> bool {
     marker.deadline > now.saturating_add(LONGEST_SPEND)
 }
+
+#[cfg(test)]
+mod tests;

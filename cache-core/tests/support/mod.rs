@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cache_core::cache::{
     AcquireOptions, AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption,
     RefusedBecause, TokenCache, UnknownOutcomePolicy,
@@ -22,10 +23,11 @@ use cache_core::schema::{
 };
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
-use cache_core::store::Store;
+use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
 use cache_core::strategy::Strategy;
 use cache_core::time::{Clock, UnixSeconds};
 use cache_testkit::clock::ManualClock;
+use futures_core::stream::BoxStream;
 use tokio::sync::Semaphore;
 
 pub const CLIENT: &str = "client";
@@ -77,6 +79,87 @@ pub fn retry_once() -> AcquireOptions {
     }
 }
 
+/// Moves the clock on whenever somebody sleeps, so that pauses end and deadlines come.
+pub fn ticking(clock: &ManualClock) -> AbortOnDrop {
+    let clock = clock.clone();
+    AbortOnDrop(tokio::spawn(async move {
+        loop {
+            if clock.sleepers() > 0 {
+                clock.advance(Duration::from_millis(20));
+            }
+            tokio::task::yield_now().await;
+        }
+    }))
+}
+
+pub struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Lets other tasks run until they have nothing to do.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A store that tells nobody of changes, and may take small records only.
+#[derive(Debug)]
+pub struct Quiet {
+    pub inner: Arc<dyn Store>,
+    pub max_value_bytes: usize,
+}
+
+impl Quiet {
+    pub fn over(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(Self {
+            inner,
+            max_value_bytes: usize::MAX,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Quiet {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        self.inner.head(key).await
+    }
+
+    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
+        self.inner.put(key, payload, options).await
+    }
+
+    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
+        self.inner.delete(key, expected).await
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
+        self.inner.scan(prefix)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            watch: false,
+            max_value_bytes: self
+                .max_value_bytes
+                .min(self.inner.capabilities().max_value_bytes),
+            ..self.inner.capabilities()
+        }
+    }
+
+    fn watch(&self) -> Option<&dyn Watch> {
+        None
+    }
+}
+
 /// What happens to the next request, instead of an answer.
 #[derive(Clone, Copy, Debug)]
 pub enum Mishap {
@@ -88,6 +171,10 @@ pub enum Mishap {
     Interaction,
     /// Too many requests.
     Throttled,
+    /// The caller's own code fails before it sends anything.
+    Panic,
+    /// The authority answers for somebody else.
+    OtherAccount,
 }
 
 /// An issuer that revokes a family when one of its tokens is used twice.
@@ -154,6 +241,18 @@ impl Issuer {
     /// How many refresh requests were executed.
     pub fn redeemed(&self) -> usize {
         self.state.lock().unwrap().redeemed.len()
+    }
+
+    /// How many mishaps are still to come.
+    pub fn mishaps(&self) -> usize {
+        self.state.lock().unwrap().mishaps.len()
+    }
+
+    /// Whether a refresh token was sent more than once.
+    pub fn sent_twice(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        let distinct: HashSet<_> = state.redeemed.iter().collect();
+        distinct.len() < state.redeemed.len()
     }
 
     pub fn obtained(&self) -> usize {
@@ -274,6 +373,7 @@ impl AuthorityCall for Call {
         let issuer = &self.issuer;
         let now = issuer.clock.now().to_seconds();
         let mishap = issuer.state.lock().unwrap().mishaps.pop_front();
+        assert!(!matches!(mishap, Some(Mishap::Panic)), "expected by the test");
         if let Some(Mishap::NotSent) = mishap {
             return CallOutcome::NotSent(CallError::new("no route"));
         }
@@ -296,6 +396,13 @@ impl AuthorityCall for Call {
         let _permit = issuer.gate.acquire().await.unwrap();
         match mishap {
             Some(Mishap::LostReply) => CallOutcome::OutcomeUnknown(CallError::new("connection reset")),
+            Some(Mishap::OtherAccount) => match outcome {
+                CallOutcome::Granted(mut response) => {
+                    response.account.as_mut().unwrap().home_account_id = "sub-2".into();
+                    CallOutcome::Granted(response)
+                }
+                other => other,
+            },
             _ => outcome,
         }
     }

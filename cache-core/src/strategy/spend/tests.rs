@@ -1,0 +1,294 @@
+use std::time::Duration;
+
+use super::*;
+use crate::schema::{AppMetadata, AuthorityIdentity, PartitionKey, ScopeSet};
+use crate::secret::Secret;
+use crate::time::UnixSeconds;
+
+const NOW: UnixMillis = UnixMillis(1_000_000_000_000);
+const HOST: &str = "login.microsoftonline.com";
+
+fn partition(rows: Vec<RefreshToken>) -> Partition {
+    let mut partition = Partition::new(PartitionKey::User {
+        authority: AuthorityIdentity::of_host(AuthorityKind::Entra, HOST),
+        home_account_id: "u.t".into(),
+    });
+    partition.refresh_tokens = rows;
+    partition
+}
+
+fn row(client: &str, family: Option<&str>, secret: &str, modified: i64) -> RefreshToken {
+    RefreshToken {
+        home_account_id: "u.t".into(),
+        environment: HOST.into(),
+        client_id: client.into(),
+        family_id: family.map(str::to_owned),
+        target: None,
+        secret: Secret::new(secret.to_owned()),
+        last_modification_time: Some(UnixSeconds(modified)),
+        expires_on: None,
+        spending: None,
+        refusals: Vec::new(),
+        foreign: None,
+    }
+}
+
+fn request_at(host: &str, client: &str) -> TokenRequest {
+    let key = partition(Vec::new()).key;
+    TokenRequest::new(key, AuthorityKind::Entra, client, host, "t", ScopeSet::parse("s"))
+}
+
+fn request(client: &str) -> TokenRequest {
+    request_at(HOST, client)
+}
+
+fn marker(row: &RefreshToken, deadline: UnixMillis, attempts: u8, outcome_unknown: bool) -> SpendMarker {
+    SpendMarker {
+        token_hash: row.secret.sha256(),
+        attempt: [7; 16],
+        deadline,
+        attempts,
+        outcome_unknown,
+    }
+}
+
+fn refusal(request: Option<&TokenRequest>) -> Refusal {
+    Refusal {
+        request: request.map(|request| *request.hash()),
+        error: "invalid_grant".into(),
+        suberror: None,
+        claims: None,
+        refused_at: UnixSeconds(0),
+    }
+}
+
+fn metadata(client: &str, family: &str) -> AppMetadata {
+    AppMetadata {
+        client_id: client.into(),
+        environment: HOST.into(),
+        family_id: Some(family.into()),
+        foreign: None,
+    }
+}
+
+fn ask(partition: &Partition, client: &str, spent: &[[u8; 32]]) -> Decision {
+    decide(
+        partition,
+        &request(client),
+        spent,
+        UnknownOutcomePolicy::AskUser,
+        NOW,
+    )
+}
+
+/// Which token a decision would send: its text, and the number of the attempt.
+fn sends(decision: &Decision, secret: &str) -> Option<u8> {
+    match decision {
+        Decision::Spend(candidate) if candidate.token_hash == Secret::new(secret.to_owned()).sha256() => {
+            Some(candidate.attempts)
+        }
+        _ => None,
+    }
+}
+
+fn after(seconds: u64) -> UnixMillis {
+    NOW.saturating_add(Duration::from_secs(seconds))
+}
+
+#[test]
+fn the_newest_of_equivalent_rows_is_sent_and_an_older_one_never() {
+    let mut undated = row("c", None, "undated", 0);
+    undated.last_modification_time = None;
+    let rows = partition(vec![row("c", None, "new", 9), row("c", None, "old", 5), undated]);
+    assert_eq!(sends(&ask(&rows, "c", &[]), "new"), Some(1));
+    let spent = Secret::new("new".to_owned()).sha256();
+    assert_eq!(ask(&rows, "c", &[spent]), Decision::NoRefreshToken);
+    let mut refused = rows;
+    refused.refresh_tokens[0].refusals.push(refusal(None));
+    assert_eq!(ask(&refused, "c", &[]), Decision::Refused(refusal(None)));
+}
+
+#[test]
+fn another_clients_and_another_environments_tokens_are_not_sent() {
+    let rows = partition(vec![row("other", None, "t", 1)]);
+    assert_eq!(ask(&rows, "c", &[]), Decision::NoRefreshToken);
+    let mut ported = row("c", None, "t", 1);
+    ported.environment = "127.0.0.1:8443".into();
+    let rows = partition(vec![ported]);
+    let at = |host| {
+        decide(
+            &rows,
+            &request_at(host, "c"),
+            &[],
+            UnknownOutcomePolicy::AskUser,
+            NOW,
+        )
+    };
+    assert_eq!(at("127.0.0.1:8444"), Decision::NoRefreshToken);
+    assert_eq!(at("evil.example"), Decision::NoRefreshToken);
+    assert_eq!(sends(&at("127.0.0.1:8443"), "t"), Some(1));
+}
+
+#[test]
+fn a_token_that_has_expired_is_not_sent() {
+    let mut expired = row("c", None, "t", 1);
+    expired.expires_on = Some(NOW.to_seconds());
+    assert_eq!(ask(&partition(vec![expired]), "c", &[]), Decision::NoRefreshToken);
+}
+
+#[test]
+fn a_refusal_binds_the_request_that_met_it_and_one_of_the_token_binds_all() {
+    let mut refused = row("c", None, "t", 1);
+    refused.refusals.push(refusal(Some(&request("c"))));
+    let rows = partition(vec![refused]);
+    assert!(matches!(ask(&rows, "c", &[]), Decision::Refused(_)));
+    let other = request("c").claims(Some("{}".into()));
+    let decision = decide(&rows, &other, &[], UnknownOutcomePolicy::AskUser, NOW);
+    assert_eq!(sends(&decision, "t"), Some(1));
+}
+
+#[test]
+fn family_tokens_come_first_and_not_to_those_outside() {
+    let mut rows = partition(vec![
+        row("c", None, "own", 9),
+        row("other", Some("1"), "family", 1),
+    ]);
+    rows.app_metadata.push(metadata("c", "1"));
+    let Decision::Spend(candidate) = ask(&rows, "c", &[]) else {
+        panic!("nothing to send")
+    };
+    assert!(candidate.is_family_token);
+    assert_eq!(sends(&Decision::Spend(candidate.clone()), "family"), Some(1));
+    assert_eq!(sends(&ask(&rows, "c", &[candidate.token_hash]), "own"), Some(1));
+    rows.app_metadata[0] = metadata("c", "");
+    assert_eq!(sends(&ask(&rows, "c", &[]), "own"), Some(1));
+    rows.app_metadata[0] = metadata("c", "2");
+    assert_eq!(sends(&ask(&rows, "c", &[]), "own"), Some(1));
+    // Of a client that nothing is known of, the authority is asked once.
+    rows.app_metadata.clear();
+    assert_eq!(sends(&ask(&rows, "c", &[]), "family"), Some(1));
+}
+
+#[test]
+fn a_family_token_whose_outcome_is_unknown_leaves_the_clients_own_usable() {
+    let mut family = row("other", Some("1"), "family", 1);
+    family.spending = Some(marker(&family, NOW, 1, true));
+    let mut rows = partition(vec![row("c", None, "own", 9), family]);
+    assert_eq!(sends(&ask(&rows, "c", &[]), "own"), Some(1));
+    rows.refresh_tokens.remove(0);
+    assert_eq!(ask(&rows, "c", &[]), Decision::OutcomeUnknown);
+}
+
+#[test]
+fn a_marker_is_waited_for_and_then_the_policy_decides() {
+    use UnknownOutcomePolicy::{AskUser, RetryOnce};
+    let cases = [
+        // deadline, attempts, reported unknown → what a rotating issuer and what a lenient one allows
+        (after(1), 1, false, Decision::Wait(after(1)), None),
+        (NOW, 1, false, Decision::OutcomeUnknown, Some(2)),
+        (NOW, 2, false, Decision::OutcomeUnknown, None),
+        (after(1), 1, true, Decision::OutcomeUnknown, None),
+        (NOW, 1, true, Decision::OutcomeUnknown, Some(2)),
+        (after(1), 2, true, Decision::OutcomeUnknown, None),
+        (NOW, 255, true, Decision::OutcomeUnknown, None),
+        // No limits can give such a deadline: it is over.
+        (after(601), 1, false, Decision::OutcomeUnknown, Some(2)),
+        (UnixMillis(i64::MAX), 1, false, Decision::OutcomeUnknown, Some(2)),
+    ];
+    for (deadline, attempts, outcome_unknown, strict, lenient) in cases {
+        let mut spending = row("c", None, "t", 1);
+        spending.spending = Some(marker(&spending, deadline, attempts, outcome_unknown));
+        let rows = partition(vec![spending]);
+        let context = format!("{deadline} {attempts} {outcome_unknown}");
+        assert_eq!(
+            decide(&rows, &request("c"), &[], AskUser, NOW),
+            strict,
+            "{context}"
+        );
+        let decision = decide(&rows, &request("c"), &[], RetryOnce, NOW);
+        assert_eq!(sends(&decision, "t"), lenient, "{context}: {decision:?}");
+    }
+}
+
+#[test]
+fn a_marker_on_any_row_of_the_lineage_or_on_a_copy_of_the_token_binds() {
+    let mut old = row("c", None, "old", 1);
+    old.spending = Some(marker(&old, after(1), 1, false));
+    let rows = partition(vec![old, row("c", None, "new", 9)]);
+    assert_eq!(ask(&rows, "c", &[]), Decision::Wait(after(1)));
+
+    let mut copy = row("c", Some("1"), "same", 1);
+    copy.spending = Some(marker(&copy, after(1), 1, false));
+    let mut rows = partition(vec![copy, row("c", None, "same", 9)]);
+    rows.app_metadata.push(metadata("c", ""));
+    assert_eq!(ask(&rows, "c", &[]), Decision::Wait(after(1)));
+}
+
+#[test]
+fn a_marker_of_a_token_that_another_program_has_replaced_binds_nobody() {
+    let mut replaced = row("c", None, "by MSAL", 9);
+    replaced.spending = Some(marker(&row("c", None, "ours", 1), after(1), 1, true));
+    assert_eq!(
+        sends(&ask(&partition(vec![replaced]), "c", &[]), "by MSAL"),
+        Some(1)
+    );
+}
+
+fn try_mark(partition: &mut Partition, attempt: u8, policy: UnknownOutcomePolicy) -> bool {
+    let candidate = Candidate {
+        token_hash: Secret::new("t".to_owned()).sha256(),
+        attempts: 1,
+        is_family_token: false,
+    };
+    let marker = SpendMarker {
+        token_hash: candidate.token_hash,
+        attempt: [attempt; 16],
+        deadline: after(40),
+        attempts: 1,
+        outcome_unknown: false,
+    };
+    mark(partition, &request("c"), &candidate, &marker, policy, NOW)
+}
+
+#[test]
+fn only_one_attempt_is_marked_and_its_own_effect_counts_as_success() {
+    let mut rows = partition(vec![row("c", None, "t", 1)]);
+    assert!(try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser));
+    let marked = rows.clone();
+    assert!(
+        try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser),
+        "its acknowledgement was lost"
+    );
+    assert!(!try_mark(&mut rows, 2, UnknownOutcomePolicy::AskUser));
+    assert!(!try_mark(&mut rows, 2, UnknownOutcomePolicy::RetryOnce));
+    assert_eq!(rows, marked);
+}
+
+#[test]
+fn a_row_that_is_gone_or_no_longer_the_one_to_send_is_not_marked() {
+    for rows in [
+        vec![],
+        vec![row("c", None, "another", 1)],
+        vec![row("c", None, "t", 1), row("c", None, "newer", 2)],
+        vec![RefreshToken {
+            refusals: vec![refusal(None)],
+            ..row("c", None, "t", 1)
+        }],
+    ] {
+        let mut rows = partition(rows);
+        let before = rows.clone();
+        assert!(!try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser));
+        assert_eq!(rows, before);
+    }
+}
+
+#[test]
+fn a_second_attempt_counts_on_from_the_first_and_there_is_one_marker_in_a_lineage() {
+    let mut old = row("c", None, "old", 1);
+    old.spending = Some(marker(&old, NOW, 1, true));
+    let mut rows = partition(vec![old, row("c", None, "t", 2)]);
+    assert!(!try_mark(&mut rows.clone(), 1, UnknownOutcomePolicy::AskUser));
+    assert!(try_mark(&mut rows, 1, UnknownOutcomePolicy::RetryOnce));
+    assert_eq!(rows.refresh_tokens[0].spending, None);
+    assert_eq!(rows.refresh_tokens[1].spending.as_ref().unwrap().attempts, 2);
+}
