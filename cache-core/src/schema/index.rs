@@ -132,3 +132,6 @@ fn is_from_the_future(token: &AccessToken, now: UnixSeconds) -> bool {
     const SKEW: Duration = Duration::from_secs(300);
     token.cached_at > now.saturating_add(SKEW)
 }
+
+#[cfg(test)]
+mod tests;
