@@ -11,6 +11,9 @@ use crate::seal::{Freshness, Incarnation, Known, RecordKind, RecordMeta};
 use crate::store::{Record, StoreKey, Version};
 use crate::strategy::memory_tier::Slot;
 
+/// How often a ring that became stale between being looked at and being used is looked at again.
+const MAX_FRESHENED: u32 = 8;
+
 /// A partition as it was read from the store.
 pub(crate) struct Loaded {
     pub(crate) partition: Partition,
@@ -31,6 +34,10 @@ pub(crate) struct Origin {
     lineage: Option<(Incarnation, u64)>,
 }
 
+fn is_unknown_key(opened: &Result<Loaded, CacheError>) -> bool {
+    matches!(opened, Err(CacheError::Seal(error)) if error.is_unknown_key())
+}
+
 impl Inner {
     pub(crate) fn stored_key(&self, key: &PartitionKey) -> StoreKey {
         self.sealer.stored_key(key.record_kind(), &key.to_bytes())
@@ -43,10 +50,22 @@ impl Inner {
         stored_key: &StoreKey,
     ) -> Result<Option<Loaded>, CacheError> {
         let known = self.rollback.before_read(stored_key);
-        let Some(record) = self.store.get(stored_key).await? else {
+        let Some(mut record) = self.store.get(stored_key).await? else {
             return Ok(None);
         };
-        let loaded = self.open(stored_key, &record, key.record_kind(), known).await?;
+        let mut opened = self.open(stored_key, &record, key.record_kind(), known).await;
+        if is_unknown_key(&opened) {
+            // Between the read and the opening the record may have been resealed and the key that it was under retired.
+            let version = record.version;
+            record = match self.store.get(stored_key).await? {
+                Some(record) => record,
+                None => return Ok(None),
+            };
+            if record.version != version {
+                opened = self.open(stored_key, &record, key.record_kind(), known).await;
+            }
+        }
+        let loaded = opened?;
         if loaded.partition.key != *key {
             return Err(CacheError::WrongPartition {
                 key: stored_key.to_string(),
@@ -122,10 +141,18 @@ impl Inner {
             incarnation,
             generation,
         };
-        self.sealer.freshen().await?;
-        let sealed = self
-            .sealer
-            .seal(key.record_kind(), stored_key, meta, plaintext.expose())?;
+        let mut attempts = 0;
+        let sealed = loop {
+            self.sealer.freshen().await?;
+            match self
+                .sealer
+                .seal(key.record_kind(), stored_key, meta, plaintext.expose())
+            {
+                // A read by another task may have met a newer ring since, or the machine was suspended.
+                Err(error) if error.is_stale_ring() && attempts < MAX_FRESHENED => attempts += 1,
+                sealed => break sealed?,
+            }
+        };
         let limit = self.store.capabilities().max_value_bytes;
         if sealed.len() > limit {
             return Err(CacheError::PartitionTooLarge {
