@@ -1,6 +1,7 @@
 //! Between a partition and the record that holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use crate::schema::{Partition, PartitionKey};
 use crate::seal::{Freshness, Incarnation, Known, RecordKind, RecordMeta};
 use crate::store::{Record, StoreKey, Version};
 use crate::strategy::memory_tier::Slot;
+use crate::time::UnixMillis;
 
 /// How often a ring that became stale between being looked at and being used is looked at again.
 const MAX_FRESHENED: u32 = 8;
@@ -32,6 +34,22 @@ pub(crate) struct Origin {
     pub(crate) version: Version,
     /// Incarnation and generation that the next write continues; `None` where it must begin anew.
     lineage: Option<(Incarnation, u64)>,
+    /// When the store forgets the record.
+    expires_at: Option<UnixMillis>,
+}
+
+impl Origin {
+    /// When the store may forget what is written at `now` over `origin`. Never earlier than before: a write by a machine whose clock is years
+    /// behind would else cost the session as soon as the clock is right.
+    pub(crate) fn expiry(
+        origin: Option<&Self>,
+        idle: Option<Duration>,
+        now: UnixMillis,
+    ) -> Option<UnixMillis> {
+        let expiry = now.saturating_add(idle?);
+        let before = origin.and_then(|origin| origin.expires_at);
+        Some(before.map_or(expiry, |before| before.max(expiry)))
+    }
 }
 
 fn is_unknown_key(opened: &Result<Loaded, CacheError>) -> bool {
@@ -108,6 +126,7 @@ impl Inner {
             let origin = Origin {
                 version: record.version,
                 lineage: None,
+                expires_at: record.expires_at,
             };
             return Ok(Loaded {
                 partition: Partition::new(partition.key.clone()),
@@ -117,6 +136,7 @@ impl Inner {
         let origin = Origin {
             version: record.version,
             lineage: Some((meta.incarnation, meta.generation)),
+            expires_at: record.expires_at,
         };
         Ok(Loaded { partition, origin })
     }
