@@ -1,6 +1,6 @@
 //! The typed token cache: find, acquire, sign in, sign out.
 //!
-//! A [`TokenCache`] stands on four parts that you choose: a [`Store`](crate::store::Store) for the bytes, a
+//! A [`TokenCache`] stands on four parts that you choose: a [`Store`] for the bytes, a
 //! [`Sealer`] for the encryption, a [`Codec`] for the form, and a [`Strategy`] for everything that trades speed,
 //! memory, durability and load.
 //!
