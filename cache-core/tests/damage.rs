@@ -93,7 +93,9 @@ impl World {
         let before = self.contents().await;
         for cache in [open(&self.store, &self.clock).await, self.cache.clone()] {
             let expect = |result: Result<(), CacheError>| {
-                let error = result.expect_err(what);
+                let Err(error) = result else {
+                    panic!("{what}: it was used")
+                };
                 assert!(is_expected(&error), "{what}: {error:?}");
                 assert!(error.is_storage(), "{what}");
             };

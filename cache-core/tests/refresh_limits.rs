@@ -293,3 +293,21 @@ async fn writes_behind_that_fail_cost_a_request_and_nothing_else() {
     assert_eq!(acquired.token().target.as_str(), "two");
     assert_eq!(cache.shutdown(Duration::from_secs(1)).await, 0);
 }
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_years_behind_does_not_end_a_session() {
+    let (clock, _, store) = faulty();
+    let issuer = Issuer::new(&clock);
+    let cache = open_with(&store, &clock, Strategy::web_front_end()).await;
+    let start = clock.now();
+    cache.sign_in(&user(), issuer.sign_in("a")).await.unwrap();
+    clock.set(cache_core::time::UnixMillis(0));
+    acquire(&cache, &issuer, "a").await.unwrap();
+    clock.set(start);
+    acquire(&cache, &issuer, "a").await.unwrap();
+    // And one that nobody uses is forgotten.
+    clock.advance(Duration::from_secs(31 * 86_400));
+    let error = acquire(&cache, &issuer, "a").await.unwrap_err();
+    assert!(error.is_interaction_required(), "{error:?}");
+    assert!(store.get(&cache.stored_key(&user())).await.unwrap().is_none());
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason};
 use super::find::Sighted;
 use super::{AuthorityCall, CacheError, Inner};
-use crate::schema::index::{is_fresh, is_unexpired};
+use crate::schema::index::{is_fresh, is_unexpired, is_within_extended_lifetime};
 use crate::schema::{AccessToken, RequestHash, TokenRequest};
 use crate::strategy::flights::Landing;
 use crate::strategy::{Coalescing, RefreshPolicy};
@@ -175,9 +175,7 @@ impl Inner {
         self.unexpired(request, options, rows).or_else(|| {
             let may = options.extended_lifetime && outage && options.freshness == Freshness::Cached;
             let rows = rows.filter(|_| may)?;
-            found(rows, request, |token| {
-                token.extended_expires_on.is_some_and(|extended| extended > now)
-            })
+            found(rows, request, |token| is_within_extended_lifetime(token, now))
         })
     }
 }

@@ -8,7 +8,7 @@ use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenS
 use super::authority_call::{AppTokenCall, CallError, CallOutcome};
 use super::commit::Verdict;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired};
-use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired};
+use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
 use crate::schema::{Partition, TokenRequest, TokenResponse, merge};
 use crate::store::Durability;
 use crate::strategy::flights::Landing;
@@ -67,13 +67,16 @@ impl Inner {
                 freshness: options.freshness,
                 ahead: false,
             };
-            match self
+            // A store that never answers must not hold its callers for ever.
+            let limits = self.strategy.limits;
+            let limit = limits.acquire.saturating_add(limits.spend());
+            let flight = self
                 .flights
-                .join(key, || self.app_work(&request, options, reason, call))
-                .await
-            {
-                Landing::Done(result) => result,
-                Landing::Lost => Err(CacheError::LeaderLost),
+                .join(key, || self.app_work(&request, options, reason, call));
+            match with_deadline(&*self.clock, limit, flight).await {
+                Some(Landing::Done(result)) => result,
+                Some(Landing::Lost) => Err(CacheError::LeaderLost),
+                None => Err(CacheError::TimedOut),
             }
         };
         result.or_else(|error| {
@@ -81,9 +84,7 @@ impl Inner {
             let now = self.clock.now().to_seconds();
             let usable = |token: &crate::schema::AccessToken| {
                 is_unexpired(token, now)
-                    || (outage
-                        && options.extended_lifetime
-                        && token.extended_expires_on.is_some_and(|extended| extended > now))
+                    || (outage && options.extended_lifetime && is_within_extended_lifetime(token, now))
             };
             // A failed request never discards a token that is still valid.
             let rows = sighted

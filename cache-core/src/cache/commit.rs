@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::record::Loaded;
+use super::record::{Loaded, Origin};
 use super::{CacheError, Inner};
 use crate::random::jitter;
 use crate::schema::{Partition, PartitionKey};
@@ -203,10 +203,7 @@ impl Inner {
                 mode: origin
                     .as_ref()
                     .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
-                expires_at: self
-                    .strategy
-                    .idle_lifetime
-                    .map(|idle| self.clock.now().saturating_add(idle)),
+                expires_at: Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now()),
                 durability,
             };
             let before_put = self.memory.generation(stored_key);

@@ -72,8 +72,10 @@ pub enum CacheError {
     /// The authority granted tokens that could not be stored. They were given to nobody.
     #[error("the authority granted tokens that could not be stored")]
     NotPersisted(#[source] Arc<CacheError>),
-    /// The caller's time was over while somebody else was refreshing.
-    #[error("no token within the time limit: another caller is still refreshing it")]
+    /// The caller's time was over while somebody else was refreshing, or before the store answered.
+    #[error(
+        "no token within the time limit: another caller is still refreshing it, or the store does not answer"
+    )]
     TimedOut,
     /// The task that did the work for several callers panicked or was aborted.
     #[error("the task that was obtaining the token ended without a result; try again")]

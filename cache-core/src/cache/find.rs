@@ -7,7 +7,9 @@ use super::record::Loaded;
 use super::{CacheError, Inner, TokenSource};
 use crate::schema::PartitionKey;
 use crate::schema::index::IndexedPartition;
-use crate::strategy::memory_tier::Slot;
+use crate::store::StoreKey;
+use crate::strategy::memory_tier::{Generation, Slot};
+use crate::time::with_deadline;
 
 /// A partition and where it came from.
 pub(crate) struct Sighted {
@@ -32,25 +34,38 @@ impl Inner {
             }));
         }
         metrics::counter!("tokenkeep_lookups_total", "tier" => "store").increment(1);
-        let generation = self.memory.generation(&stored_key);
-        if let Some((slot, false)) = found
-            && self.store.head(&stored_key).await? == Some(slot.version)
+        let limit = self.strategy.limits.acquire;
+        let sighted = self.sight_in_store(key, &stored_key, began, found.map(|found| found.0));
+        with_deadline(&*self.clock, limit, sighted)
+            .await
+            .unwrap_or(Err(CacheError::TimedOut))
+    }
+
+    /// The partition that memory has no more than `stale` of.
+    async fn sight_in_store(
+        &self,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+        began: Duration,
+        stale: Option<Slot>,
+    ) -> Result<Option<Sighted>, CacheError> {
+        let generation = self.memory.generation(stored_key);
+        if let Some(slot) = stale
+            && self.store.head(stored_key).await? == Some(slot.version)
         {
             let slot = Slot {
                 validated_at: began,
                 ..slot
             };
-            self.memory.fill(&stored_key, slot.clone(), generation);
+            self.memory.fill(stored_key, slot.clone(), generation);
             return Ok(Some(self.out_of_store(slot, began)));
         }
-        let Some(loaded) = self.load(key, &stored_key).await? else {
-            self.memory.forget(&stored_key);
+        let Some(loaded) = self.load(key, stored_key).await? else {
+            self.memory.forget(stored_key);
             return Ok(None);
         };
-        Ok(Some(self.out_of_store(
-            self.filled(&stored_key, loaded, began, generation),
-            began,
-        )))
+        let slot = self.filled(stored_key, loaded, began, generation);
+        Ok(Some(self.out_of_store(slot, began)))
     }
 
     /// The partition as the store has it now.
@@ -68,13 +83,7 @@ impl Inner {
         )))
     }
 
-    fn filled(
-        &self,
-        stored_key: &crate::store::StoreKey,
-        loaded: Loaded,
-        began: Duration,
-        generation: crate::strategy::memory_tier::Generation,
-    ) -> Slot {
+    fn filled(&self, stored_key: &StoreKey, loaded: Loaded, began: Duration, generation: Generation) -> Slot {
         let version = loaded.origin().version;
         // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
         let slot = Slot {

@@ -1,6 +1,7 @@
 //! Between a partition and the record that holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,6 +11,10 @@ use crate::schema::{Partition, PartitionKey};
 use crate::seal::{Freshness, Incarnation, Known, RecordKind, RecordMeta};
 use crate::store::{Record, StoreKey, Version};
 use crate::strategy::memory_tier::Slot;
+use crate::time::UnixMillis;
+
+/// How often a ring that became stale between being looked at and being used is looked at again.
+const MAX_FRESHENED: u32 = 8;
 
 /// A partition as it was read from the store.
 pub(crate) struct Loaded {
@@ -29,6 +34,26 @@ pub(crate) struct Origin {
     pub(crate) version: Version,
     /// Incarnation and generation that the next write continues; `None` where it must begin anew.
     lineage: Option<(Incarnation, u64)>,
+    /// When the store forgets the record.
+    expires_at: Option<UnixMillis>,
+}
+
+impl Origin {
+    /// When the store may forget what is written at `now` over `origin`. Never earlier than before: a write by a machine whose clock is years
+    /// behind would else cost the session as soon as the clock is right.
+    pub(crate) fn expiry(
+        origin: Option<&Self>,
+        idle: Option<Duration>,
+        now: UnixMillis,
+    ) -> Option<UnixMillis> {
+        let expiry = now.saturating_add(idle?);
+        let before = origin.and_then(|origin| origin.expires_at);
+        Some(before.map_or(expiry, |before| before.max(expiry)))
+    }
+}
+
+fn is_unknown_key(opened: &Result<Loaded, CacheError>) -> bool {
+    matches!(opened, Err(CacheError::Seal(error)) if error.is_unknown_key())
 }
 
 impl Inner {
@@ -43,10 +68,22 @@ impl Inner {
         stored_key: &StoreKey,
     ) -> Result<Option<Loaded>, CacheError> {
         let known = self.rollback.before_read(stored_key);
-        let Some(record) = self.store.get(stored_key).await? else {
+        let Some(mut record) = self.store.get(stored_key).await? else {
             return Ok(None);
         };
-        let loaded = self.open(stored_key, &record, key.record_kind(), known).await?;
+        let mut opened = self.open(stored_key, &record, key.record_kind(), known).await;
+        if is_unknown_key(&opened) {
+            // Between the read and the opening the record may have been resealed and the key that it was under retired.
+            let version = record.version;
+            record = match self.store.get(stored_key).await? {
+                Some(record) => record,
+                None => return Ok(None),
+            };
+            if record.version != version {
+                opened = self.open(stored_key, &record, key.record_kind(), known).await;
+            }
+        }
+        let loaded = opened?;
         if loaded.partition.key != *key {
             return Err(CacheError::WrongPartition {
                 key: stored_key.to_string(),
@@ -89,6 +126,7 @@ impl Inner {
             let origin = Origin {
                 version: record.version,
                 lineage: None,
+                expires_at: record.expires_at,
             };
             return Ok(Loaded {
                 partition: Partition::new(partition.key.clone()),
@@ -98,6 +136,7 @@ impl Inner {
         let origin = Origin {
             version: record.version,
             lineage: Some((meta.incarnation, meta.generation)),
+            expires_at: record.expires_at,
         };
         Ok(Loaded { partition, origin })
     }
@@ -122,10 +161,18 @@ impl Inner {
             incarnation,
             generation,
         };
-        self.sealer.freshen().await?;
-        let sealed = self
-            .sealer
-            .seal(key.record_kind(), stored_key, meta, plaintext.expose())?;
+        let mut attempts = 0;
+        let sealed = loop {
+            self.sealer.freshen().await?;
+            match self
+                .sealer
+                .seal(key.record_kind(), stored_key, meta, plaintext.expose())
+            {
+                // A read by another task may have met a newer ring since, or the machine was suspended.
+                Err(error) if error.is_stale_ring() && attempts < MAX_FRESHENED => attempts += 1,
+                sealed => break sealed?,
+            }
+        };
         let limit = self.store.capabilities().max_value_bytes;
         if sealed.len() > limit {
             return Err(CacheError::PartitionTooLarge {

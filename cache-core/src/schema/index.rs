@@ -127,8 +127,17 @@ pub fn is_unexpired(token: &AccessToken, now: UnixSeconds) -> bool {
     token.expires_on > now && !is_from_the_future(token, now)
 }
 
+/// Whether `token` may serve at `now` although the authority does not answer.
+#[must_use]
+pub fn is_within_extended_lifetime(token: &AccessToken, now: UnixSeconds) -> bool {
+    token.extended_expires_on.is_some_and(|extended| extended > now) && !is_from_the_future(token, now)
+}
+
 /// A token that was obtained well after now was written under another clock, so nothing is known of its expiry.
 fn is_from_the_future(token: &AccessToken, now: UnixSeconds) -> bool {
     const SKEW: Duration = Duration::from_secs(300);
     token.cached_at > now.saturating_add(SKEW)
 }
+
+#[cfg(test)]
+mod tests;

@@ -370,3 +370,6 @@ fn replace_lineage(partition: &mut Partition, mut row: RefreshToken) {
     partition.refresh_tokens.retain(|other| !other.same_lineage(&row));
     partition.refresh_tokens.push(row);
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,7 @@ impl Strategy {
     }
 
     /// Sets how long a partition lives after the last write to it; `None` for ever. A partition in use is written at each refresh.
+    /// A shorter lifetime does not shorten that of partitions which are there already.
     #[must_use]
     pub fn idle_lifetime(mut self, idle_lifetime: Option<Duration>) -> Self {
         self.idle_lifetime = idle_lifetime;

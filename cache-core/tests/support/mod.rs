@@ -243,6 +243,11 @@ impl Issuer {
         self.state.lock().unwrap().redeemed.len()
     }
 
+    /// The refresh tokens that were sent, in order.
+    pub fn sent(&self) -> Vec<String> {
+        self.state.lock().unwrap().redeemed.clone()
+    }
+
     /// How many mishaps are still to come.
     pub fn mishaps(&self) -> usize {
         self.state.lock().unwrap().mishaps.len()

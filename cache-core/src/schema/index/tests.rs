@@ -1,0 +1,184 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenType};
+use crate::secret::Secret;
+
+const HOSTS: [&str; 6] = [
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "login.microsoftonline.us",
+    "127.0.0.1:8443",
+    "127.0.0.1:8444",
+    "127.0.0.1",
+];
+const NOW: UnixSeconds = UnixSeconds(1_000_000);
+
+fn key() -> PartitionKey {
+    PartitionKey::User {
+        authority: AuthorityIdentity::of_issuer("https://issuer.example"),
+        home_account_id: "u".into(),
+    }
+}
+
+fn token_type() -> impl Strategy<Value = TokenType> {
+    let bound = |scheme: &'static str, key_id: &'static str| {
+        Just(TokenType::Bound {
+            scheme: scheme.into(),
+            key_id: key_id.into(),
+        })
+    };
+    prop_oneof![
+        4 => Just(TokenType::Bearer),
+        1 => bound("pop", "k1"),
+        1 => bound("pop", "k2"),
+        1 => bound("DPoP", "k1"),
+    ]
+}
+
+fn context() -> impl Strategy<Value = TokenContext> {
+    let some = |options: &'static [Option<&'static str>]| {
+        prop::sample::select(options).prop_map(|text| text.map(Into::into))
+    };
+    let components = prop::sample::select(&[None, Some(("a", "1")), Some(("a", "2")), Some(("b", "1"))][..]);
+    (
+        some(&[None, None, Some("r1"), Some("r2")]),
+        prop::bool::weighted(0.2),
+        some(&[None, None, None, Some("h1"), Some("h2")]),
+        components,
+    )
+        .prop_map(|(resource, cae, assertion_hash, component)| TokenContext {
+            resource,
+            continuous_access_evaluation: cae,
+            assertion_hash,
+            components: component
+                .map(|(name, value)| (name.into(), value.into()))
+                .into_iter()
+                .collect(),
+        })
+}
+
+prop_compose! {
+    fn token()(
+        host in prop::sample::select(&HOSTS[..]),
+        client in prop::sample::select(&["c1", "c2", "C1"][..]),
+        realm in prop::sample::select(&["t1", "t2", ""][..]),
+        scopes in prop::collection::vec(prop::sample::select(&["a", "A", "b", "c", "openid"][..]), 0..4),
+        token_type in token_type(),
+        context in context(),
+        lifetime in 1_i64..4000,
+        age in -600_i64..4000,
+    ) -> AccessToken {
+        AccessToken {
+            home_account_id: "u".into(),
+            environment: host.into(),
+            client_id: client.into(),
+            realm: realm.into(),
+            target: ScopeSet::of(scopes),
+            token_type,
+            secret: Secret::new("t".to_owned()),
+            cached_at: UnixSeconds(NOW.0 - age),
+            expires_on: UnixSeconds(NOW.0 - age + lifetime),
+            extended_expires_on: None,
+            refresh_on: None,
+            context,
+            foreign: None,
+        }
+    }
+}
+
+fn request_for(token: &AccessToken, kind: AuthorityKind) -> TokenRequest {
+    TokenRequest::new(
+        key(),
+        kind,
+        token.client_id.clone(),
+        token.environment.clone(),
+        token.realm.clone(),
+        token.target.clone(),
+    )
+    .token_type(token.token_type.clone())
+    .context(token.context.clone())
+}
+
+/// The rules of a lookup in words, without index, hash or mask.
+fn matches(token: &AccessToken, request: &TokenRequest) -> bool {
+    const RESERVED: [&str; 3] = ["openid", "profile", "offline_access"];
+    let words = |set: &ScopeSet| -> Vec<String> {
+        let all = set.as_str().split_whitespace().map(str::to_owned);
+        all.filter(|word| !RESERVED.contains(&word.as_str())).collect()
+    };
+    let granted = words(&token.target);
+    let is_granted = |word: &String| match request.authority_kind() {
+        AuthorityKind::Oidc => granted.contains(word),
+        _ => granted.iter().any(|granted| granted.eq_ignore_ascii_case(word)),
+    };
+    let public = ["login.microsoftonline.com", "login.windows.net"];
+    let (one, two) = (token.environment.as_str(), request.environment());
+    let loopback = |host: &str| host.starts_with("127.0.0.1");
+    let same_environment = one == two
+        || (public.contains(&one) && public.contains(&two))
+        || (loopback(one) && loopback(two) && (one == "127.0.0.1" || two == "127.0.0.1"));
+    same_environment
+        && token.client_id == request.client_id()
+        && token.realm == request.realm()
+        && token.token_type == *request.requested_token_type()
+        && token.context == *request.requested_context()
+        && words(request.scopes()).iter().all(is_granted)
+}
+
+fn is_valid(token: &AccessToken) -> bool {
+    let margin = 300.min((token.expires_on.0 - token.cached_at.0) / 10);
+    token.expires_on.0 > NOW.0 + margin && token.cached_at.0 <= NOW.0 + 300
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// 4,096 partitions, some 100,000 pairs of a request and a token.
+    #[test]
+    fn a_lookup_finds_what_a_scan_finds_and_never_anything_else(
+        tokens in prop::collection::vec(token(), 0..24),
+        asked in prop::collection::vec(token(), 1..4),
+        entra in any::<bool>(),
+    ) {
+        let mut partition = Partition::new(key());
+        partition.access_tokens = tokens;
+        let indexed = IndexedPartition::new(partition);
+        let kind = if entra { AuthorityKind::Entra } else { AuthorityKind::Oidc };
+        let rows = &indexed.partition().access_tokens;
+        for asked in asked.iter().chain(rows.first()) {
+            let request = request_for(asked, kind);
+            let serving: Vec<_> = rows
+                .iter()
+                .filter(|token| matches(token, &request) && is_valid(token))
+                .collect();
+            match indexed.find(&request, |token| is_fresh(token, NOW)) {
+                None => prop_assert!(serving.is_empty(), "missed {:?}", serving),
+                Some(found) => {
+                    prop_assert!(serving.iter().any(|token| std::ptr::eq(*token, found)), "wrong hit");
+                    let exact = |token: &&&AccessToken| token.target.normalised() == request.scopes().normalised();
+                    let best = serving.iter().filter(exact).map(|token| token.expires_on).max();
+                    let best = best.or_else(|| serving.iter().map(|token| token.expires_on).max());
+                    prop_assert_eq!(Some(found.expires_on), best);
+                }
+            }
+        }
+    }
+
+    /// Requests that may share an answer have one hash; all others have different ones.
+    #[test]
+    fn requests_share_a_hash_exactly_when_they_ask_for_the_same(one in token(), two in token(), entra in any::<bool>()) {
+        let kind = if entra { AuthorityKind::Entra } else { AuthorityKind::Oidc };
+        let sorted = |set: &ScopeSet| -> Vec<String> {
+            let words = set.words().map(|word| if entra { word.to_ascii_lowercase() } else { word.to_owned() });
+            words.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        };
+        let same = one.client_id == two.client_id
+            && one.realm == two.realm
+            && one.token_type == two.token_type
+            && one.context == two.context
+            && sorted(&one.target) == sorted(&two.target);
+        let (one, two) = (request_for(&one, kind), request_for(&two, kind));
+        prop_assert_eq!(one.hash() == two.hash(), same);
+    }
+}
