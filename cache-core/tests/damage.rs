@@ -1,5 +1,9 @@
 //! Damaged, moved and foreign records, as whoever uses the cache meets them: a clear error, and nothing lost.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure here is a failed test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a failure here is a failed test"
+)]
 
 mod support;
 
