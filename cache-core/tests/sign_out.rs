@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache};
+use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache, TokenSource};
 use cache_core::random::OsRandom;
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::store::error::Operation;
@@ -299,4 +299,44 @@ async fn signing_out_one_client_leaves_the_other_and_the_account() {
     assert!(world.other.forget_account(&user()).await.unwrap());
     assert!(!world.other.forget_account(&user()).await.unwrap());
     assert!(world.refreshing.accounts().await.unwrap().accounts.is_empty());
+}
+
+#[tokio::test]
+async fn a_spender_that_was_stopped_past_its_deadline_is_refused_when_it_wakes() {
+    let world = World::new().await;
+    world.issuer.allow_reuse();
+    world.issuer.close_gate();
+    // A process that is stopped: time passes for all but it.
+    let stopped = ManualClock::new();
+    stopped.advance(HOUR);
+    let sleeper = open(&world.store, &stopped).await;
+    let spawn = |cache: TokenCache| {
+        let call = world.issuer.call("a");
+        tokio::spawn(async move { cache.acquire(request("a"), retry_once(), call).await })
+    };
+    let late = spawn(sleeper);
+    world.issuer.arrived(1).await;
+    world.clock.advance(Duration::from_secs(41));
+    let successor = spawn(world.other.clone());
+    world.issuer.arrived(2).await;
+    // The one that slept has its answer first.
+    world.issuer.open_gate();
+    let _ticking = ticking(&stopped);
+    let successor = successor.await.unwrap().unwrap();
+    assert_eq!(
+        successor.source(),
+        TokenSource::Authority,
+        "its right was not taken away"
+    );
+    let late = late.await.unwrap().unwrap();
+    assert_eq!(
+        late.token().secret,
+        successor.token().secret,
+        "it adopts what is there"
+    );
+    assert_eq!(world.issuer.redeemed(), 2);
+    // What is stored is the successor's: the next refresh spends its refresh token.
+    world.clock.advance(HOUR);
+    world.acquire(&world.other).await.unwrap();
+    assert_eq!(world.issuer.redeemed(), 3);
 }

@@ -197,6 +197,7 @@ struct State {
     mishaps: VecDeque<Mishap>,
     lifetime: i64,
     obtained: usize,
+    reuse_is_safe: bool,
 }
 
 impl Issuer {
@@ -215,6 +216,11 @@ impl Issuer {
 
     pub fn lifetime(&self, seconds: i64) {
         self.state.lock().unwrap().lifetime = seconds;
+    }
+
+    /// From now on a refresh token may be used again and again, as Entra's may.
+    pub fn allow_reuse(&self) {
+        self.state.lock().unwrap().reuse_is_safe = true;
     }
 
     pub fn mishap(&self, mishap: Mishap) {
@@ -339,7 +345,12 @@ impl State {
 
     fn redeem(&mut self, token: &str, scopes: &str, now: UnixSeconds) -> CallOutcome {
         self.redeemed.push(token.to_owned());
-        if let Some(family) = self.spent.get(token).copied() {
+        let reused = self.spent.get(token).copied();
+        if let (Some(family), true) = (reused, self.reuse_is_safe) {
+            let successor = self.issue(family);
+            return CallOutcome::Granted(Box::new(self.response(CLIENT, scopes, Some(successor), now)));
+        }
+        if let Some(family) = reused {
             self.revoked.insert(family);
             self.live.retain(|_, live| *live != family);
         }
