@@ -221,11 +221,11 @@ async fn a_record_that_was_cut_is_found_wherever_that_was() {
     }
     world.put(good.slice(..SEALED_HEADER_BYTES / 2)).await;
     world
-        .is_refused("a header cut short", sealed(SealError::is_not_sealed))
+        .is_refused("a header cut short", sealed(SealError::is_wrong_length))
         .await;
     world.put(good.slice(..good.len() - 1)).await;
     world
-        .is_refused("a payload cut short", sealed(SealError::is_tampered))
+        .is_refused("a payload cut short", sealed(SealError::is_wrong_length))
         .await;
     world.is_recovered("a payload cut short").await;
 }

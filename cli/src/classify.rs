@@ -112,6 +112,7 @@ pub(crate) fn of_seal(error: &SealError) -> (&'static str, Option<String>) {
     let record = |key: &cache_core::store::StoreKey| Some(key.as_str().to_owned());
     match error {
         E::NotSealed { key, .. } => ("not_sealed", record(key)),
+        E::WrongLength { key, .. } => ("wrong_length", record(key)),
         E::PlaintextRecord { key } => ("plaintext_record", record(key)),
         E::SealedRecord { key } => ("sealed_record", record(key)),
         E::UnsupportedFormat { key, .. } => ("unsupported_format", record(key)),

@@ -279,12 +279,15 @@ pub enum DiscoveryErrorKind {
 }
 
 /// Why a device code sign-in ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceCodeError {
     /// Nobody entered the code in time.
     #[error("the code expired before anybody entered it; start again")]
     Expired,
+    /// The code expired while the authority could not be asked: nobody knows whether it was entered.
+    #[error("the code expired, and the authority did not answer when it was last asked; start again")]
+    Unanswered(#[source] Box<Error>),
     /// The user declined.
     #[error("the sign-in was declined")]
     Declined,

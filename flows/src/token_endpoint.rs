@@ -149,7 +149,8 @@ impl TokenEndpoint {
         loop {
             self.clock.sleep(wait).await;
             let request = authorization.token_request(&self.authority);
-            let reply = self.send(request, correlation_id, time_limit).await;
+            let limit = polling.limit(time_limit, self.clock.now());
+            let reply = self.send(request, correlation_id, limit).await;
             match polling.judge(reply, self.clock.now())? {
                 Poll::Wait(next) => wait = next,
                 Poll::Granted(response) => return Ok(*response),

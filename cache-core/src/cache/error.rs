@@ -20,7 +20,7 @@ pub enum CacheError {
     #[error("the store of the token cache failed")]
     Store(#[source] Arc<StoreError>),
     /// A record could not be sealed or opened. It was left as it is.
-    #[error("a sealed record of the token cache could not be used")]
+    #[error("the sealing of the token cache, a record or its key, stands in the way")]
     Seal(#[source] Arc<SealError>),
     /// A record was opened but could not be understood. It was left as it is.
     #[error("a record of the token cache could not be decoded")]

@@ -1,5 +1,7 @@
 //! Taking records apart and putting them together. The byte tables are in [`format`](super::format).
 
+use std::cmp::Ordering;
+
 use super::aead::{NONCE_BYTES, Suite, TAG_BYTES};
 use super::key::KeyId;
 use super::location::LOCATION_TAG_BYTES;
@@ -13,7 +15,7 @@ pub(super) const COMMITMENT_BYTES: usize = 32;
 pub(super) const CHECKSUM_BYTES: usize = 16;
 
 /// The length of a sealed record's header, in bytes.
-pub const SEALED_HEADER_BYTES: usize = 113;
+pub const SEALED_HEADER_BYTES: usize = 117;
 /// The length of an unsealed record's header, in bytes.
 pub const PLAINTEXT_HEADER_BYTES: usize = 64;
 
@@ -51,13 +53,13 @@ pub enum FormatError {
     /// No known magic at the start.
     #[error("the bytes do not begin like a tokenkeep record")]
     NoMagic,
-    /// Shorter than the shortest record of its kind.
+    /// Shorter than the shortest record of its kind, or than its header says.
     #[error("the record is cut short: {length} bytes")]
     TooShort {
         /// How many bytes there are.
         length: usize,
     },
-    /// Longer than the longest record of its kind.
+    /// Longer than the longest record of its kind, or than its header says.
     #[error("the record is too long: {length} bytes")]
     TooLong {
         /// How many bytes there are.
@@ -119,6 +121,8 @@ pub(super) struct SealedHeader {
     pub(super) commitment: [u8; COMMITMENT_BYTES],
     pub(super) location_tag: [u8; LOCATION_TAG_BYTES],
     pub(super) nonce: [u8; NONCE_BYTES],
+    /// The length of the ciphertext, in bytes.
+    pub(super) length: u32,
 }
 
 impl SealedHeader {
@@ -132,6 +136,7 @@ impl SealedHeader {
         bytes.extend_from_slice(&self.commitment);
         bytes.extend_from_slice(&self.location_tag);
         bytes.extend_from_slice(&self.nonce);
+        bytes.extend_from_slice(&self.length.to_be_bytes());
     }
 }
 
@@ -160,9 +165,19 @@ impl<'a> SealedEnvelope<'a> {
             commitment: reader.array()?,
             location_tag: reader.array()?,
             nonce: reader.array()?,
+            length: u32::from_be_bytes(reader.array()?),
         };
         let (ciphertext, tag) = reader.rest_and_tag()?;
         let header_bytes = &bytes[..SEALED_HEADER_BYTES];
+        // Before anything is decrypted, so that a record that was cut is told from one that was changed.
+        match u64::try_from(ciphertext.len())
+            .unwrap_or(u64::MAX)
+            .cmp(&u64::from(header.length))
+        {
+            Ordering::Less => return Err(FormatError::TooShort { length: bytes.len() }),
+            Ordering::Greater => return Err(FormatError::TooLong { length: bytes.len() }),
+            Ordering::Equal => {}
+        }
         Ok(Self {
             header,
             header_bytes,
@@ -303,6 +318,7 @@ mod tests {
             commitment: [7; 32],
             location_tag: [8; 16],
             nonce: [9; 24],
+            length: 10,
         }
     }
 
@@ -316,7 +332,7 @@ mod tests {
         bytes.extend_from_slice(&[10; 16]);
         let envelope = SealedEnvelope::parse(&bytes).unwrap();
         assert_eq!(envelope.header, header());
-        assert_eq!(envelope.header_bytes, &bytes[..113]);
+        assert_eq!(envelope.header_bytes, &bytes[..117]);
         assert_eq!(envelope.ciphertext, b"ciphertext");
         assert_eq!(envelope.tag, [10; 16]);
     }
@@ -325,7 +341,7 @@ mod tests {
     fn every_short_record_is_refused() {
         let mut bytes = Vec::new();
         header().encode(&mut bytes);
-        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&[0; 10 + 16]);
         assert!(SealedEnvelope::parse(&bytes).is_ok());
         for length in 0..bytes.len() {
             let error = SealedEnvelope::parse(&bytes[..length]).unwrap_err();

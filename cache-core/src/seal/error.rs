@@ -26,6 +26,16 @@ pub enum SealError {
         /// What is wrong with the bytes.
         reason: FormatError,
     },
+    /// A sealed record is shorter or longer than its header says: it was cut, or something was appended.
+    #[error(
+        "record {key} has not the length that it was written with ({reason}); it was left untouched: quarantine it to go on without it"
+    )]
+    WrongLength {
+        /// The record.
+        key: StoreKey,
+        /// What is wrong with the length.
+        reason: FormatError,
+    },
     /// An unsealed record lies where only sealed records may.
     #[error(
         "record {key} is not encrypted but this cache is sealed: somebody put it there; it was not used: quarantine it"
@@ -204,6 +214,11 @@ impl SealError {
                 key,
                 what: reason.to_string(),
             },
+            FormatError::TooShort { .. } | FormatError::TooLong { .. }
+                if expected == RecordFormat::Sealed =>
+            {
+                Self::WrongLength { key, reason }
+            }
             FormatError::NoMagic
             | FormatError::TooShort { .. }
             | FormatError::TooLong { .. }
@@ -216,6 +231,12 @@ impl SealError {
     #[must_use]
     pub fn is_not_sealed(&self) -> bool {
         matches!(self, Self::NotSealed { .. } | Self::PlaintextRecord { .. })
+    }
+
+    /// Whether a record was cut, or something was appended to it.
+    #[must_use]
+    pub fn is_wrong_length(&self) -> bool {
+        matches!(self, Self::WrongLength { .. })
     }
 
     /// Whether an unsealed record lay in a sealed cache.
@@ -278,6 +299,7 @@ impl SealError {
         matches!(
             self,
             Self::NotSealed { .. }
+                | Self::WrongLength { .. }
                 | Self::PlaintextRecord { .. }
                 | Self::SealedRecord { .. }
                 | Self::UnsupportedFormat { .. }

@@ -25,14 +25,15 @@
 //! | 41 | 32 | key commitment: HKDF-SHA-256(key, no salt, `tokenkeep v1 key commitment`) |
 //! | 73 | 16 | location tag: HMAC-SHA-256(tag key, location), its first 16 bytes |
 //! | 89 | 24 | nonce |
-//! | 113 | *n* | ciphertext, as long as the payload |
-//! | 113 + *n* | 16 | authentication tag |
+//! | 113 | 4 | *n*, the length of the ciphertext |
+//! | 117 | *n* | ciphertext, as long as the payload |
+//! | 117 + *n* | 16 | authentication tag |
 //!
 //! The encryption key is HKDF-SHA-256(key, no salt, `tokenkeep v1 record encryption`).
 //! The location is namespace, kind and stored key, each behind its length in 4 bytes; the tag key is
-//! HKDF-SHA-256(location key, no salt, `tokenkeep v1 location tag`). The associated data is bytes 0 to 112
-//! followed by the location. There is no length field: a record is exactly as long as the store says, so that a
-//! truncation moves the authentication tag and is detected.
+//! HKDF-SHA-256(location key, no salt, `tokenkeep v1 location tag`). The associated data is bytes 0 to 116
+//! followed by the location. A record whose length is not 133 + *n* was cut, or something was appended to it; that is
+//! looked at first, so that it is told from a change.
 //!
 //! # An unsealed record, format version 1
 //!

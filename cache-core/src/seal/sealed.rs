@@ -130,6 +130,9 @@ impl Sealed {
             commitment: primary.commitment,
             location_tag: active.location.tag(&location),
             nonce: random_bytes(&*self.random)?,
+            length: u32::try_from(payload.len()).map_err(|_| SealError::TooLong {
+                length: payload.len(),
+            })?,
         };
         // Allocated in full: growing would leave copies of the payload in freed memory.
         let mut record = Vec::with_capacity(SEALED_HEADER_BYTES + payload.len() + TAG_BYTES);

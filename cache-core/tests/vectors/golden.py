@@ -93,7 +93,7 @@ place = stored_key(location_key, b"golden", b"user", b"alice")
 location = prefixed(b"golden", b"user", place)
 nonce = random(24)
 header = b"TKSR\x01\x01" + meta() + key_id + hkdf(key, b"", "tokenkeep v1 key commitment")
-header += location_tag(location_key, location) + nonce
+header += location_tag(location_key, location) + nonce + struct.pack(">I", len(PAYLOAD))
 sealed = xaes(hkdf(key, b"", "tokenkeep v1 record encryption"), nonce, PAYLOAD, header + location)
 (HERE / "record.hex").write_text((header + sealed).hex() + "\n")
 print("sealed record at", place.decode())

@@ -18,7 +18,7 @@ const FORMAT_VERSION: usize = 4;
 const KEY_ID: usize = 33;
 const COMMITMENT: usize = 41;
 const LOCATION_TAG: usize = 73;
-const CIPHERTEXT: usize = 113;
+const CIPHERTEXT: usize = 117;
 
 type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
@@ -100,8 +100,8 @@ async fn each_kind_of_damage_is_told_apart_and_mended_by_a_quarantine() {
     let cases: [(&str, Damage<'_>); 9] = [
         ("tampered", &|record| flipped(record, CIPHERTEXT)),
         ("tampered", &|record| flipped(record, record.len() - 1)),
-        ("tampered", &|record| record[..record.len() - 1].to_vec()),
-        ("not_sealed", &|record| record[..CIPHERTEXT - 1].to_vec()),
+        ("wrong_length", &|record| record[..record.len() - 1].to_vec()),
+        ("wrong_length", &|record| record[..CIPHERTEXT - 1].to_vec()),
         ("unknown_key", &|record| flipped(record, KEY_ID)),
         ("wrong_key", &|record| flipped(record, COMMITMENT)),
         ("wrong_location", &|record| flipped(record, LOCATION_TAG)),

@@ -223,10 +223,21 @@ impl Polling {
                     _ => return Err(error),
                 },
             },
-            Error::Http(_) => self.back_off(),
-            Error::Reply(ReplyError::Unavailable { retry_after, .. }) => {
+            Error::Http(_) | Error::Reply(ReplyError::Unavailable { .. }) => {
+                tracing::warn!(%error, "the authority did not answer a poll for the device code; asking again");
                 self.back_off();
-                self.interval = self.interval.max(retry_after.unwrap_or_default());
+                if let Error::Reply(ReplyError::Unavailable {
+                    retry_after: Some(asked),
+                    ..
+                }) = &error
+                {
+                    self.interval = self.interval.max(*asked);
+                }
+                // When there is no time for another poll, the cause is what helps.
+                return match self.wait(now) {
+                    Ok(wait) => Ok(Poll::Wait(wait)),
+                    Err(_) => Err(DeviceCodeError::Unanswered(Box::new(error)).into()),
+                };
             }
             _ => return Err(error),
         }
@@ -235,6 +246,13 @@ impl Polling {
 
     fn back_off(&mut self) {
         self.interval = (self.interval * 2).min(Duration::from_secs(300));
+    }
+
+    /// How long a request may take at `now`: no longer than the code is good for.
+    #[must_use]
+    pub fn limit(&self, time_limit: Duration, now: UnixMillis) -> Duration {
+        let left = self.expires_at.duration_since(now).max(Duration::from_secs(1));
+        time_limit.min(left)
     }
 
     /// There is no point in asking after the code has expired.

@@ -133,7 +133,7 @@ fn polling_ends_with_a_typed_error() {
     ] {
         let ended = judge(code, RefusedBecause::Caller);
         assert!(
-            matches!(ended, Err(Error::DeviceCode(error)) if error == expected),
+            matches!(ended, Err(Error::DeviceCode(error)) if error.to_string() == expected.to_string()),
             "{code}"
         );
     }
@@ -151,4 +151,19 @@ fn polling_ends_with_a_typed_error() {
         UnixMillis(1_899_000),
     );
     assert!(matches!(late, Err(Error::DeviceCode(DeviceCodeError::Expired))));
+}
+
+#[test]
+fn an_authority_that_did_not_answer_to_the_end_is_named_as_the_cause() {
+    let url = Url::parse("https://id.example").unwrap();
+    let mut polling = accept(&good()).unwrap().polling();
+    let lost = Err(HttpError::new(HttpErrorKind::NotSent, &url, "no such host").into());
+    let Err(Error::DeviceCode(error)) = polling.judge(lost, UnixMillis(1_899_000)) else {
+        panic!("the code expires before another poll");
+    };
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("no such host"), "{cause}");
+    let limit = |now| polling.limit(Duration::from_secs(30), UnixMillis(now)).as_secs();
+    assert_eq!(limit(1_000_000), 30);
+    assert_eq!(limit(1_896_000), 4, "no longer than the code is good for");
 }
