@@ -138,6 +138,29 @@ impl SealedHeader {
         bytes.extend_from_slice(&self.nonce);
         bytes.extend_from_slice(&self.length.to_be_bytes());
     }
+
+    /// The header of a record whose rest may have been cut.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(&mut Reader::after_magic(bytes, RecordFormat::Sealed)?)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let code = reader.byte()?;
+        Ok(Self {
+            suite: Suite::from_code(code).ok_or(FormatError::Suite(code))?,
+            meta: RecordMeta {
+                codec: reader.byte()?,
+                schema: u16::from_be_bytes(reader.array()?),
+                incarnation: Incarnation(reader.array()?),
+                generation: u64::from_be_bytes(reader.array()?),
+            },
+            key_id: KeyId::from_bytes(reader.array()?),
+            commitment: reader.array()?,
+            location_tag: reader.array()?,
+            nonce: reader.array()?,
+            length: u32::from_be_bytes(reader.array()?),
+        })
+    }
 }
 
 /// A sealed record, taken apart but not believed.
@@ -152,21 +175,7 @@ pub(super) struct SealedEnvelope<'a> {
 impl<'a> SealedEnvelope<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::after_magic(bytes, RecordFormat::Sealed)?;
-        let code = reader.byte()?;
-        let header = SealedHeader {
-            suite: Suite::from_code(code).ok_or(FormatError::Suite(code))?,
-            meta: RecordMeta {
-                codec: reader.byte()?,
-                schema: u16::from_be_bytes(reader.array()?),
-                incarnation: Incarnation(reader.array()?),
-                generation: u64::from_be_bytes(reader.array()?),
-            },
-            key_id: KeyId::from_bytes(reader.array()?),
-            commitment: reader.array()?,
-            location_tag: reader.array()?,
-            nonce: reader.array()?,
-            length: u32::from_be_bytes(reader.array()?),
-        };
+        let header = SealedHeader::read(&mut reader)?;
         let (ciphertext, tag) = reader.rest_and_tag()?;
         let header_bytes = &bytes[..SEALED_HEADER_BYTES];
         // Before anything is decrypted, so that a record that was cut is told from one that was changed.

@@ -1,8 +1,9 @@
 //! Reading a record's header without believing it.
 
+use super::aead::TAG_BYTES;
 use super::envelope::{
     FORMAT_VERSION, FormatError, Incarnation, PLAINTEXT_HEADER_BYTES, PlaintextEnvelope, RecordFormat,
-    SealedEnvelope,
+    SEALED_HEADER_BYTES, SealedHeader,
 };
 use super::key::KeyId;
 use super::ring_record::RingEnvelope;
@@ -57,9 +58,7 @@ pub fn peek_header(bytes: &[u8]) -> Result<HeaderInfo, FormatError> {
     };
     match format {
         RecordFormat::Sealed => {
-            let SealedEnvelope {
-                header, ciphertext, ..
-            } = SealedEnvelope::parse(bytes)?;
+            let header = SealedHeader::parse(bytes)?;
             Ok(HeaderInfo {
                 suite: Some(header.suite.code()),
                 codec: Some(header.meta.codec),
@@ -67,7 +66,7 @@ pub fn peek_header(bytes: &[u8]) -> Result<HeaderInfo, FormatError> {
                 incarnation: Some(header.meta.incarnation),
                 generation: header.meta.generation,
                 key_id: Some(header.key_id),
-                payload_bytes: ciphertext.len(),
+                payload_bytes: record_bytes.saturating_sub(SEALED_HEADER_BYTES + TAG_BYTES),
                 ..empty
             })
         }

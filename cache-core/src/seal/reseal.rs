@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 
-use super::envelope::{RecordMeta, SealedEnvelope};
+use super::envelope::{RecordMeta, SealedHeader};
 use super::error::SealError;
 use super::key::KeyId;
 use super::location::RecordKind;
@@ -188,7 +188,5 @@ fn named_key(record: &Record) -> Option<KeyId> {
 }
 
 fn named_key_of(bytes: &[u8]) -> Option<KeyId> {
-    SealedEnvelope::parse(bytes)
-        .ok()
-        .map(|envelope| envelope.header.key_id)
+    SealedHeader::parse(bytes).ok().map(|header| header.key_id)
 }
