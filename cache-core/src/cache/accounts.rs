@@ -12,7 +12,9 @@ use super::{CacheError, Inner};
 use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
 use crate::schema::merge::{self, SignOutScope};
-use crate::schema::{Account, Partition, PartitionKey, RefreshToken, SessionLink, TokenResponse};
+use crate::schema::{
+    Account, Partition, PartitionKey, RefreshToken, SessionAnchor, SessionLink, TokenResponse,
+};
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
 
@@ -55,12 +57,22 @@ impl Inner {
         key: &PartitionKey,
         response: TokenResponse,
     ) -> Result<Acquired, CacheError> {
-        let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
         if let PartitionKey::User { home_account_id, .. } = key
             && response.home_account_id() != home_account_id
         {
             return Err(CacheError::WrongAccount);
         }
+        self.store_granted(key, response, None).await
+    }
+
+    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to.
+    pub(crate) async fn store_granted(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        response: TokenResponse,
+        anchor: Option<SessionAnchor>,
+    ) -> Result<Acquired, CacheError> {
+        let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
         let alone = {
             let mut alone = Partition::new(key.clone());
             merge::write_granted(&mut alone, &response);
@@ -71,7 +83,10 @@ impl Inner {
         let began = self.clock.monotonic();
         let ((), slot) = self
             .commit(key, Durability::Durable, move |partition| {
-                let mut partition = partition.unwrap_or_else(|| Partition::new(key_.clone()));
+                // What is left of a session under an earlier sign-in must not come to life again.
+                let same_sign_in = partition.filter(|rows| rows.anchor == anchor);
+                let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
+                partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
                 (Verdict::Store(partition), ())
             })

@@ -199,11 +199,14 @@ impl Inner {
                 }
             };
             let (payload, meta) = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
+            // The record must outlive the sessions that it lists: they die without it.
+            let longest_session = partition.sessions.iter().map(|link| link.expires_at).max();
+            let idle = Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now());
             let options = PutOptions {
                 mode: origin
                     .as_ref()
                     .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
-                expires_at: Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now()),
+                expires_at: idle.map(|idle| longest_session.map_or(idle, |longest| idle.max(longest))),
                 durability,
             };
             let before_put = self.memory.generation(stored_key);

@@ -19,8 +19,19 @@ pub(crate) struct Sighted {
 }
 
 impl Inner {
-    /// The partition, from memory while it may be trusted, else from the store.
+    /// The partition, from memory while it may be trusted, else from the store. A session whose sign-in is over is not there.
     pub(crate) async fn sight(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
+        let found = self.sight_rows(key).await?;
+        self.anchored(key, found, false).await
+    }
+
+    /// The partition as the store has it now, sessions as in [`sight`](Self::sight).
+    pub(crate) async fn sight_latest(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
+        let found = self.sight_rows_latest(key).await?;
+        self.anchored(key, found, true).await
+    }
+
+    pub(crate) async fn sight_rows(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
         let stored_key = self.stored_key(key);
         let began = self.clock.monotonic();
         let found = self.memory.lookup(&stored_key, began);
@@ -68,8 +79,7 @@ impl Inner {
         Ok(Some(self.out_of_store(slot, began)))
     }
 
-    /// The partition as the store has it now.
-    pub(crate) async fn sight_latest(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
+    pub(crate) async fn sight_rows_latest(&self, key: &PartitionKey) -> Result<Option<Sighted>, CacheError> {
         let stored_key = self.stored_key(key);
         let began = self.clock.monotonic();
         let generation = self.memory.generation(&stored_key);

@@ -50,6 +50,7 @@ mod lineage_locks;
 mod record;
 mod refresh;
 mod reply;
+mod sessions;
 mod tasks;
 mod written_behind;
 
@@ -178,6 +179,24 @@ impl TokenCache {
     /// That the store failed, or that the reply has no access token or is for another account than that of `key`.
     pub async fn sign_in(&self, key: &PartitionKey, response: TokenResponse) -> Result<Acquired, CacheError> {
         self.inner.sign_in(key, response).await
+    }
+
+    /// Begins a session that ends with its user's sign-in: stores what was granted in the partition `session`, and lists it in that of the
+    /// user, for `lifetime`. A sign-out of the client, in whatever process, makes the session a miss at once and removes it.
+    ///
+    /// Both writes are durable, the listing first. Cancellation safe: at worst a session is listed that does not exist.
+    ///
+    /// # Errors
+    /// [`CacheError::WrongAccount`] when the reply is for another account or client than the keys; as
+    /// [`sign_in`](Self::sign_in).
+    pub async fn begin_session(
+        &self,
+        user: &PartitionKey,
+        session: &PartitionKey,
+        response: TokenResponse,
+        lifetime: Duration,
+    ) -> Result<Acquired, CacheError> {
+        self.inner.begin_session(user, session, response, lifetime).await
     }
 
     /// The accounts in the cache, of all authorities and clients, in no particular order. It opens every user partition.
