@@ -188,7 +188,7 @@ pub(crate) enum Command {
         /// The file, or - for standard output
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
-        /// Replace the file if it exists
+        /// Replace the file if it exists; only a regular file is ever replaced
         #[arg(long)]
         force: bool,
     },

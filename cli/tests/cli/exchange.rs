@@ -211,6 +211,35 @@ async fn an_export_is_private_and_replaces_nothing_unasked() {
     assert_eq!(left.count(), 1, "a half-written file was left");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_export_replaces_regular_files_alone() {
+    use std::os::unix::fs::FileTypeExt;
+    let program = Program::new();
+    program.json(&["import", fixtures()[0].to_str().unwrap()]).await;
+    let pipe = program.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let target = program.path("target.json");
+    std::fs::write(&target, "precious").unwrap();
+    let link = program.path("link.json");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let folder = program.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for place in [&pipe, &link, &folder] {
+        let error = program
+            .failing(&["export", "--force", place.to_str().unwrap()], 2)
+            .await;
+        assert!(
+            error["message"].as_str().unwrap().contains("not a regular file"),
+            "{error}"
+        );
+    }
+    assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_cache_file_changes_nothing() {
     let program = Program::new();
