@@ -87,7 +87,7 @@ fn authority_of(row: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_cache_serves_without_a_request() {
-    let mut served = 0;
+    let (mut served, mut applications) = (0, 0);
     for fixture in fixtures() {
         let name = fixture.display();
         let mut file = read(&fixture);
@@ -108,10 +108,6 @@ async fn a_live_cache_serves_without_a_request() {
         program.json(&["import", path.to_str().unwrap()]).await;
 
         let is_app = row["home_account_id"].as_str().is_none_or(str::is_empty);
-        if is_app {
-            program.options(&["--client-secret-env", "THE_SECRET"]);
-            program.set("THE_SECRET", "a secret that is not needed");
-        }
         let accounts = program.json(&["accounts"]).await;
         assert_eq!(
             accounts["accounts"].as_array().unwrap().len(),
@@ -119,9 +115,8 @@ async fn a_live_cache_serves_without_a_request() {
             "{name}"
         );
         let target = row["target"].as_str().unwrap();
-        let token = program
-            .json(&["token", "--scope", target.split(' ').next().unwrap()])
-            .await;
+        let words = ["token", "--scope", target.split(' ').next().unwrap()];
+        let token = program.json(&words).await;
         assert_eq!(token["metadata"]["source"], "store", "{name}");
         let imported = file["AccessToken"].as_object().unwrap();
         assert!(
@@ -130,8 +125,53 @@ async fn a_live_cache_serves_without_a_request() {
                 .any(|row| row["secret"] == token["access_token"]),
             "{name}"
         );
+        if is_app {
+            applications += 1;
+            program.options(&["--client-secret-env", "THE_SECRET"]);
+            program.set("THE_SECRET", "a secret that is not needed");
+            assert_eq!(
+                program.json(&words).await["access_token"],
+                token["access_token"],
+                "{name}"
+            );
+        }
     }
     assert!(served >= 12, "{served}");
+    assert_eq!(applications, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secret_an_application_gets_nothing_but_its_live_token() {
+    let mut program = Program::new();
+    program.set("HTTPS_PROXY", "http://127.0.0.1:1");
+    let fixture = fixtures()
+        .into_iter()
+        .find(|file| file.ends_with("py_msft_client_credentials.json"))
+        .unwrap();
+    let mut file = read(&fixture);
+    let row = revive(&mut file).unwrap();
+    program.options(&["--client-id", row["client_id"].as_str().unwrap()]);
+    program.options(&["--authority", &authority_of(&row), "--request-timeout", "1"]);
+    let words = ["token", "--scope", row["target"].as_str().unwrap()];
+    let error = program.failing(&words, 3).await;
+    assert!(
+        error["next"].as_str().unwrap().contains("--client-secret-env"),
+        "{error}"
+    );
+
+    let path = program.path("in.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    program.json(&["import", path.to_str().unwrap()]).await;
+    program.json(&words).await;
+    program
+        .failing(&[&words[..], &["--force-refresh"]].concat(), 3)
+        .await;
+    program
+        .failing(&[&words[..], &["--account", "nobody"]].concat(), 3)
+        .await;
+    program.failing(&["token", "--scope", "other/.default"], 3).await;
+    program.options(&["--client-id", "another"]);
+    program.failing(&words, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
