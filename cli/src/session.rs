@@ -234,16 +234,17 @@ impl Session {
     }
 
     fn client_secret(&self) -> Result<Secret, Failure> {
-        let name = self.options.client_secret_env.as_deref().ok_or_else(|| {
+        let name = self.options.client_secret_env.as_ref().ok_or_else(|| {
             Failure::usage(
                 "no secret is given; name the environment variable that holds it with --client-secret-env",
             )
         })?;
-        match std::env::var(name) {
+        match std::env::var(name.as_str()) {
             Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
-            _ => Err(Failure::usage(format!(
-                "the environment variable {name} holds no secret"
-            ))),
+            // Not its name, which may be the secret, given in the wrong place.
+            _ => Err(Failure::usage(
+                "the environment variable that --client-secret-env or TOKENKEEP_CLIENT_SECRET_ENV names holds no secret",
+            )),
         }
     }
 
@@ -278,9 +279,10 @@ impl Session {
                 }
                 Arc::new(FileKeySource::new(path))
             }
-            KeyAddress::Environment(name) => {
-                Arc::new(EnvironmentKeySource::new(name).map_err(|error| Failure::usage(error.to_string()))?)
-            }
+            KeyAddress::Environment(name) => Arc::new(
+                EnvironmentKeySource::new(name.as_str())
+                    .map_err(|error| Failure::usage(error.to_string()))?,
+            ),
             KeyAddress::Passphrase => {
                 let is_new = !has_ring(&**store).await?;
                 let asking = Asking {
