@@ -216,6 +216,12 @@ pub(crate) enum Command {
         /// Move everything aside, the key ring too: to start anew when the key is lost for good
         #[arg(long, conflicts_with = "record")]
         all: bool,
+        /// Move the record aside although it can be opened, which signs its user out
+        #[arg(long, conflicts_with = "all")]
+        force: bool,
+        /// Move a record in quarantine back to where it came from, if nothing took its place
+        #[arg(long, conflicts_with_all = ["all", "force"])]
+        restore: bool,
     },
 }
 

@@ -35,8 +35,15 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
         Command::Quarantine {
-            record: Some(record), ..
-        } => quarantine::one(session, &record).await,
+            record: Some(record),
+            restore: true,
+            ..
+        } => quarantine::restore(session, &record).await,
+        Command::Quarantine {
+            record: Some(record),
+            force,
+            ..
+        } => quarantine::one(session, &record, force).await,
         Command::Quarantine { record: None, .. } => quarantine::all(session).await,
     }
 }
