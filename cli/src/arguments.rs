@@ -258,6 +258,13 @@ pub(crate) enum Keys {
     Rotate,
     /// Encrypt every record under an older key anew
     Reseal,
+    /// Protect the key ring with another --key; no record changes. Other processes must be restarted with it
+    Rewrap {
+        /// What --key is from then on: file:PATH (made if it is missing), env:NAME, or passphrase, which is
+        /// TOKENKEEP_NEW_PASSPHRASE, else asked for
+        #[arg(long, value_name = "KEY")]
+        new_key: KeyAddress,
+    },
     /// Wipe an old key that no record needs any more
     Retire {
         /// The key's ID

@@ -272,33 +272,47 @@ impl Session {
     }
 
     async fn key_source(&self, store: &Arc<dyn Store>, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
-        Ok(match self.key_address()? {
-            KeyAddress::File(path) => {
-                if self.options.key.is_none() {
-                    folders::create(&folders::configuration()?)?;
-                }
-                Arc::new(FileKeySource::new(path))
-            }
-            KeyAddress::Environment(name) => Arc::new(
-                EnvironmentKeySource::new(name.as_str())
-                    .map_err(|error| Failure::usage(error.to_string()))?,
-            ),
-            KeyAddress::Passphrase => {
-                let is_new = !has_ring(&**store).await?;
-                let asking = Asking {
-                    stdin_is_taken: stdin == Stdin::Taken,
-                    is_new,
-                };
-                // A person may think for a while.
-                let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
-                let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
-                Arc::new(
-                    PassphraseKeySource::new(passphrase)
-                        .map_err(|error| Failure::usage(error.to_string()))?,
-                )
-            }
-        })
+        let is_new = !has_ring(&**store).await?;
+        let asking = Asking {
+            variable: passphrase::VARIABLE,
+            stdin_is_taken: stdin == Stdin::Taken,
+            is_new,
+        };
+        source_of(self.key_address()?, asking).await
     }
+
+    /// The source of a key that the ring is to be sealed under from now on. Standard input is left to the one in use.
+    pub(crate) async fn new_key_source(&self, address: KeyAddress) -> Result<Arc<dyn KeySource>, Failure> {
+        let asking = Asking {
+            variable: passphrase::NEW_VARIABLE,
+            stdin_is_taken: true,
+            is_new: true,
+        };
+        source_of(address, asking).await
+    }
+}
+
+async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc<dyn KeySource>, Failure> {
+    Ok(match address {
+        KeyAddress::File(path) => {
+            // Only for a key that is to be made: where a key is missing, so may be the volume that it is on.
+            if asking.is_new
+                && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+            {
+                folders::create(folder)?;
+            }
+            Arc::new(FileKeySource::new(path))
+        }
+        KeyAddress::Environment(name) => Arc::new(
+            EnvironmentKeySource::new(name.as_str()).map_err(|error| Failure::usage(error.to_string()))?,
+        ),
+        KeyAddress::Passphrase => {
+            // A person may think for a while.
+            let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
+            let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
+            Arc::new(PassphraseKeySource::new(passphrase).map_err(|error| Failure::usage(error.to_string()))?)
+        }
+    })
 }
 
 /// Whether the cache has a key ring, so that its pass phrase is one that was given before.

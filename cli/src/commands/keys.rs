@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::key_address::KeyAddress;
 use crate::session::{Missing, Session, Stdin};
 
 /// The keys of the ring, oldest first.
@@ -62,6 +63,20 @@ pub(crate) async fn reseal(session: &Session) -> Result<Answer, Failure> {
             .next("run it again")
             .found("reseal", object));
     }
+    Ok(Answer::new(object, text))
+}
+
+/// Seals the key ring under the key of another source. The keys in it stay, so no record changes.
+pub(crate) async fn rewrap(session: &Session, new_key: KeyAddress) -> Result<Answer, Failure> {
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    let shown = new_key.to_string();
+    let source = session.new_key_source(new_key).await?;
+    cache.sealer().rewrap(source).await?;
+    let object = json!({ "key": shown, "ring_generation": cache.sealer().ring_generation() });
+    let text = format!(
+        "give --key {shown} from now on, and restart what runs with the old one; if that is known to others, run \
+         `tokenkeep keys rotate` and `tokenkeep keys reseal` too"
+    );
     Ok(Answer::new(object, text))
 }
 

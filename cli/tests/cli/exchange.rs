@@ -294,6 +294,11 @@ async fn what_is_no_cache_file_changes_nothing() {
         std::fs::write(&path, content).unwrap();
         let error = program.failing(&["import", path.to_str().unwrap()], 2).await;
         assert_eq!(error["kind"], "not_a_cache_file", "{content}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("in.json") && !message.contains("record"),
+            "{error}"
+        );
     }
     assert_eq!(
         program.failing(&["import", "/nonexistent/file"], 2).await["kind"],

@@ -227,6 +227,13 @@ async fn a_damaged_or_missing_ring_is_its_own_error() {
     database.write(&ring, &flipped(&payload, payload.len() - 1)).await;
     let kind = program.failing(&["accounts"], 4).await["kind"].clone();
     assert!(kind == "ring_unreadable" || kind == "wrong_key_source", "{kind}");
+    database.write(&ring, &payload[..40]).await;
+    let error = program.failing(&["accounts"], 4).await;
+    assert_eq!(error["kind"], "ring_unreadable");
+    assert!(
+        error["next"].as_str().unwrap().contains("quarantine --all"),
+        "{error}"
+    );
     sqlx::query("DELETE FROM records WHERE key = ?")
         .bind(&ring)
         .execute(&mut database.0)
