@@ -63,6 +63,34 @@ async fn rotate_reseal_and_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_sweeps_at_once_all_succeed() {
+    let program = Program::new();
+    let folder = std::path::Path::new(FIXTURE).parent().unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|end| end == "json") {
+            program.json(&["import", file.to_str().unwrap()]).await;
+        }
+    }
+    let exported = program.json(&["export"]).await;
+    for _ in 0..4 {
+        program.json(&["keys", "rotate"]).await;
+        let reports = futures_util::future::join_all((0..6).map(|_| program.json(&["keys", "reseal"]))).await;
+        let sum = |name: &str| {
+            reports
+                .iter()
+                .map(|report| report[name].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!(sum("conflicts") + sum("unreadable") + sum("postponed"), 0);
+        let records = sum("resealed");
+        assert!(records > 3, "{reports:?}");
+        assert_eq!(records + sum("current"), 6 * records, "each moved by one of them");
+    }
+    assert_eq!(program.json(&["export"]).await, exported);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_from_the_environment() {
     let mut program = Program::new();
     program.options(&["--key", "env:THE_KEY"]);
