@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::path_text;
 use crate::variable_name::VariableName;
 
 /// A source of the key-encryption key. It never holds the key itself: an argument list is public.
@@ -22,7 +23,7 @@ impl FromStr for KeyAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("file", path)) if !path.is_empty() => path_text::parse(path).map(Self::File),
             Some(("env", name)) => name.parse().map(Self::Environment),
             None if text == "passphrase" => Ok(Self::Passphrase),
             // What was given is not repeated: it may be the pass phrase itself.

@@ -14,6 +14,7 @@ mod folders;
 mod key_address;
 mod logging;
 mod passphrase;
+mod path_text;
 mod refusal;
 mod session;
 mod stopping;

@@ -104,8 +104,8 @@ impl Session {
     pub(crate) async fn cache(&self, missing: Missing, stdin: Stdin) -> Result<&TokenCache, Failure> {
         self.cache
             .get_or_try_init(|| async {
+                let source = self.key_source(missing, stdin).await?;
                 let store = Arc::clone(self.store(missing).await?);
-                let source = self.key_source(&store, stdin).await?;
                 let strategy = Strategy::desktop_tool().limits(self.time_limits());
                 let cache = TokenCache::builder(store).strategy(strategy);
                 Ok(cache.open_sealed(Namespace::default(), source).await?)
@@ -271,8 +271,13 @@ impl Session {
         })
     }
 
-    async fn key_source(&self, store: &Arc<dyn Store>, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
-        let is_new = !has_ring(&**store).await?;
+    /// The key's source. It is asked for before a store is made, so that none is left when nobody gives a pass phrase.
+    async fn key_source(&self, missing: Missing, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
+        let will_be_made = match self.store_address()? {
+            StoreAddress::Memory => true,
+            StoreAddress::Sqlite(path) => missing == Missing::Create && path.symlink_metadata().is_err(),
+        };
+        let is_new = will_be_made || !has_ring(&**self.store(missing).await?).await?;
         let asking = Asking {
             variable: passphrase::VARIABLE,
             stdin_is_taken: stdin == Stdin::Taken,

@@ -126,6 +126,7 @@ async fn a_pass_phrase_from_the_environment_or_standard_input() {
         "usage",
         "standard input is empty"
     );
+    assert!(!program.path("cache.db").exists(), "an empty store was left");
 
     let piped = |words: &[&str], text: &str| {
         let path = program.path("input");

@@ -122,6 +122,31 @@ async fn an_empty_variable_counts_as_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn paths_that_mean_something_elsewhere_are_refused() {
+    let mut program = Program::new();
+    for (option, value, wanted) in [
+        ("--store", "sqlite:~/a.db", "$HOME"),
+        ("--store", "sqlite::memory:", "memory:"),
+        ("--key", "file:~/key", "$HOME"),
+    ] {
+        let other = program.given().to_vec();
+        program.options(&[option, value]);
+        let mut command = program.command(&["--json", "accounts"]);
+        command.current_dir(program.folder());
+        let ran = Ran::of(command).await;
+        assert_eq!(ran.exit, Some(2), "{ran:?}");
+        let object = ran.object();
+        assert!(
+            object["error"]["message"].as_str().unwrap().contains(wanted),
+            "{object}"
+        );
+        assert_eq!(std::fs::read_dir(program.folder()).unwrap().count(), 0);
+        let other: Vec<_> = other.iter().map(|word| word.to_str().unwrap()).collect();
+        program.options(&other);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_named_in_the_object() {
     let program = Program::new();
     for (words, wanted) in [
