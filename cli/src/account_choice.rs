@@ -69,7 +69,10 @@ fn no_account(wanted: Option<&str>) -> Failure {
         None => "the user must sign in: no account is cached for this authority".to_owned(),
     };
     Failure::new("interaction_required", Exit::InteractionRequired, message)
-        .next("sign in with `tokenkeep login device-code`; `tokenkeep accounts` lists who is signed in")
+        .next(
+            "sign in with `tokenkeep login device-code`; `tokenkeep accounts` lists who is signed in; an application's own \
+             token is asked for with --client-secret-env",
+        )
 }
 
 fn ambiguous(matching: &[CachedAccount]) -> Failure {

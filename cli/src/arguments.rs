@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 use crate::authority_address::AuthorityAddress;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
+use crate::variable_name::VariableName;
 
 /// The id of the `--scope` that stands after a command; see [`parse`].
 const SCOPE_AFTER: &str = "scope_after";
@@ -104,7 +105,7 @@ pub(crate) struct Options {
         value_name = "NAME",
         help_heading = HEADING
     )]
-    pub(crate) client_secret_env: Option<String>,
+    pub(crate) client_secret_env: Option<VariableName>,
 
     /// What the token is for; repeat it, or separate several by spaces
     #[arg(long, env = "TOKENKEEP_SCOPE", hide_env_values = true, value_name = "SCOPE", help_heading = HEADING)]
@@ -188,7 +189,7 @@ pub(crate) enum Command {
         /// The file, or - for standard output
         #[arg(value_name = "FILE", default_value = "-")]
         file: PathBuf,
-        /// Replace the file if it exists
+        /// Replace the file if it exists; only a regular file is ever replaced
         #[arg(long)]
         force: bool,
     },
@@ -215,6 +216,12 @@ pub(crate) enum Command {
         /// Move everything aside, the key ring too: to start anew when the key is lost for good
         #[arg(long, conflicts_with = "record")]
         all: bool,
+        /// Move the record aside although it can be opened, which signs its user out
+        #[arg(long, conflicts_with = "all")]
+        force: bool,
+        /// Move a record in quarantine back to where it came from, if nothing took its place
+        #[arg(long, conflicts_with_all = ["all", "force"])]
+        restore: bool,
     },
 }
 
@@ -251,6 +258,13 @@ pub(crate) enum Keys {
     Rotate,
     /// Encrypt every record under an older key anew
     Reseal,
+    /// Protect the key ring with another --key; no record changes. Other processes must be restarted with it
+    Rewrap {
+        /// What --key is from then on: file:PATH (made if it is missing), env:NAME, or passphrase, which is
+        /// TOKENKEEP_NEW_PASSPHRASE, else asked for
+        #[arg(long, value_name = "KEY")]
+        new_key: KeyAddress,
+    },
     /// Wipe an old key that no record needs any more
     Retire {
         /// The key's ID
@@ -272,6 +286,7 @@ pub(crate) fn parse(
 ) -> Result<Arguments, clap::Error> {
     let mut command = Arguments::command();
     add_scope_to_subcommands(&mut command);
+    let mut command = command.mut_args(without_empty_variable);
     let matches = command.clone().try_get_matches_from(arguments)?;
     let mut parsed = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     let after = scopes_after(&matches);
@@ -282,6 +297,15 @@ pub(crate) fn parse(
         parsed.options.scope.extend(after);
     }
     Ok(parsed)
+}
+
+/// An empty variable counts as unset: that is how shells and service managers clear one.
+fn without_empty_variable(argument: Arg) -> Arg {
+    let is_empty = argument
+        .get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty());
+    if is_empty { argument.env(None) } else { argument }
 }
 
 fn add_scope_to_subcommands(command: &mut clap::Command) {

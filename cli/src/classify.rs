@@ -4,7 +4,7 @@
 
 use cache_core::cache::CacheError;
 use cache_core::codec::CodecError;
-use cache_core::seal::SealError;
+use cache_core::seal::{KeySourceError, SealError};
 use cache_core::store::StoreError;
 use cache_core::store::error::ErrorKind;
 
@@ -94,15 +94,59 @@ fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Failure
 }
 
 fn with_record(failure: Failure, record: Option<String>, cause: &SealError) -> Failure {
-    match (record, cause) {
-        (Some(record), _) => failure.about_record(record),
-        (None, SealError::WrongKeySource { .. } | SealError::KeySource(_) | SealError::RingMissing { .. }) => {
-            failure.next(
-                "give the --key that the cache was made with; if it is lost for good, `tokenkeep quarantine --all` moves \
-                 everything aside, and everybody must sign in again",
-            )
-        }
-        (None, _) => failure,
+    match record {
+        Some(record) => failure.about_record(record),
+        None => match next_for(cause) {
+            Some(next) => failure.next(next),
+            None => failure,
+        },
+    }
+}
+
+/// What to do about a key or a key ring that cannot be had.
+fn next_for(cause: &SealError) -> Option<String> {
+    const START_ANEW: &str =
+        "`tokenkeep quarantine --all` moves everything aside, and everybody must sign in again";
+    match cause {
+        SealError::KeySource(cause) => match next_for_key(cause) {
+            Some(next) => Some(next),
+            None => Some(format!(
+                "give the --key that the cache was made with; if it is lost for good, {START_ANEW}"
+            )),
+        },
+        SealError::WrongKeySource { .. } => Some(format!(
+            "give the --key that the cache was made with; if it is lost for good, {START_ANEW}"
+        )),
+        SealError::RingMissing { .. } | SealError::RingUnreadable { .. } => Some(format!(
+            "restore the database from a copy, if the --key is the right one; if there is no copy, {START_ANEW}"
+        )),
+        _ => None,
+    }
+}
+
+/// What to do about a key that is there but out of reach, so that nobody gives it up for lost.
+fn next_for_key(cause: &KeySourceError) -> Option<String> {
+    match cause {
+        KeySourceError::Insecure { path, .. } => Some(format!(
+            "the key must be a regular file of yours that nobody else can use (`chmod 600` the file), in a folder that \
+             nobody else can write (`chmod 700` the folder); look at {}",
+            path.display()
+        )),
+        KeySourceError::Io { path, source, .. } => Some(match source.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => format!(
+                "check --key; a folder is made by `mkdir -p -m 700` (here: {})",
+                path.display()
+            ),
+            _ => format!(
+                "check --key, and who may read and write {} (`ls -ld`, `chmod`)",
+                path.display()
+            ),
+        }),
+        KeySourceError::Mismatch { .. } => Some(
+            "give a --key of the kind that the cache was made with; `tokenkeep keys rewrap` changes to another".to_owned(),
+        ),
+        KeySourceError::Unsupported { .. } => Some("give another kind of --key".to_owned()),
+        _ => None,
     }
 }
 

@@ -45,7 +45,18 @@ impl Failure {
     /// A file could not be read or written.
     pub(crate) fn file(doing: &str, path: &std::path::Path, source: std::io::Error) -> Self {
         let message = format!("could not {doing} {}", path.display());
-        Self::new("file", Exit::Other, FileError { message, source })
+        Self::caused("file", Exit::Other, message, source)
+    }
+
+    /// With a message of its own, and the error that caused it.
+    pub(crate) fn caused(
+        kind: &'static str,
+        exit: Exit,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (message, source) = (message.into(), source.into());
+        Self::new(kind, exit, Caused { message, source })
     }
 
     /// The same failure, of an option that names the file.
@@ -128,20 +139,20 @@ impl Failure {
 }
 
 #[derive(Debug)]
-struct FileError {
+struct Caused {
     message: String,
-    source: std::io::Error,
+    source: Box<dyn Error + Send + Sync>,
 }
 
-impl std::fmt::Display for FileError {
+impl std::fmt::Display for Caused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for FileError {
+impl Error for Caused {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
+        Some(&*self.source)
     }
 }
 

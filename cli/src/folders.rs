@@ -47,7 +47,8 @@ pub(crate) fn create(folder: &std::path::Path) -> Result<(), Failure> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(|error| Failure::file("make the folder", folder, error))
+    builder.create(folder).map_err(|error| {
+        Failure::file("make the folder", folder, error)
+            .next("name another place, or make the folder yourself with `mkdir -p -m 700`")
+    })
 }

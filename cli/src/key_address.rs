@@ -4,13 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::path_text;
+use crate::variable_name::VariableName;
+
 /// A source of the key-encryption key. It never holds the key itself: an argument list is public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyAddress {
     /// A file.
     File(PathBuf),
     /// An environment variable, by name.
-    Environment(String),
+    Environment(VariableName),
     /// A pass phrase.
     Passphrase,
 }
@@ -20,8 +23,8 @@ impl FromStr for KeyAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
+            Some(("file", path)) if !path.is_empty() => path_text::parse(path).map(Self::File),
+            Some(("env", name)) => name.parse().map(Self::Environment),
             None if text == "passphrase" => Ok(Self::Passphrase),
             // What was given is not repeated: it may be the pass phrase itself.
             _ => Err(
@@ -51,7 +54,14 @@ mod tests {
         for text in ["file:/a/key", "env:NAME", "passphrase"] {
             assert_eq!(text.parse::<KeyAddress>().unwrap().to_string(), text);
         }
-        for text in ["", "file:", "env:", "passphrase:hunter2", "/a/key"] {
+        for text in [
+            "",
+            "file:",
+            "env:",
+            "passphrase:hunter2",
+            "/a/key",
+            "env:hunter2!",
+        ] {
             let error = text.parse::<KeyAddress>().unwrap_err();
             assert!(!error.contains("hunter2"));
         }

@@ -23,8 +23,8 @@ const USUAL: &str = "cache_core=warn,cache_sqlite=warn,flows=warn,tokenkeep=warn
 pub(crate) fn start() -> Result<(), Failure> {
     let wanted = ["TOKENKEEP_LOG", "RUST_LOG"]
         .iter()
-        .find_map(|name| std::env::var(name).ok());
-    let wanted = wanted.filter(|text| !text.trim().is_empty());
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|text| !text.trim().is_empty());
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(USUAL))
         .map_err(|error| Failure::usage(format!("TOKENKEEP_LOG or RUST_LOG is not a log filter: {error}")))?;
     let lines = tracing_subscriber::fmt::layer()

@@ -14,18 +14,21 @@ mod folders;
 mod key_address;
 mod logging;
 mod passphrase;
+mod path_text;
+mod refusal;
 mod session;
 mod stopping;
 mod store_address;
+mod variable_name;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use answer::{Answer, say};
 use arguments::Arguments;
-use clap::error::ContextKind;
 use exit::Exit;
 use failure::Failure;
+use refusal::Refusal;
 use session::Session;
 
 fn main() -> ExitCode {
@@ -85,32 +88,12 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
             Exit::Other.into()
         };
     }
-    let message = match key_refusal(error) {
-        Some(message) => {
-            say(&format!("error: {message}"));
-            message
-        }
-        None => {
-            let _ = error.print();
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            line.strip_prefix("error: ").unwrap_or(line).to_owned()
-        }
-    };
+    let refusal = Refusal::new(error);
+    say(&refusal.text);
     if wants_json() {
-        let _ = answer::print_object(&Failure::usage(message).to_json());
+        let _ = answer::print_object(&Failure::usage(refusal.message).to_json());
     }
     Exit::Usage.into()
-}
-
-/// What is wrong with `--key`, without its value, which clap would repeat: who mistakes `--key` gives the key
-/// itself.
-fn key_refusal(error: &clap::Error) -> Option<String> {
-    let argument = error.get(ContextKind::InvalidArg)?.to_string();
-    let why = std::error::Error::source(error)?;
-    argument
-        .starts_with("--key ")
-        .then(|| format!("--key or TOKENKEEP_KEY: {why}"))
 }
 
 /// Whether JSON was asked for on a command line that could not be parsed.

@@ -104,8 +104,8 @@ impl Session {
     pub(crate) async fn cache(&self, missing: Missing, stdin: Stdin) -> Result<&TokenCache, Failure> {
         self.cache
             .get_or_try_init(|| async {
+                let source = self.key_source(missing, stdin).await?;
                 let store = Arc::clone(self.store(missing).await?);
-                let source = self.key_source(&store, stdin).await?;
                 let strategy = Strategy::desktop_tool().limits(self.time_limits());
                 let cache = TokenCache::builder(store).strategy(strategy);
                 Ok(cache.open_sealed(Namespace::default(), source).await?)
@@ -234,16 +234,17 @@ impl Session {
     }
 
     fn client_secret(&self) -> Result<Secret, Failure> {
-        let name = self.options.client_secret_env.as_deref().ok_or_else(|| {
+        let name = self.options.client_secret_env.as_ref().ok_or_else(|| {
             Failure::usage(
                 "no secret is given; name the environment variable that holds it with --client-secret-env",
             )
         })?;
-        match std::env::var(name) {
+        match std::env::var(name.as_str()) {
             Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
-            _ => Err(Failure::usage(format!(
-                "the environment variable {name} holds no secret"
-            ))),
+            // Not its name, which may be the secret, given in the wrong place.
+            _ => Err(Failure::usage(
+                "the environment variable that --client-secret-env or TOKENKEEP_CLIENT_SECRET_ENV names holds no secret",
+            )),
         }
     }
 
@@ -270,33 +271,53 @@ impl Session {
         })
     }
 
-    async fn key_source(&self, store: &Arc<dyn Store>, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
-        Ok(match self.key_address()? {
-            KeyAddress::File(path) => {
-                if self.options.key.is_none() {
-                    folders::create(&folders::configuration()?)?;
-                }
-                Arc::new(FileKeySource::new(path))
-            }
-            KeyAddress::Environment(name) => {
-                Arc::new(EnvironmentKeySource::new(name).map_err(|error| Failure::usage(error.to_string()))?)
-            }
-            KeyAddress::Passphrase => {
-                let is_new = !has_ring(&**store).await?;
-                let asking = Asking {
-                    stdin_is_taken: stdin == Stdin::Taken,
-                    is_new,
-                };
-                // A person may think for a while.
-                let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
-                let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
-                Arc::new(
-                    PassphraseKeySource::new(passphrase)
-                        .map_err(|error| Failure::usage(error.to_string()))?,
-                )
-            }
-        })
+    /// The key's source. It is asked for before a store is made, so that none is left when nobody gives a pass phrase.
+    async fn key_source(&self, missing: Missing, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
+        let will_be_made = match self.store_address()? {
+            StoreAddress::Memory => true,
+            StoreAddress::Sqlite(path) => missing == Missing::Create && path.symlink_metadata().is_err(),
+        };
+        let is_new = will_be_made || !has_ring(&**self.store(missing).await?).await?;
+        let asking = Asking {
+            variable: passphrase::VARIABLE,
+            stdin_is_taken: stdin == Stdin::Taken,
+            is_new,
+        };
+        source_of(self.key_address()?, asking).await
     }
+
+    /// The source of a key that the ring is to be sealed under from now on. Standard input is left to the one in use.
+    pub(crate) async fn new_key_source(&self, address: KeyAddress) -> Result<Arc<dyn KeySource>, Failure> {
+        let asking = Asking {
+            variable: passphrase::NEW_VARIABLE,
+            stdin_is_taken: true,
+            is_new: true,
+        };
+        source_of(address, asking).await
+    }
+}
+
+async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc<dyn KeySource>, Failure> {
+    Ok(match address {
+        KeyAddress::File(path) => {
+            // Only for a key that is to be made: where a key is missing, so may be the volume that it is on.
+            if asking.is_new
+                && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+            {
+                folders::create(folder)?;
+            }
+            Arc::new(FileKeySource::new(path))
+        }
+        KeyAddress::Environment(name) => Arc::new(
+            EnvironmentKeySource::new(name.as_str()).map_err(|error| Failure::usage(error.to_string()))?,
+        ),
+        KeyAddress::Passphrase => {
+            // A person may think for a while.
+            let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
+            let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
+            Arc::new(PassphraseKeySource::new(passphrase).map_err(|error| Failure::usage(error.to_string()))?)
+        }
+    })
 }
 
 /// Whether the cache has a key ring, so that its pass phrase is one that was given before.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::path_text;
+
 /// A place for tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreAddress {
@@ -21,7 +23,8 @@ impl FromStr for StoreAddress {
             Some(("sqlite", "")) => {
                 Err("sqlite: needs a path, as in sqlite:/var/lib/app/tokens.db".to_owned())
             }
-            Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
+            Some(("sqlite", ":memory:")) => Err("a store in memory is written memory:".to_owned()),
+            Some(("sqlite", path)) => path_text::parse(path).map(Self::Sqlite),
             Some(("memory", "")) => Ok(Self::Memory),
             _ => Err("a store is sqlite:PATH or memory:".to_owned()),
         }
@@ -46,7 +49,16 @@ mod tests {
         for text in ["sqlite:/a/b.db", "sqlite:b.db", "sqlite:C:\\b.db", "memory:"] {
             assert_eq!(text.parse::<StoreAddress>().unwrap().to_string(), text);
         }
-        for text in ["", "sqlite:", "memory", "memory:x", "/a/b.db", "redis://x"] {
+        for text in [
+            "",
+            "sqlite:",
+            "memory",
+            "memory:x",
+            "/a/b.db",
+            "redis://x",
+            "sqlite::memory:",
+            "sqlite:~/b.db",
+        ] {
             assert!(text.parse::<StoreAddress>().is_err(), "{text}");
         }
     }

@@ -15,8 +15,8 @@ use crate::session::{Missing, Session, Stdin, random};
 /// Writes the file, which holds every token in clear, so that only its owner can read it.
 pub(crate) async fn run(session: &Session, file: &Path, force: bool) -> Result<Answer, Failure> {
     let is_stdout = file == Path::new("-");
-    if !is_stdout && !force && file.symlink_metadata().is_ok() {
-        return Err(exists(file));
+    if !is_stdout {
+        check_place(file, force)?;
     }
     let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
     let export = cache.export().await?;
@@ -36,6 +36,19 @@ pub(crate) async fn run(session: &Session, file: &Path, force: bool) -> Result<A
     ))
 }
 
+/// Refuses a place that is taken. Even with `--force` only a regular file is replaced: a rename over a pipe, a
+/// device or a link would destroy it and reach nobody at its other end.
+fn check_place(file: &Path, force: bool) -> Result<(), Failure> {
+    let Ok(found) = file.symlink_metadata() else {
+        return Ok(());
+    };
+    if !found.is_file() {
+        let message = format!("{} is not a regular file and is never replaced", file.display());
+        return Err(Failure::usage(message).next("choose another name, or write to standard output with -"));
+    }
+    if force { Ok(()) } else { Err(exists(file)) }
+}
+
 fn write(file: &Path, content: &[u8], force: bool) -> Result<(), Failure> {
     let failed = |error| Failure::file("write", file, error);
     if !force {
@@ -45,7 +58,7 @@ fn write(file: &Path, content: &[u8], force: bool) -> Result<(), Failure> {
         };
     }
     // Beside the old file and then over it: whoever is interrupted has one of the two whole. The old file's
-    // permissions, and where a link of its name points, do not matter.
+    // permissions do not matter.
     let mut suffix = [0; 8];
     random()
         .fill(&mut suffix)
@@ -54,6 +67,11 @@ fn write(file: &Path, content: &[u8], force: bool) -> Result<(), Failure> {
     beside.push(format!(".{:016x}", u64::from_be_bytes(suffix)));
     let beside = Path::new(&beside);
     create(beside, content).map_err(failed)?;
+    // Reading the cache took a while.
+    if let Err(failure) = check_place(file, force) {
+        let _ = std::fs::remove_file(beside);
+        return Err(failure);
+    }
     std::fs::rename(beside, file).map_err(|error| {
         let _ = std::fs::remove_file(beside);
         failed(error)

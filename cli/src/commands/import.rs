@@ -35,8 +35,16 @@ pub(crate) async fn run(session: &Session, file: &Path) -> Result<Answer, Failur
         })
         .await
         .map_err(|error| match error {
-            CacheError::Codec(_) => Failure::new("not_a_cache_file", Exit::Usage, error)
-                .next("give an MSAL cache file (unified JSON); nothing was changed"),
+            CacheError::Codec(cause) => {
+                let name = if is_stdin {
+                    "standard input".to_owned()
+                } else {
+                    file.display().to_string()
+                };
+                let message = format!("{name} is not a cache file that can be read");
+                Failure::caused("not_a_cache_file", Exit::Usage, message, cause)
+                    .next("give an MSAL cache file (unified JSON); nothing was changed")
+            }
             error => error.into(),
         })?;
     Ok(answer(&report))

@@ -1,13 +1,17 @@
 //! `keys`: the encryption keys of the cache.
 
-use cache_core::seal::{KeyId, KeyState, KeyStatus, ResealReport};
+use cache_core::seal::{KeyId, KeyState, KeyStatus, ResealReport, SealError, Sealer};
 use cache_core::time::UnixSeconds;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::key_address::KeyAddress;
 use crate::session::{Missing, Session, Stdin};
+
+/// How often records are swept at the most. Each sweep meets only what changed within the few milliseconds before.
+const SWEEPS: u32 = 8;
 
 /// The keys of the ring, oldest first.
 pub(crate) async fn list(session: &Session) -> Result<Answer, Failure> {
@@ -38,7 +42,7 @@ pub(crate) async fn rotate(session: &Session) -> Result<Answer, Failure> {
 /// Moves every record to the primary key.
 pub(crate) async fn reseal(session: &Session) -> Result<Answer, Failure> {
     let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
-    let report = cache.sealer().reseal(u64::MAX).await?;
+    let report = sweep(cache.sealer()).await?;
     let object = report_object(&report);
     let text = format!(
         "{} records resealed, {} were under the primary key already",
@@ -62,6 +66,38 @@ pub(crate) async fn reseal(session: &Session) -> Result<Answer, Failure> {
             .next("run it again")
             .found("reseal", object));
     }
+    Ok(Answer::new(object, text))
+}
+
+/// Sweeps until no record was changed by others meanwhile, such as by another sweep, but not for ever.
+async fn sweep(sealer: &Sealer) -> Result<ResealReport, SealError> {
+    let mut report = sealer.reseal(u64::MAX).await?;
+    for _ in 1..SWEEPS {
+        if report.conflicts == 0 {
+            break;
+        }
+        let next = sealer.reseal(u64::MAX).await?;
+        report = ResealReport {
+            resealed: report.resealed + next.resealed,
+            // What the former sweeps moved was not there already.
+            current: next.current.saturating_sub(report.resealed),
+            ..next
+        };
+    }
+    Ok(report)
+}
+
+/// Seals the key ring under the key of another source. The keys in it stay, so no record changes.
+pub(crate) async fn rewrap(session: &Session, new_key: KeyAddress) -> Result<Answer, Failure> {
+    let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
+    let shown = new_key.to_string();
+    let source = session.new_key_source(new_key).await?;
+    cache.sealer().rewrap(source).await?;
+    let object = json!({ "key": shown, "ring_generation": cache.sealer().ring_generation() });
+    let text = format!(
+        "give --key {shown} from now on, and restart what runs with the old one; if that is known to others, run \
+         `tokenkeep keys rotate` and `tokenkeep keys reseal` too"
+    );
     Ok(Answer::new(object, text))
 }
 

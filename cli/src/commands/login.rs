@@ -27,7 +27,11 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
 pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
     let client = session.confidential_client(Missing::Create).await?;
-    let result = client.acquire_token_for_client(scopes).await?;
+    // Always asked: a token of another day says nothing about the secret that was just given.
+    let result = client
+        .acquire_token_for_client(scopes)
+        .force_refresh(true)
+        .await?;
     Ok(signed_in(&result, "Signed in as the application"))
 }
 

@@ -32,11 +32,19 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Keys(Keys::List) => keys::list(session).await,
         Command::Keys(Keys::Rotate) => keys::rotate(session).await,
         Command::Keys(Keys::Reseal) => keys::reseal(session).await,
+        Command::Keys(Keys::Rewrap { new_key }) => keys::rewrap(session, new_key).await,
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
         Command::Quarantine {
-            record: Some(record), ..
-        } => quarantine::one(session, &record).await,
+            record: Some(record),
+            restore: true,
+            ..
+        } => quarantine::restore(session, &record).await,
+        Command::Quarantine {
+            record: Some(record),
+            force,
+            ..
+        } => quarantine::one(session, &record, force).await,
         Command::Quarantine { record: None, .. } => quarantine::all(session).await,
     }
 }

@@ -1,8 +1,10 @@
 //! `token`: an access token, silently.
 
+use cache_core::cache::TokenCache;
 use cache_core::schema::Account;
 use cache_core::secret::SecretBytes;
 use flows::AuthenticationResult;
+use flows::client::cached_app_token;
 use serde_json::{Value, json};
 
 use crate::account_choice::choose;
@@ -11,14 +13,23 @@ use crate::arguments::TokenArguments;
 use crate::failure::Failure;
 use crate::session::{Missing, Session};
 
-/// A user's token, or, for an application with a secret where no account is named, its own.
+/// A user's token, or, where no account is named, the application's own: of an application with a secret always, of
+/// one without if it is cached and nobody is signed in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
     let force = arguments.force_refresh;
     let result = if !session.is_confidential() {
         let client = session.public_client(Missing::Create).await?;
-        let account = choose(client.accounts().await?, wanted)?;
+        let listing = client.accounts().await?;
+        if wanted.is_none()
+            && listing.accounts.is_empty()
+            && !force
+            && let Some(result) = own_token(session, client.cache(), &scopes).await?
+        {
+            return Ok(answer(&result));
+        }
+        let account = choose(listing, wanted)?;
         client
             .acquire_token_silent(scopes)
             .account(&account)
@@ -40,6 +51,16 @@ pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<
             .await?
     };
     Ok(answer(&result))
+}
+
+/// The application's own token, if it is cached. That takes no secret: the cache's key guards it.
+async fn own_token(
+    session: &Session,
+    cache: &TokenCache,
+    scopes: &[String],
+) -> Result<Option<AuthenticationResult>, Failure> {
+    let authority = session.authority()?;
+    Ok(cached_app_token(cache, &authority, session.client_id()?, scopes).await?)
 }
 
 fn answer(result: &AuthenticationResult) -> Answer {

@@ -138,6 +138,11 @@ async fn an_application_gets_its_own_token() {
     assert!(authority.is_access_token_active(object["access_token"].as_str().unwrap()));
     assert_eq!(authority.grant_count(Grant::ClientCredentials).requests, 1);
 
+    // A sign-in always asks, so that a wrong secret shows.
+    assert_eq!(program.json(&login).await["metadata"]["source"], "authority");
+    program.set("THE_SECRET", "not the secret");
+    assert_eq!(program.failing(&login, 5).await["kind"], "refused");
+
     let mut wrong = Program::of_fake(&authority);
     wrong.options(&[
         "--client-id",

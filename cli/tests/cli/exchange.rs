@@ -87,7 +87,7 @@ fn authority_of(row: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_cache_serves_without_a_request() {
-    let mut served = 0;
+    let (mut served, mut applications) = (0, 0);
     for fixture in fixtures() {
         let name = fixture.display();
         let mut file = read(&fixture);
@@ -108,10 +108,6 @@ async fn a_live_cache_serves_without_a_request() {
         program.json(&["import", path.to_str().unwrap()]).await;
 
         let is_app = row["home_account_id"].as_str().is_none_or(str::is_empty);
-        if is_app {
-            program.options(&["--client-secret-env", "THE_SECRET"]);
-            program.set("THE_SECRET", "a secret that is not needed");
-        }
         let accounts = program.json(&["accounts"]).await;
         assert_eq!(
             accounts["accounts"].as_array().unwrap().len(),
@@ -119,9 +115,8 @@ async fn a_live_cache_serves_without_a_request() {
             "{name}"
         );
         let target = row["target"].as_str().unwrap();
-        let token = program
-            .json(&["token", "--scope", target.split(' ').next().unwrap()])
-            .await;
+        let words = ["token", "--scope", target.split(' ').next().unwrap()];
+        let token = program.json(&words).await;
         assert_eq!(token["metadata"]["source"], "store", "{name}");
         let imported = file["AccessToken"].as_object().unwrap();
         assert!(
@@ -130,8 +125,53 @@ async fn a_live_cache_serves_without_a_request() {
                 .any(|row| row["secret"] == token["access_token"]),
             "{name}"
         );
+        if is_app {
+            applications += 1;
+            program.options(&["--client-secret-env", "THE_SECRET"]);
+            program.set("THE_SECRET", "a secret that is not needed");
+            assert_eq!(
+                program.json(&words).await["access_token"],
+                token["access_token"],
+                "{name}"
+            );
+        }
     }
     assert!(served >= 12, "{served}");
+    assert_eq!(applications, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secret_an_application_gets_nothing_but_its_live_token() {
+    let mut program = Program::new();
+    program.set("HTTPS_PROXY", "http://127.0.0.1:1");
+    let fixture = fixtures()
+        .into_iter()
+        .find(|file| file.ends_with("py_msft_client_credentials.json"))
+        .unwrap();
+    let mut file = read(&fixture);
+    let row = revive(&mut file).unwrap();
+    program.options(&["--client-id", row["client_id"].as_str().unwrap()]);
+    program.options(&["--authority", &authority_of(&row), "--request-timeout", "1"]);
+    let words = ["token", "--scope", row["target"].as_str().unwrap()];
+    let error = program.failing(&words, 3).await;
+    assert!(
+        error["next"].as_str().unwrap().contains("--client-secret-env"),
+        "{error}"
+    );
+
+    let path = program.path("in.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    program.json(&["import", path.to_str().unwrap()]).await;
+    program.json(&words).await;
+    program
+        .failing(&[&words[..], &["--force-refresh"]].concat(), 3)
+        .await;
+    program
+        .failing(&[&words[..], &["--account", "nobody"]].concat(), 3)
+        .await;
+    program.failing(&["token", "--scope", "other/.default"], 3).await;
+    program.options(&["--client-id", "another"]);
+    program.failing(&words, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,6 +251,35 @@ async fn an_export_is_private_and_replaces_nothing_unasked() {
     assert_eq!(left.count(), 1, "a half-written file was left");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_export_replaces_regular_files_alone() {
+    use std::os::unix::fs::FileTypeExt;
+    let program = Program::new();
+    program.json(&["import", fixtures()[0].to_str().unwrap()]).await;
+    let pipe = program.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let target = program.path("target.json");
+    std::fs::write(&target, "precious").unwrap();
+    let link = program.path("link.json");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let folder = program.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    for place in [&pipe, &link, &folder] {
+        let error = program
+            .failing(&["export", "--force", place.to_str().unwrap()], 2)
+            .await;
+        assert!(
+            error["message"].as_str().unwrap().contains("not a regular file"),
+            "{error}"
+        );
+    }
+    assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_cache_file_changes_nothing() {
     let program = Program::new();
@@ -225,6 +294,11 @@ async fn what_is_no_cache_file_changes_nothing() {
         std::fs::write(&path, content).unwrap();
         let error = program.failing(&["import", path.to_str().unwrap()], 2).await;
         assert_eq!(error["kind"], "not_a_cache_file", "{content}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("in.json") && !message.contains("record"),
+            "{error}"
+        );
     }
     assert_eq!(
         program.failing(&["import", "/nonexistent/file"], 2).await["kind"],

@@ -63,6 +63,34 @@ async fn rotate_reseal_and_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_sweeps_at_once_all_succeed() {
+    let program = Program::new();
+    let folder = std::path::Path::new(FIXTURE).parent().unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|end| end == "json") {
+            program.json(&["import", file.to_str().unwrap()]).await;
+        }
+    }
+    let exported = program.json(&["export"]).await;
+    for _ in 0..4 {
+        program.json(&["keys", "rotate"]).await;
+        let reports = futures_util::future::join_all((0..6).map(|_| program.json(&["keys", "reseal"]))).await;
+        let sum = |name: &str| {
+            reports
+                .iter()
+                .map(|report| report[name].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!(sum("conflicts") + sum("unreadable") + sum("postponed"), 0);
+        let records = sum("resealed");
+        assert!(records > 3, "{reports:?}");
+        assert_eq!(records + sum("current"), 6 * records, "each moved by one of them");
+    }
+    assert_eq!(program.json(&["export"]).await, exported);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_from_the_environment() {
     let mut program = Program::new();
     program.options(&["--key", "env:THE_KEY"]);
@@ -98,6 +126,7 @@ async fn a_pass_phrase_from_the_environment_or_standard_input() {
         "usage",
         "standard input is empty"
     );
+    assert!(!program.path("cache.db").exists(), "an empty store was left");
 
     let piped = |words: &[&str], text: &str| {
         let path = program.path("input");
@@ -221,7 +250,79 @@ async fn a_key_file_that_others_can_read_is_refused() {
     let program = Program::new();
     program.json(&["accounts"]).await;
     std::fs::set_permissions(program.path("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = program.failing(&["accounts"], 4).await;
+    assert_eq!(error["kind"], "key_source");
+    is_advised(&error, "chmod 600");
+
+    let key = program.path("key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(&key, program.path("moved")).unwrap();
+    std::os::unix::fs::symlink(program.path("moved"), &key).unwrap();
+    is_advised(&program.failing(&["accounts"], 4).await, "regular file");
+}
+
+/// Whether the error says `wanted`, and not to give everything up.
+#[cfg(unix)]
+fn is_advised(error: &serde_json::Value, wanted: &str) {
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains(wanted) && !next.contains("quarantine --all"),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_of_a_new_key_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let mut program = Program::new();
+    let folder = program.path("new");
+    let option = format!("file:{}", folder.join("deep/key").display());
+    program.options(&["--key", &option]);
+    program.json(&["accounts"]).await;
+    for made in [&folder, &folder.join("deep")] {
+        assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
+    }
+    // Of a key that is missing, no folder is made: it may be on a volume that is not there.
+    let away = program.path("away");
+    std::fs::rename(&folder, &away).unwrap();
     assert_eq!(program.failing(&["accounts"], 4).await["kind"], "key_source");
+    assert!(!folder.exists());
+    std::fs::write(&folder, "not a folder").unwrap();
+    is_advised(&program.failing(&["accounts"], 4).await, "mkdir");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ring_is_rewrapped_for_another_key() {
+    let mut program = Program::new();
+    program.json(&["import", FIXTURE]).await;
+    let exported = program.json(&["export"]).await;
+    let new = format!("file:{}", program.path("folder/new").display());
+    let object = program.json(&["keys", "rewrap", "--new-key", &new]).await;
+    assert_eq!(object["key"], new.as_str());
+    assert_eq!(program.failing(&["export"], 4).await["kind"], "wrong_key_source");
+    program.options(&["--key", &new]);
+    assert_eq!(program.json(&["export"]).await, exported);
+
+    let words = ["keys", "rewrap", "--new-key", "passphrase"];
+    let error = program.failing(&words, 2).await;
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("TOKENKEEP_NEW_PASSPHRASE"),
+        "{error}"
+    );
+    program.set("TOKENKEEP_NEW_PASSPHRASE", "correct horse");
+    program.json(&words).await;
+    let error = program.failing(&["export"], 4).await;
+    assert!(
+        error["next"].as_str().unwrap().contains("tokenkeep keys rewrap"),
+        "{error}"
+    );
+    program.options(&["--key", "passphrase"]);
+    program.set("TOKENKEEP_PASSPHRASE", "correct horse");
+    assert_eq!(program.json(&["export"]).await, exported);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,6 +227,13 @@ async fn a_damaged_or_missing_ring_is_its_own_error() {
     database.write(&ring, &flipped(&payload, payload.len() - 1)).await;
     let kind = program.failing(&["accounts"], 4).await["kind"].clone();
     assert!(kind == "ring_unreadable" || kind == "wrong_key_source", "{kind}");
+    database.write(&ring, &payload[..40]).await;
+    let error = program.failing(&["accounts"], 4).await;
+    assert_eq!(error["kind"], "ring_unreadable");
+    assert!(
+        error["next"].as_str().unwrap().contains("quarantine --all"),
+        "{error}"
+    );
     sqlx::query("DELETE FROM records WHERE key = ?")
         .bind(&ring)
         .execute(&mut database.0)
@@ -263,4 +270,59 @@ async fn only_records_can_be_put_in_quarantine() {
             "{key}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_record_is_put_aside_only_by_force_and_can_come_back() {
+    let mut program = imported(&["py_msft_device_code", "py_msft_client_credentials"]).await;
+    let mut database = Database::open(&program).await;
+    let before = database.records().await;
+    for kind in ["user", "app"] {
+        let (key, _) = database.only(kind).await;
+        let error = program.failing(&["quarantine", &key], 2).await;
+        assert!(error["next"].as_str().unwrap().contains("--force"), "{error}");
+    }
+    assert_eq!(database.records().await, before);
+
+    let (key, payload) = database.only("user").await;
+    let moved = program.json(&["quarantine", "--force", &key]).await;
+    let aside = moved["quarantined_as"].as_str().unwrap();
+    assert_eq!(
+        program.json(&["accounts"]).await["accounts"],
+        serde_json::json!([])
+    );
+    let restored = program.json(&["quarantine", "--restore", aside]).await;
+    assert_eq!(restored["record"], key);
+    assert_eq!(database.records().await, before);
+    assert_eq!(
+        program.failing(&["quarantine", "--restore", aside], 4).await["kind"],
+        "no_such_record"
+    );
+    assert_eq!(
+        program.failing(&["quarantine", "--restore", &key], 2).await["kind"],
+        "usage"
+    );
+
+    // Its place was taken meanwhile.
+    let moved = program.json(&["quarantine", "--force", &key]).await;
+    let aside = moved["quarantined_as"].as_str().unwrap();
+    program
+        .json(&["import", &format!("{FIXTURES}/py_msft_device_code.json")])
+        .await;
+    let (_, new) = database.only("user").await;
+    assert_ne!(new, payload);
+    assert_eq!(
+        program.failing(&["quarantine", "--restore", aside], 4).await["kind"],
+        "place_taken"
+    );
+    assert_eq!(database.only("user").await.1, new);
+
+    // Without the key nothing can be opened, so it may be put aside.
+    program.options(&["--key", "env:NOT_SET"]);
+    program.json(&["quarantine", &key]).await;
+    // A pass phrase that was merely forgotten is no such reason.
+    let (app, _) = database.only("app").await;
+    program.options(&["--key", "passphrase"]);
+    assert_eq!(program.failing(&["quarantine", &app], 2).await["kind"], "usage");
+    program.json(&["quarantine", "--force", &app]).await;
 }

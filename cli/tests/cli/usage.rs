@@ -80,14 +80,148 @@ async fn every_option_has_a_variable_and_the_command_line_wins() {
     let mut command = with_variables(&["token"]);
     command
         .env("TOKENKEEP_JSON", "0")
-        .env("TOKENKEEP_CLIENT_SECRET_ENV", "");
+        .env("TOKENKEEP_CLIENT_SECRET_ENV", "NOT_SET");
     let ran = Ran::of(command).await;
-    assert_eq!(
-        ran.exit,
-        Some(2),
-        "an empty name is not a variable's name: {ran:?}"
-    );
+    assert_eq!(ran.exit, Some(2), "{ran:?}");
     assert_eq!(ran.stdout, "", "JSON was turned off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_counts_as_unset() {
+    let authority = strict_authority().await;
+    let mut program = Program::of_fake(&authority);
+    program
+        .json(&["login", "device-code", "--scope", "User.Read"])
+        .await;
+    for name in [
+        "STORE",
+        "KEY",
+        "AUTHORITY",
+        "CLIENT_ID",
+        "CLIENT_SECRET_ENV",
+        "SCOPE",
+        "ACCOUNT",
+        "CA_CERT",
+        "JSON",
+        "REQUEST_TIMEOUT",
+        "LOG",
+        "PASSPHRASE",
+    ] {
+        program.set(&format!("TOKENKEEP_{name}"), "");
+    }
+    program.json(&["token", "--scope", "User.Read"]).await;
+    let error = program.failing(&["token"], 2).await;
+    assert!(error["message"].as_str().unwrap().contains("no scope"), "{error}");
+    let mut command = bare();
+    command.args(["--json", "token", "--scope", "s"]);
+    for name in ["AUTHORITY", "CLIENT_ID"] {
+        command.env(format!("TOKENKEEP_{name}"), "");
+    }
+    let error = Ran::of(command).await.object()["error"].clone();
+    assert!(error["message"].as_str().unwrap().contains("is given"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_mean_something_elsewhere_are_refused() {
+    let mut program = Program::new();
+    for (option, value, wanted) in [
+        ("--store", "sqlite:~/a.db", "$HOME"),
+        ("--store", "sqlite::memory:", "memory:"),
+        ("--key", "file:~/key", "$HOME"),
+    ] {
+        let other = program.given().to_vec();
+        program.options(&[option, value]);
+        let mut command = program.command(&["--json", "accounts"]);
+        command.current_dir(program.folder());
+        let ran = Ran::of(command).await;
+        assert_eq!(ran.exit, Some(2), "{ran:?}");
+        let object = ran.object();
+        assert!(
+            object["error"]["message"].as_str().unwrap().contains(wanted),
+            "{object}"
+        );
+        assert_eq!(std::fs::read_dir(program.folder()).unwrap().count(), 0);
+        let other: Vec<_> = other.iter().map(|word| word.to_str().unwrap()).collect();
+        program.options(&other);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_named_in_the_object() {
+    let program = Program::new();
+    for (words, wanted) in [
+        (&["import"][..], "<FILE>"),
+        (&["keys"], "a command is missing"),
+        (&["keys", "retire"], "<ID>"),
+        (&["login"], "a command is missing"),
+        (&[], "requires a subcommand"),
+        (&["quarantine"], "KEY"),
+        (&["token", "--scope"], "--scope"),
+        (&["no-such-command"], "no-such-command"),
+    ] {
+        let error = program.failing(words, 2).await;
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(wanted) && !message.contains('\n'), "{error}");
+        assert!(!message.contains("error:"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let hexadecimal = "5a".repeat(32).replace('5', "f");
+    let environment_key = format!("env:{hexadecimal}");
+    for (option, value, secret) in [
+        ("--key", "hunter2secret", "hunter2secret"),
+        ("--key", "5aW/+secret0key=", "5aW/+secret0key="),
+        ("--key", "env:s3cr3t-value!", "s3cr3t-value!"),
+        ("--key", environment_key.as_str(), hexadecimal.as_str()),
+        ("--client-secret-env", "s3cr3t-value!", "s3cr3t-value!"),
+        ("--client-secret-env", "s3cr3tValue", "s3cr3tValue"),
+        (
+            "--authority",
+            "https://user:hunter2@login.example.org/x",
+            "hunter2",
+        ),
+        ("--authority", "https://user:hunter2@/x", "hunter2"),
+        (
+            "--authority",
+            "entra:https://login.example.org/x?p=hunter2",
+            "hunter2",
+        ),
+        ("--authority", "hunter2", "hunter2"),
+        ("--store", "redis://user:hunter2@store.example.org", "hunter2"),
+    ] {
+        let variable = format!("TOKENKEEP_{}", option[2..].replace('-', "_").to_uppercase());
+        let words = ["--json", "login", "client-credentials", "--scope", "s"];
+        let others = [
+            ("--authority", "https://login.example.org/x"),
+            ("--client-id", "c"),
+        ];
+        for by_variable in [false, true] {
+            let mut command = bare();
+            command.args(words);
+            for (name, other) in others.iter().filter(|(name, _)| *name != option) {
+                command.args([name, other]);
+            }
+            if by_variable {
+                command.env(&variable, value);
+            } else {
+                command.args([option, value]);
+            }
+            let ran = Ran::of(command).await;
+            assert_eq!(ran.exit, Some(2), "{option} {value}: {ran:?}");
+            assert!(
+                !ran.stderr.contains(secret) && !ran.stdout.contains(secret),
+                "{option} {value}: {ran:?}"
+            );
+            let object = ran.object();
+            let message = object["error"]["message"].as_str().unwrap();
+            assert!(
+                message.contains(option) && message.contains(&variable),
+                "{message}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::cache::{AppTokenCall, CallError, CallOutcome, Freshness};
-use cache_core::schema::{ScopeSet, TokenRequest};
+use cache_core::schema::ScopeSet;
 use cache_core::secret::Secret;
 
 use super::application::{Application, in_realm};
 use super::cache_options::{CacheOptions, cache_option_methods};
-use super::{Acquisition, outcome};
+use super::{Acquisition, cached_app_token, outcome};
 use crate::request::client_credentials;
 use crate::{AuthenticationResult, CorrelationId, Error};
 
@@ -55,17 +55,10 @@ impl<'a> AcquireTokenForClient<'a> {
             extended_lifetime,
             ..
         } = options;
-        let tenant = application.authority.tenant().to_ascii_lowercase();
-        let identity = application.authority.identity();
-        let partition = application
-            .cache
-            .app_partition(application.client.id(), &identity, &tenant, &scopes);
-        let request = TokenRequest::new(
-            partition,
-            application.authority.kind(),
+        let request = cached_app_token::request(
+            &application.cache,
+            &application.authority,
             application.client.id(),
-            application.authority.environment(),
-            tenant,
             scopes.clone(),
         )
         .claims(claims.clone());

@@ -39,6 +39,7 @@ mod application;
 mod authorization_code;
 mod builder;
 mod cache_options;
+mod cached_app_token;
 mod client_credentials;
 mod confidential;
 mod device_code;
@@ -48,6 +49,7 @@ mod silent;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 pub use builder::ClientBuilder;
+pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;

@@ -32,7 +32,7 @@ pub(super) fn source(key: &KeyAddress, store: &StoreAddress) -> Vec<Check> {
                 Check::warning("key source", advice),
             ]
         }
-        KeyAddress::Environment(name) => match std::env::var_os(name) {
+        KeyAddress::Environment(name) => match std::env::var_os(name.as_str()) {
             Some(_) => vec![Check::warning(
                 "key source",
                 format!(

@@ -1,0 +1,73 @@
+//! What is wrong with a command line that could not be parsed.
+//!
+//! clap repeats the value that it refuses. Who mistakes `--key` or `--client-secret-env` gives the secret itself, and a URL
+//! may hold a password, so no refused value is repeated here.
+
+use clap::error::{ContextKind, ErrorKind};
+
+/// A command line that was refused.
+pub(crate) struct Refusal {
+    /// One line.
+    pub(crate) message: String,
+    /// For people: the message, and how it is written right.
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: &clap::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => Self::of_value(error),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::of_missing_command(error),
+            _ => {
+                let text = error.to_string();
+                Self {
+                    message: first_paragraph(&text),
+                    text: text.trim_end().to_owned(),
+                }
+            }
+        }
+    }
+
+    fn of_value(error: &clap::Error) -> Self {
+        let argument = error
+            .get(ContextKind::InvalidArg)
+            .map_or_else(|| "an argument".to_owned(), ToString::to_string);
+        let why = std::error::Error::source(error).map_or_else(
+            || "its value is missing or makes no sense".to_owned(),
+            ToString::to_string,
+        );
+        let variable = argument
+            .strip_prefix("--")
+            .and_then(|rest| rest.split(' ').next())
+            .map(|name| format!(" or TOKENKEEP_{}", name.replace('-', "_").to_uppercase()))
+            .unwrap_or_default();
+        let name = argument.split(' ').next().unwrap_or_default();
+        let message = format!("{name}{variable}: {why}");
+        Self {
+            text: format!("error: {message}"),
+            message,
+        }
+    }
+
+    /// clap answers with the help alone, whose first line says nothing of an error.
+    fn of_missing_command(error: &clap::Error) -> Self {
+        let help = error.to_string();
+        let usage = help.lines().find_map(|line| line.strip_prefix("Usage: "));
+        let message = match usage {
+            Some(usage) => format!("a command is missing: {usage}"),
+            None => "a command is missing; --help lists them".to_owned(),
+        };
+        Self {
+            text: format!("error: {message}\n\n{}", help.trim_end()),
+            message,
+        }
+    }
+}
+
+/// What stands before the first empty line, in one line: clap lists there what is missing.
+fn first_paragraph(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.split_whitespace().collect();
+    let line = words.join(" ");
+    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
+}
