@@ -7,23 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::AcquireOptions;
-use cache_core::random::OsRandom;
-use cache_core::store::{MemoryStore, Store};
 use cache_core::strategy::{Coalescing, RefreshPolicy, Strategy};
-use cache_testkit::clock::ManualClock;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn memory(clock: &ManualClock) -> Arc<dyn Store> {
-    Arc::new(MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom)))
-}
-
-fn parts() -> (ManualClock, Arc<dyn Store>) {
-    let clock = ManualClock::new();
-    let store = memory(&clock);
-    (clock, store)
-}
 
 #[tokio::test]
 async fn process_coalescing_serialises_within_one_cache_without_markers() {

@@ -16,6 +16,7 @@ use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, Store, StoreKey};
+use cache_core::strategy::{SealPolicy, Strategy};
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::{Fault, FaultStore};
 use cache_testkit::random::SeededRandom;
@@ -214,7 +215,11 @@ async fn a_commit_that_panics_is_reported_and_the_next_one_works() {
     let codec = Arc::new(Panicking::default());
     let cache = TokenCache::builder(Arc::clone(&store))
         .clock(Arc::new(clock.clone()))
-        .codec(codec.clone())
+        .strategy(
+            Strategy::desktop_tool()
+                .codec(codec.clone())
+                .seal(SealPolicy::PlaintextAllowed),
+        )
         .open_plaintext(Namespace::default())
         .unwrap();
     codec.0.store(true, Ordering::SeqCst);

@@ -20,6 +20,7 @@ use cache_core::seal::{
     SEALED_HEADER_BYTES, SealError, SecretKey,
 };
 use cache_core::store::{MemoryStore, PutOptions, Store};
+use cache_core::strategy::{SealPolicy, Strategy};
 use cache_testkit::clock::ManualClock;
 use support::*;
 
@@ -276,6 +277,7 @@ async fn a_partition_of_another_account_is_not_used_although_it_is_sealed_for_th
 async fn an_unsealed_record_is_not_used() {
     let world = World::new().await;
     let unsealed = TokenCache::builder(Arc::new(MemoryStore::new()))
+        .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
         .open_plaintext(Namespace::default())
         .unwrap();
     unsealed
@@ -351,7 +353,7 @@ async fn a_record_that_went_back_is_refused_or_missing_and_its_tokens_are_never_
     world.clock.advance(Duration::from_secs(3600));
     let lenient = TokenCache::builder(Arc::clone(&world.store))
         .clock(Arc::new(world.clock.clone()))
-        .rollback(RollbackPolicy::MissAndReport)
+        .strategy(Strategy::desktop_tool().rollback(RollbackPolicy::MissAndReport))
         .open_with(world.cache.sealer().clone())
         .unwrap();
     for cache in [&world.cache, &lenient] {

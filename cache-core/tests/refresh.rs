@@ -9,23 +9,11 @@ use std::time::Duration;
 use cache_core::cache::{
     AcquireOptions, CacheError, Freshness, InteractionReason, RefreshReason, TokenSource,
 };
-use cache_core::random::OsRandom;
-use cache_core::store::{MemoryStore, Store};
+use cache_core::store::Store;
 use cache_core::strategy::{RefreshPolicy, Strategy};
-use cache_testkit::clock::ManualClock;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn memory(clock: &ManualClock) -> Arc<dyn Store> {
-    Arc::new(MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom)))
-}
-
-fn parts() -> (ManualClock, Arc<dyn Store>) {
-    let clock = ManualClock::new();
-    let store = memory(&clock);
-    (clock, store)
-}
 
 #[tokio::test]
 async fn a_cached_token_is_served_from_memory_and_from_the_store_without_a_request() {

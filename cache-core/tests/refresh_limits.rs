@@ -12,7 +12,7 @@ use cache_core::schema::{AuthorityIdentity, AuthorityKind, ScopeSet, TokenReques
 use cache_core::seal::Namespace;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, Store};
-use cache_core::strategy::{Coalescing, MemoryTier, Strategy, TimeLimits};
+use cache_core::strategy::{Coalescing, MemoryTier, SealPolicy, Strategy, TimeLimits};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::{Fault, FaultStore};
@@ -111,10 +111,23 @@ async fn limits_that_cannot_work_are_refused() {
         },
     ] {
         let cache = TokenCache::builder(Arc::clone(&store))
-            .strategy(Strategy::desktop_tool().limits(limits))
+            .strategy(
+                Strategy::desktop_tool()
+                    .limits(limits)
+                    .seal(SealPolicy::PlaintextAllowed),
+            )
             .open_plaintext(Namespace::default());
         assert!(matches!(cache.unwrap_err(), CacheError::Strategy(_)));
     }
+    // Encryption is only ever left out by a strategy that says so.
+    let plain = |strategy: Strategy| {
+        TokenCache::builder(Arc::clone(&store))
+            .strategy(strategy)
+            .open_plaintext(Namespace::default())
+    };
+    let error = plain(Strategy::high_volume_daemon()).unwrap_err();
+    assert!(matches!(error, CacheError::Strategy(_)));
+    plain(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed)).unwrap();
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
 use crate::random::{OsRandom, Random};
-use crate::seal::{KeySource, Namespace, RollbackGuard, RollbackPolicy, Sealer};
+use crate::seal::{KeySource, Namespace, RollbackGuard, Sealer};
 use crate::store::{Store, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, Strategy};
+use crate::strategy::{Coalescing, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -22,8 +22,6 @@ const ROLLBACK_MEMORY: usize = 16_384;
 pub struct TokenCacheBuilder {
     store: Arc<dyn Store>,
     strategy: Strategy,
-    rollback: RollbackPolicy,
-    codec: Arc<dyn Codec>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -33,8 +31,6 @@ impl TokenCacheBuilder {
         Self {
             store,
             strategy: Strategy::desktop_tool(),
-            rollback: RollbackPolicy::Refuse,
-            codec: Arc::new(BincodeCodec),
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
         }
@@ -43,18 +39,6 @@ impl TokenCacheBuilder {
     /// Sets the strategy.
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
-        self
-    }
-
-    /// Sets what happens to a record that is older than one that this process has seen.
-    pub fn rollback(mut self, policy: RollbackPolicy) -> Self {
-        self.rollback = policy;
-        self
-    }
-
-    /// Sets how partitions are written. Partitions written by the crate's other codecs can still be read.
-    pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
-        self.codec = codec;
         self
     }
 
@@ -97,8 +81,13 @@ impl TokenCacheBuilder {
     /// namespace of their own, and no sealed cache ever reads them.
     ///
     /// # Errors
-    /// That the strategy asks for what the store cannot give.
+    /// That the strategy requires encryption, as all presets do, or asks for what the store cannot give.
     pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
+        if self.strategy.seal != SealPolicy::PlaintextAllowed {
+            return Err(CacheError::Strategy(
+                "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+            ));
+        }
         let sealer = Sealer::plaintext(&namespace);
         self.open_with(sealer)
     }
@@ -123,13 +112,17 @@ impl TokenCacheBuilder {
             )));
         }
         let others: [Arc<dyn Codec>; 2] = [Arc::new(BincodeCodec), Arc::new(MsalJsonCodec)];
-        let others = others.into_iter().filter(|codec| codec.id() != self.codec.id());
-        let codecs = std::iter::once(Arc::clone(&self.codec)).chain(others).collect();
+        let others = others
+            .into_iter()
+            .filter(|codec| codec.id() != self.strategy.codec.id());
+        let codecs = std::iter::once(Arc::clone(&self.strategy.codec))
+            .chain(others)
+            .collect();
         Ok(TokenCache::from_inner(Inner {
             memory: Memory::new(self.strategy.memory_tier),
             store: self.store,
             sealer,
-            rollback: RollbackGuard::new(self.rollback, ROLLBACK_MEMORY),
+            rollback: RollbackGuard::new(self.strategy.rollback, ROLLBACK_MEMORY),
             codecs,
             strategy: self.strategy,
             clock: self.clock,

@@ -18,18 +18,24 @@
 //! | refresh | on demand | ahead | ahead | ahead |
 //! | coalescing | fleet | fleet | fleet | fleet |
 //! | idle lifetime | none | 30 days | 90 days | 90 days |
+//!
+//! All of them seal every record, write bincode, and refuse a record that went back in time.
 
 pub(crate) mod flights;
 pub(crate) mod memory_tier;
 pub(crate) mod spend;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::codec::{BincodeCodec, Codec};
+use crate::seal::RollbackPolicy;
 
 pub use memory_tier::MemoryTier;
 pub use spend::UnknownOutcomePolicy;
 
 /// How a [`TokenCache`](crate::cache::TokenCache) uses its memory, its store and its authority.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Strategy {
     pub(crate) memory_tier: MemoryTier,
     pub(crate) write_policy: WritePolicy,
@@ -38,6 +44,9 @@ pub struct Strategy {
     pub(crate) coalescing: Coalescing,
     pub(crate) idle_lifetime: Option<Duration>,
     pub(crate) limits: TimeLimits,
+    pub(crate) rollback: RollbackPolicy,
+    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) seal: SealPolicy,
 }
 
 impl Strategy {
@@ -52,6 +61,9 @@ impl Strategy {
             coalescing: Coalescing::Fleet,
             idle_lifetime: None,
             limits: TimeLimits::default(),
+            rollback: RollbackPolicy::Refuse,
+            codec: Arc::new(BincodeCodec),
+            seal: SealPolicy::Required,
         }
     }
 
@@ -130,12 +142,44 @@ impl Strategy {
         self
     }
 
+    /// Sets what happens to a record that is older than one that this process has seen.
+    #[must_use]
+    pub fn rollback(mut self, rollback: RollbackPolicy) -> Self {
+        self.rollback = rollback;
+        self
+    }
+
+    /// Sets how partitions are written. Partitions written by the crate's other codecs can still be read.
+    #[must_use]
+    pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Sets whether records must be encrypted.
+    #[must_use]
+    pub fn seal(mut self, seal: SealPolicy) -> Self {
+        self.seal = seal;
+        self
+    }
+
     /// Sets how long requests and waits may take.
     #[must_use]
     pub fn limits(mut self, limits: TimeLimits) -> Self {
         self.limits = limits;
         self
     }
+}
+
+/// Whether records must be encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SealPolicy {
+    /// Every record is sealed; a cache without encryption cannot be opened.
+    #[default]
+    Required,
+    /// [`open_plaintext`](crate::cache::TokenCacheBuilder::open_plaintext) may be called: whoever can read the store can read every
+    /// token. For stores that are protected by other means.
+    PlaintextAllowed,
 }
 
 /// Whether callers wait for writes.

@@ -17,13 +17,16 @@ use cache_core::cache::{
     AcquireOptions, AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption,
     RefusedBecause, TokenCache, UnknownOutcomePolicy,
 };
+use cache_core::random::OsRandom;
 use cache_core::schema::{
     Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
     TokenResponse, TokenType,
 };
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
-use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
+use cache_core::store::{
+    Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
+};
 use cache_core::strategy::Strategy;
 use cache_core::time::{Clock, UnixSeconds};
 use cache_testkit::clock::ManualClock;
@@ -32,6 +35,13 @@ use tokio::sync::Semaphore;
 
 pub const CLIENT: &str = "client";
 pub const ISSUER: &str = "https://issuer.example";
+
+/// A clock, and an empty store that goes by it.
+pub fn parts() -> (ManualClock, Arc<dyn Store>) {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
+    (clock, Arc::new(store))
+}
 
 pub async fn open(store: &Arc<dyn Store>, clock: &ManualClock) -> TokenCache {
     open_with(store, clock, Strategy::desktop_tool()).await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cache_core::cache::TokenCache;
 use cache_core::seal::Namespace;
 use cache_core::store::{MemoryStore, Store};
+use cache_core::strategy::{SealPolicy, Strategy};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
@@ -73,6 +74,7 @@ async fn imported(names: &[&str]) -> Program {
 async fn plaintext_record() -> Vec<u8> {
     let store = Arc::new(MemoryStore::new());
     let cache = TokenCache::builder(store.clone())
+        .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
         .open_plaintext(Namespace::default())
         .unwrap();
     let file = std::fs::read(format!("{FIXTURES}/py_msft_device_code.json")).unwrap();
