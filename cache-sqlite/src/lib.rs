@@ -72,6 +72,10 @@
 //! The file must be on a local file system: the write-ahead log needs shared memory between the processes.
 //! A file that is removed or replaced while a store has it open makes every later operation of that store fail.
 //!
+//! **Do not open the file yourself** (to copy it, to look at it) in a process that has a store open on it: POSIX drops all
+//! locks that a process holds on a file when it closes *any* descriptor of it, and SQLite's are among them. Other
+//! processes could then take the log away under this one. Do it in another process, or while no store is open.
+//!
 //! # What it does not do
 //!
 //! It does not encrypt; the cache seals above it. It does not protect against a process of the same
