@@ -391,14 +391,16 @@ async fn a_token_for_two_seconds_is_adopted_by_those_who_waited_for_it() {
                         .acquire_token_silent(["User.Read"])
                         .account(&account)
                         .await
-                        .map(|r| r.access_token)
+                        .map(|result| result.correlation_id)
                 })
             })
             .collect();
+        let mut named = 0;
         for caller in callers {
-            caller.await.unwrap().unwrap();
+            named += usize::from(caller.await.unwrap().unwrap().is_some());
         }
         assert_eq!(scene.refreshes(), before + 1);
+        assert_eq!(named, 1, "only the caller whose request was sent has its ID");
     }
     assert_eq!(scene.authority.families_revoked(), 0);
 }

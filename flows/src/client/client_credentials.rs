@@ -12,9 +12,10 @@ use cache_core::secret::Secret;
 
 use super::application::{Application, in_realm};
 use super::cache_options::{CacheOptions, cache_option_methods};
+use super::lazy_correlation::LazyCorrelation;
 use super::{Acquisition, cached_app_token, outcome};
 use crate::request::client_credentials;
-use crate::{AuthenticationResult, CorrelationId, Error};
+use crate::{AuthenticationResult, Error};
 
 /// An acquisition by client credentials (RFC 6749 section 4.4). Await it to run it.
 ///
@@ -62,21 +63,21 @@ impl<'a> AcquireTokenForClient<'a> {
             scopes.clone(),
         )
         .claims(claims.clone());
-        let correlation_id = application.correlation_id()?;
-        let call = Call {
+        let call = Arc::new(Call {
             application: Arc::clone(application),
             scopes,
             claims,
-            correlation_id,
-        };
+            correlation_id: LazyCorrelation::default(),
+        });
+        let sent: Arc<dyn AppTokenCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
         let began = application.cache.clock().monotonic();
         let acquired = application
             .cache
-            .acquire_app(Arc::new(request), options, Arc::new(call))
+            .acquire_app(Arc::new(request), options, sent)
             .await?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, Some(correlation_id), elapsed))
+        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -101,7 +102,7 @@ struct Call {
     application: Arc<Application>,
     scopes: ScopeSet,
     claims: Option<String>,
-    correlation_id: CorrelationId,
+    correlation_id: LazyCorrelation,
 }
 
 #[async_trait]
@@ -123,7 +124,11 @@ impl AppTokenCall for Call {
             Ok(request) => request.claims(claims.as_deref().unwrap_or_default()),
             Err(error) => return not_sent(error.into()),
         };
-        match endpoint.redeem(request, *correlation_id, time_limit).await {
+        let correlation_id = match correlation_id.draw(application) {
+            Ok(correlation_id) => correlation_id,
+            Err(error) => return not_sent(error),
+        };
+        match endpoint.redeem(request, correlation_id, time_limit).await {
             CallOutcome::Granted(response) => {
                 CallOutcome::Granted(Box::new(in_realm(&application.authority, *response)))
             }
@@ -134,5 +139,9 @@ impl AppTokenCall for Call {
 
 /// An error from before the request.
 pub(super) fn not_sent(error: Error) -> CallOutcome {
-    CallOutcome::NotSent(CallError::new("the authority's endpoints could not be found").with_source(error))
+    CallOutcome::NotSent(not_ready(error))
+}
+
+pub(super) fn not_ready(error: Error) -> CallError {
+    CallError::new("the authority's endpoints could not be found").with_source(error)
 }

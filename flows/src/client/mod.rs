@@ -43,6 +43,7 @@ mod cached_app_token;
 mod client_credentials;
 mod confidential;
 mod device_code;
+mod lazy_correlation;
 mod outcome;
 mod public;
 mod silent;

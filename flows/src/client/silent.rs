@@ -12,12 +12,13 @@ use cache_core::secret::Secret;
 
 use super::application::{Application, in_realm, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
-use super::client_credentials::not_sent;
+use super::client_credentials::{not_ready, not_sent};
+use super::lazy_correlation::LazyCorrelation;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::refresh_token;
-use crate::{AuthenticationResult, CorrelationId, Error};
+use crate::{AuthenticationResult, Error};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
 ///
@@ -75,23 +76,23 @@ impl<'a> AcquireTokenSilent<'a> {
             scopes.clone(),
         )
         .claims(claims.clone());
-        let correlation_id = application.correlation_id()?;
-        let call = Call {
+        let call = Arc::new(Call {
             application: Arc::clone(application),
             authority,
             scopes,
             claims,
             account: account.account.clone(),
-            correlation_id,
-        };
+            correlation_id: LazyCorrelation::default(),
+        });
+        let sent: Arc<dyn AuthorityCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
         let began = application.cache.clock().monotonic();
         let acquired = application
             .cache
-            .acquire(Arc::new(request), options, Arc::new(call))
+            .acquire(Arc::new(request), options, sent)
             .await?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, Some(correlation_id), elapsed))
+        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -119,7 +120,7 @@ struct Call {
     scopes: ScopeSet,
     claims: Option<String>,
     account: Account,
-    correlation_id: CorrelationId,
+    correlation_id: LazyCorrelation,
 }
 
 #[async_trait]
@@ -127,15 +128,17 @@ impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
         match self.application.endpoint(&self.authority).await {
             Ok(_) => Ok(()),
-            Err(error) => {
-                Err(CallError::new("the authority's endpoints could not be found").with_source(error))
-            }
+            Err(error) => Err(not_ready(error)),
         }
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
         let endpoint = match self.application.endpoint(&self.authority).await {
             Ok(endpoint) => endpoint,
+            Err(error) => return not_sent(error),
+        };
+        let correlation_id = match self.correlation_id.draw(&self.application) {
+            Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
         let (scopes, account) = (self.scopes.clone(), self.account.clone());
@@ -149,7 +152,7 @@ impl AuthorityCall for Call {
             ));
         }
         match endpoint
-            .redeem(request, self.correlation_id, redemption.time_limit)
+            .redeem(request, correlation_id, redemption.time_limit)
             .await
         {
             CallOutcome::Granted(response) => {

@@ -1,0 +1,28 @@
+//! The correlation ID of a request that may never be made.
+
+use std::sync::OnceLock;
+
+use super::application::Application;
+use crate::{CorrelationId, Error};
+
+/// Draws the ID when a request is about to be sent: a hit in the cache costs no randomness and names no request.
+#[derive(Default)]
+pub(super) struct LazyCorrelation(OnceLock<CorrelationId>);
+
+impl LazyCorrelation {
+    /// The ID, drawn by the first call.
+    pub(super) fn draw(&self, application: &Application) -> Result<CorrelationId, Error> {
+        match self.drawn() {
+            Some(id) => Ok(id),
+            None => {
+                let fresh = application.correlation_id()?;
+                Ok(*self.0.get_or_init(|| fresh))
+            }
+        }
+    }
+
+    /// The ID, if a request was made with it.
+    pub(super) fn drawn(&self) -> Option<CorrelationId> {
+        self.0.get().copied()
+    }
+}
