@@ -1,4 +1,4 @@
-//! An issuer in memory that rotates refresh tokens strictly, and what tests of the cache share.
+//! What tests of the cache share; the issuer that they refresh at is in `issuer`.
 #![allow(
     dead_code,
     unreachable_pub,
