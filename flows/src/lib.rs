@@ -23,20 +23,20 @@
 //! use cache_core::random::OsRandom;
 //! use cache_core::schema::ScopeSet;
 //! use cache_core::time::SystemClock;
-//! use flows::authority::{Authority, Discovery};
+//! use flows::authority::Authority;
 //! use flows::http::ReqwestClient;
 //! use flows::request::{ClientIdentity, device_code};
-//! use flows::{CorrelationId, TokenEndpoint};
+//! use flows::{CorrelationId, TokenEndpoint, Transport};
 //!
 //! # async fn sign_in() -> Result<(), flows::Error> {
 //! let limit = Duration::from_secs(30);
 //! let http = Arc::new(ReqwestClient::new()?);
-//! let clock = Arc::new(SystemClock);
+//! let transport = Arc::new(Transport::new(http, Arc::new(SystemClock), Arc::new(OsRandom)));
 //!
 //! let authority = Authority::detect("https://login.microsoftonline.com/organizations")?;
-//! let metadata = Discovery::new(http.clone(), clock.clone()).metadata(&authority, limit).await?;
+//! let metadata = transport.discovery().metadata(&authority, limit).await?;
 //! let client = ClientIdentity::public("11111111-2222-3333-4444-555555555555")?;
-//! let endpoint = TokenEndpoint::new(http, clock, authority, metadata, client);
+//! let endpoint = TokenEndpoint::new(transport, authority, metadata, client);
 //!
 //! let id = CorrelationId::random(&OsRandom)?;
 //! let request = device_code::request(ScopeSet::parse("User.Read"));
@@ -75,6 +75,7 @@ mod interaction;
 mod response;
 mod result;
 mod token_endpoint;
+mod transport;
 
 pub use correlation::CorrelationId;
 pub use error::Error;
@@ -82,6 +83,7 @@ pub use id_token::IdTokenClaims;
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
 pub use token_endpoint::TokenEndpoint;
+pub use transport::Transport;
 
 /// The example of the README is compiled with the documentation tests.
 #[cfg(doctest)]

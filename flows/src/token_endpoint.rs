@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
 use cache_core::schema::TokenResponse;
-use cache_core::time::Clock;
 use url::Url;
 
 use crate::authority::{Authority, Metadata};
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{Form, HttpClient, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpRequest, HttpResponse};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
-use crate::request::{ClientIdentity, TokenRequest};
+use crate::request::{Authentication, ClientIdentity, TokenRequest};
 use crate::response::{ReplyContext, definite_success, token_response};
+use crate::transport::Transport;
 
 /// An authority's token endpoint, and its device authorization endpoint, as one client uses them.
 ///
 /// Nothing is ever sent twice here, whatever happens.
 #[derive(Clone)]
 pub struct TokenEndpoint {
-    http: Arc<dyn HttpClient>,
-    clock: Arc<dyn Clock>,
+    transport: Arc<Transport>,
     authority: Authority,
     metadata: Arc<Metadata>,
     client: ClientIdentity,
@@ -33,15 +32,13 @@ impl TokenEndpoint {
     /// The endpoints of `authority`, whose metadata is `metadata`, for `client`.
     #[must_use]
     pub fn new(
-        http: Arc<dyn HttpClient>,
-        clock: Arc<dyn Clock>,
+        transport: Arc<Transport>,
         authority: Authority,
         metadata: Arc<Metadata>,
         client: ClientIdentity,
     ) -> Self {
         Self {
-            http,
-            clock,
+            transport,
             authority,
             metadata,
             client,
@@ -63,6 +60,7 @@ impl TokenEndpoint {
         time_limit: Duration,
     ) -> Result<TokenResponse, Error> {
         let TokenRequest {
+            grant,
             mut form,
             scopes,
             subject,
@@ -71,7 +69,8 @@ impl TokenEndpoint {
         if self.authority.kind().honours_client_info() {
             form.push("client_info", "1");
         }
-        let sent_at = self.clock.now();
+        tracing::debug!(grant, "asking the token endpoint");
+        let sent_at = self.transport.clock().now();
         let url = self.metadata.token_endpoint.clone();
         let response = self.post(url, form, correlation_id, time_limit).await?;
         let reply = ReplyContext {
@@ -82,7 +81,7 @@ impl TokenEndpoint {
             context: &context,
             subject: &subject,
             sent_at,
-            now: self.clock.now(),
+            now: self.transport.clock().now(),
         };
         token_response(&reply, &response)
     }
@@ -124,10 +123,10 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
-        let sent_at = self.clock.now();
+        let sent_at = self.transport.clock().now();
         let form = std::mem::take(&mut request.form);
         let response = self.post(url, form, correlation_id, time_limit).await?;
-        let fields = definite_success(self.authority.kind(), &response, self.clock.now())?;
+        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
         Ok(request.accept(fields, sent_at)?)
     }
 
@@ -145,13 +144,13 @@ impl TokenEndpoint {
         time_limit: Duration,
     ) -> Result<TokenResponse, Error> {
         let mut polling = authorization.polling();
-        let mut wait = polling.first(self.clock.now())?;
+        let mut wait = polling.first(self.transport.clock().now())?;
         loop {
-            self.clock.sleep(wait).await;
+            self.transport.clock().sleep(wait).await;
             let request = authorization.token_request(&self.authority);
-            let limit = polling.limit(time_limit, self.clock.now());
+            let limit = polling.limit(time_limit, self.transport.clock().now());
             let reply = self.send(request, correlation_id, limit).await;
-            match polling.judge(reply, self.clock.now())? {
+            match polling.judge(reply, self.transport.clock().now())? {
                 Poll::Wait(next) => wait = next,
                 Poll::Granted(response) => return Ok(*response),
             }
@@ -165,9 +164,11 @@ impl TokenEndpoint {
         correlation_id: CorrelationId,
         time_limit: Duration,
     ) -> Result<HttpResponse, Error> {
-        let authorization = self
-            .client
-            .authenticate(self.authority.kind(), &self.metadata, &mut form);
+        let authentication = Authentication {
+            authority: &self.authority,
+            metadata: &self.metadata,
+        };
+        let authorization = self.client.authenticate(&authentication, &mut form).await?;
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
@@ -178,7 +179,7 @@ impl TokenEndpoint {
                 .header("client-request-id", correlation_id.to_string())
                 .header("return-client-request-id", "true".to_owned());
         }
-        Ok(self.http.send(request).await?)
+        Ok(self.transport.http().send(request).await?)
     }
 }
 

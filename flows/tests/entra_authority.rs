@@ -19,7 +19,9 @@ use flows::error::{DeviceCodeError, Error, IdTokenError, ReplyError};
 use flows::http::{HttpClient, HttpRequest, ReqwestClient};
 use flows::request::authorization_code::AuthorizationRequest;
 use flows::request::{ClientIdentity, client_credentials, device_code, refresh_token};
-use flows::{CorrelationId, IdTokenClaims, InteractionClassification, InteractionRequired, TokenEndpoint};
+use flows::{
+    CorrelationId, IdTokenClaims, InteractionClassification, InteractionRequired, TokenEndpoint, Transport,
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const REDIRECT: &str = "http://localhost:4711/callback";
@@ -51,13 +53,12 @@ impl Parties {
 
     fn endpoint(&self, client: ClientIdentity) -> TokenEndpoint {
         let (authority, metadata) = (self.authority.clone(), self.metadata.clone());
-        TokenEndpoint::new(
+        let transport = Arc::new(Transport::new(
             self.http.clone(),
             Arc::new(SystemClock),
-            authority,
-            metadata,
-            client,
-        )
+            Arc::new(OsRandom),
+        ));
+        TokenEndpoint::new(transport, authority, metadata, client)
     }
 
     async fn sign_in(&self) -> Result<TokenResponse, Error> {

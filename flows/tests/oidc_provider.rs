@@ -19,7 +19,7 @@ use flows::error::{AuthorizationResponseError, Error};
 use flows::http::ReqwestClient;
 use flows::request::authorization_code::AuthorizationRequest;
 use flows::request::{ClientIdentity, SecretMethod, client_credentials, device_code, refresh_token};
-use flows::{CorrelationId, IdTokenClaims, TokenEndpoint};
+use flows::{CorrelationId, IdTokenClaims, TokenEndpoint, Transport};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const REDIRECT: &str = "http://127.0.0.1/callback";
@@ -47,7 +47,8 @@ impl Parties {
     fn endpoint(&self, client: ClientIdentity) -> TokenEndpoint {
         let http = Arc::new(ReqwestClient::new().unwrap());
         let (authority, metadata) = (self.authority.clone(), self.metadata.clone());
-        TokenEndpoint::new(http, Arc::new(SystemClock), authority, metadata, client)
+        let transport = Arc::new(Transport::new(http, Arc::new(SystemClock), Arc::new(OsRandom)));
+        TokenEndpoint::new(transport, authority, metadata, client)
     }
 
     async fn sign_in_by_device(&self) -> TokenResponse {

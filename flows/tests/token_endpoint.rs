@@ -14,7 +14,7 @@ use flows::authority::{Authority, Discovery, Metadata};
 use flows::error::{DeviceCodeError, Error};
 use flows::http::{HttpError, HttpErrorKind};
 use flows::request::{ClientIdentity, client_credentials, device_code, refresh_token};
-use flows::{AuthenticationResult, CorrelationId, ResultMetadata, TokenEndpoint, TokenSource};
+use flows::{AuthenticationResult, CorrelationId, ResultMetadata, TokenEndpoint, TokenSource, Transport};
 use support::{ScriptedClient, StepClock};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -58,7 +58,8 @@ async fn oidc(
     );
     let metadata = discovery.metadata(&authority, LIMIT).await.unwrap();
     let http = Arc::new(http);
-    let endpoint = TokenEndpoint::new(http.clone(), clock.clone(), authority, metadata, client);
+    let transport = Arc::new(Transport::new(http.clone(), clock.clone(), Arc::new(OsRandom)));
+    let endpoint = TokenEndpoint::new(transport, authority, metadata, client);
     (http, clock, endpoint)
 }
 
@@ -172,7 +173,8 @@ async fn client_credentials_authenticate_as_the_issuer_wants() {
     let metadata = Arc::new(Metadata::by_convention(&authority).unwrap());
     let http = Arc::new(ScriptedClient::default().reply(200, r#"{"access_token":"a","expires_in":60}"#));
     let clock = Arc::new(StepClock::at(NOW));
-    let endpoint = TokenEndpoint::new(http.clone(), clock, authority.clone(), metadata, client.clone());
+    let transport = Arc::new(Transport::new(http.clone(), clock, Arc::new(OsRandom)));
+    let endpoint = TokenEndpoint::new(transport, authority.clone(), metadata, client.clone());
     let scopes = ScopeSet::parse("api://x/.default");
     let request = client_credentials::request(&authority, &client, scopes).unwrap();
     let correlation = id();

@@ -7,37 +7,38 @@ use std::time::Duration;
 use cache_core::cache::{
     AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
 };
-use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenResponse};
+use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
 
 use super::outcome;
-use crate::authority::{Authority, Discovery, Metadata};
-use crate::http::HttpClient;
+use crate::authority::{Authority, Metadata};
 use crate::request::{ClientIdentity, TokenRequest};
-use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint};
+use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
 pub(super) struct Application {
     pub(super) client: ClientIdentity,
     pub(super) authority: Authority,
     pub(super) cache: TokenCache,
-    pub(super) http: Arc<dyn HttpClient>,
-    pub(super) discovery: Discovery,
+    pub(super) transport: Arc<Transport>,
     /// For one request, to the last byte of its reply.
     pub(super) time_limit: Duration,
     pub(super) unknown_outcome: UnknownOutcomePolicy,
+    /// What sets all tokens of this client apart in the cache, in requests and replies alike.
+    pub(super) context: TokenContext,
 }
 
 impl Application {
     pub(super) async fn metadata(&self, authority: &Authority) -> Result<Arc<Metadata>, Error> {
-        self.discovery.metadata(authority, self.time_limit).await
+        self.transport
+            .discovery()
+            .metadata(authority, self.time_limit)
+            .await
     }
 
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        let clock = Arc::clone(self.cache.clock());
         Ok(TokenEndpoint::new(
-            Arc::clone(&self.http),
-            clock,
+            Arc::clone(&self.transport),
             authority.clone(),
             metadata,
             self.client.clone(),
@@ -66,6 +67,7 @@ impl Application {
 
     /// Sends the request of a sign-in whose user is at the door, and stores what it brings.
     pub(super) async fn redeem_sign_in(&self, request: TokenRequest) -> Result<AuthenticationResult, Error> {
+        let request = request.context(self.context.clone());
         let correlation_id = self.correlation_id()?;
         let endpoint = self.endpoint(&self.authority).await?;
         let began = self.cache.clock().monotonic();

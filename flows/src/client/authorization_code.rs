@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
 
-use super::Acquisition;
 use super::application::Application;
-use crate::request::authorization_code::PendingParts;
+use super::{Acquisition, ConfidentialClient};
+use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
 use crate::{AuthenticationResult, Error};
 
 /// The end of a sign-in by authorization code (RFC 6749 section 4.1.3, with PKCE). Await it to run it.
@@ -19,12 +19,38 @@ pub struct AcquireTokenByAuthorizationCode<'a> {
     response: &'a str,
 }
 
-impl<'a> AcquireTokenByAuthorizationCode<'a> {
-    pub(super) fn new(
-        application: &'a Arc<Application>,
+impl ConfidentialClient {
+    /// Begins a sign-in in the user's browser: send it to [`url`](PendingAuthorization::url), and keep the
+    /// [parts](PendingAuthorization::into_parts) in the user's web session.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when `request` is for another client; as [`AuthorizationRequest::begin`]; as discovery.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn begin_authorization(
+        &self,
+        request: AuthorizationRequest,
+    ) -> Result<PendingAuthorization, Error> {
+        let application = self.application();
+        request.check_client(application.client.id())?;
+        let metadata = application.metadata(&application.authority).await?;
+        request.begin(&application.authority, &metadata, &**application.cache.random())
+    }
+
+    /// Ends a sign-in that [`begin_authorization`](Self::begin_authorization) began: `response` is the URL that the browser came back to, its query,
+    /// or the posted form.
+    pub fn acquire_token_by_authorization_code<'a>(
+        &'a self,
         pending: &'a PendingParts,
         response: &'a str,
-    ) -> Self {
+    ) -> AcquireTokenByAuthorizationCode<'a> {
+        AcquireTokenByAuthorizationCode::new(self.application(), pending, response)
+    }
+}
+
+impl<'a> AcquireTokenByAuthorizationCode<'a> {
+    fn new(application: &'a Arc<Application>, pending: &'a PendingParts, response: &'a str) -> Self {
         Self {
             application,
             pending,

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
-use cache_core::schema::AuthorityKind;
+use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
 use super::{ConfidentialClient, PublicClient};
-use crate::Error;
-use crate::authority::{Authority, Discovery};
+use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
+use crate::{Error, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
 #[must_use]
@@ -23,6 +23,7 @@ pub struct ClientBuilder<C> {
     authority: Authority,
     cache: TokenCache,
     http: Option<Arc<dyn HttpClient>>,
+    transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
     kind: PhantomData<C>,
@@ -39,6 +40,7 @@ impl<C> ClientBuilder<C> {
             authority,
             cache,
             http: None,
+            transport: None,
             time_limit: None,
             unknown_outcome: None,
             kind: PhantomData,
@@ -48,6 +50,12 @@ impl<C> ClientBuilder<C> {
     /// Sets who sends the requests; without it a [`ReqwestClient`](crate::http::ReqwestClient) on the system's certificates (feature `reqwest`).
     pub fn http(mut self, http: Arc<dyn HttpClient>) -> Self {
         self.http = Some(http);
+        self
+    }
+
+    /// Sets what the client speaks through, to share it with other clients of the process; [`http`](Self::http) then counts for nothing.
+    pub fn transport(mut self, transport: Arc<Transport>) -> Self {
+        self.transport = Some(transport);
         self
     }
 
@@ -67,9 +75,13 @@ impl<C> ClientBuilder<C> {
     }
 
     fn application(self) -> Result<Arc<Application>, Error> {
-        let http = match self.http {
-            Some(http) => http,
-            None => default_http()?,
+        let transport = match (self.transport, self.http) {
+            (Some(transport), _) => transport,
+            (None, http) => {
+                let http = http.map_or_else(default_http, Ok)?;
+                let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
+                Arc::new(Transport::new(http, clock, random))
+            }
         };
         let usual = match self.authority.kind() {
             AuthorityKind::Entra | AuthorityKind::B2c | AuthorityKind::Ciam => {
@@ -79,12 +91,12 @@ impl<C> ClientBuilder<C> {
         };
         Ok(Arc::new(Application {
             client: self.client?,
-            discovery: Discovery::new(Arc::clone(&http), Arc::clone(self.cache.clock())),
             authority: self.authority,
             cache: self.cache,
-            http,
+            transport,
             time_limit: self.time_limit.unwrap_or(Duration::from_secs(30)),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
+            context: TokenContext::default(),
         }))
     }
 }

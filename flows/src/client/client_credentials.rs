@@ -13,7 +13,7 @@ use cache_core::secret::Secret;
 use super::application::{Application, in_realm};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::lazy_correlation::LazyCorrelation;
-use super::{Acquisition, cached_app_token, outcome};
+use super::{Acquisition, ConfidentialClient, cached_app_token, outcome};
 use crate::request::client_credentials;
 use crate::{AuthenticationResult, Error};
 
@@ -27,8 +27,19 @@ pub struct AcquireTokenForClient<'a> {
     options: CacheOptions,
 }
 
+impl ConfidentialClient {
+    /// A token of the application itself (RFC 6749 section 4.4): from the cache, else by one request for all who ask.
+    pub fn acquire_token_for_client<I>(&self, scopes: I) -> AcquireTokenForClient<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenForClient::new(self.application(), ScopeSet::of(scopes))
+    }
+}
+
 impl<'a> AcquireTokenForClient<'a> {
-    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+    fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
         Self {
             application,
             scopes,
@@ -62,6 +73,7 @@ impl<'a> AcquireTokenForClient<'a> {
             application.client.id(),
             scopes.clone(),
         )
+        .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {
             application: Arc::clone(application),
@@ -121,7 +133,9 @@ impl AppTokenCall for Call {
         let request =
             client_credentials::request(&application.authority, &application.client, scopes.clone());
         let request = match request {
-            Ok(request) => request.claims(claims.as_deref().unwrap_or_default()),
+            Ok(request) => request
+                .context(application.context.clone())
+                .claims(claims.as_deref().unwrap_or_default()),
             Err(error) => return not_sent(error.into()),
         };
         let correlation_id = match correlation_id.draw(application) {

@@ -8,10 +8,9 @@ use cache_core::schema::ScopeSet;
 use cache_core::secret::Secret;
 
 use super::application::Application;
-use super::{AcquireTokenByAuthorizationCode, AcquireTokenForClient, AcquireTokenSilent, ClientBuilder};
+use super::{AcquireTokenSilent, ClientBuilder};
 use crate::Error;
 use crate::authority::Authority;
-use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
 use crate::request::{ClientIdentity, SecretMethod};
 
 /// How a confidential client proves who it is.
@@ -71,13 +70,8 @@ impl ConfidentialClient {
         Self { application }
     }
 
-    /// A token of the application itself (RFC 6749 section 4.4): from the cache, else by one request for all who ask.
-    pub fn acquire_token_for_client<I>(&self, scopes: I) -> AcquireTokenForClient<'_>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        AcquireTokenForClient::new(&self.application, ScopeSet::of(scopes))
+    pub(super) fn application(&self) -> &Arc<Application> {
+        &self.application
     }
 
     /// A token for a user who signed in to this client before: from the cache, or by a refresh.
@@ -87,34 +81,6 @@ impl ConfidentialClient {
         I::Item: AsRef<str>,
     {
         AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
-    }
-
-    /// Begins a sign-in in the user's browser: send it to [`url`](PendingAuthorization::url), and keep the
-    /// [parts](PendingAuthorization::into_parts) in the user's web session.
-    ///
-    /// # Errors
-    /// [`Error::Configuration`] when `request` is for another client; as [`AuthorizationRequest::begin`]; as discovery.
-    ///
-    /// # Cancellation safety
-    /// Cancellation safe.
-    pub async fn begin_authorization(
-        &self,
-        request: AuthorizationRequest,
-    ) -> Result<PendingAuthorization, Error> {
-        let application = &self.application;
-        request.check_client(application.client.id())?;
-        let metadata = application.metadata(&application.authority).await?;
-        request.begin(&application.authority, &metadata, &**application.cache.random())
-    }
-
-    /// Ends a sign-in that [`begin_authorization`](Self::begin_authorization) began: `response` is the URL that the browser came back to, its query,
-    /// or the posted form.
-    pub fn acquire_token_by_authorization_code<'a>(
-        &'a self,
-        pending: &'a PendingParts,
-        response: &'a str,
-    ) -> AcquireTokenByAuthorizationCode<'a> {
-        AcquireTokenByAuthorizationCode::new(&self.application, pending, response)
     }
 
     /// The accounts of this authority for which this client has tokens. It opens every user's partition: a server that knows its

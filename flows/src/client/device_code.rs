@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cache_core::schema::ScopeSet;
 
-use super::Acquisition;
 use super::application::Application;
+use super::{Acquisition, PublicClient};
 use crate::error::ConfigurationError;
 use crate::request::device_code::{self, DeviceAuthorization};
 use crate::{AuthenticationResult, Error};
@@ -25,8 +25,19 @@ pub struct AcquireTokenByDeviceCode<'a> {
     claims: Option<String>,
 }
 
+impl PublicClient {
+    /// Signs a user in on another device (RFC 8628).
+    pub fn acquire_token_by_device_code<I>(&self, scopes: I) -> AcquireTokenByDeviceCode<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AcquireTokenByDeviceCode::new(self.application(), ScopeSet::of(scopes))
+    }
+}
+
 impl<'a> AcquireTokenByDeviceCode<'a> {
-    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+    fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
         Self {
             application,
             scopes,

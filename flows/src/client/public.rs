@@ -6,7 +6,7 @@ use cache_core::cache::{AccountListing, CachedAccount, SignOutScope, TokenCache}
 use cache_core::schema::ScopeSet;
 
 use super::application::Application;
-use super::{AcquireTokenByDeviceCode, AcquireTokenSilent, ClientBuilder};
+use super::{AcquireTokenSilent, ClientBuilder};
 use crate::Error;
 use crate::authority::Authority;
 use crate::request::ClientIdentity;
@@ -33,6 +33,10 @@ impl PublicClient {
         Self { application }
     }
 
+    pub(super) fn application(&self) -> &Arc<Application> {
+        &self.application
+    }
+
     /// A token for an account that has signed in before: from the cache, or by a refresh. Say which account with
     /// [`account`](AcquireTokenSilent::account).
     pub fn acquire_token_silent<I>(&self, scopes: I) -> AcquireTokenSilent<'_>
@@ -41,15 +45,6 @@ impl PublicClient {
         I::Item: AsRef<str>,
     {
         AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
-    }
-
-    /// Signs a user in on another device (RFC 8628).
-    pub fn acquire_token_by_device_code<I>(&self, scopes: I) -> AcquireTokenByDeviceCode<'_>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        AcquireTokenByDeviceCode::new(&self.application, ScopeSet::of(scopes))
     }
 
     /// The accounts of this authority for which this client, or its family, has tokens.

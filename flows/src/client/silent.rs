@@ -75,6 +75,7 @@ impl<'a> AcquireTokenSilent<'a> {
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
+        .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {
             application: Arc::clone(application),
@@ -144,6 +145,7 @@ impl AuthorityCall for Call {
         let (scopes, account) = (self.scopes.clone(), self.account.clone());
         let request =
             refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
+                .context(self.application.context.clone())
                 .claims(self.claims.as_deref().unwrap_or_default());
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
         if self.application.cache.clock().monotonic() >= redemption.send_before {

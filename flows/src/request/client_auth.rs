@@ -9,8 +9,8 @@ use cache_core::secret::Secret;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use crate::authority::Metadata;
-use crate::error::ConfigurationError;
+use crate::authority::{Authority, Metadata};
+use crate::error::{ConfigurationError, Error};
 use crate::http::Form;
 
 /// A client and its credential, if it has one.
@@ -34,6 +34,12 @@ pub enum SecretMethod {
     Basic,
     /// In the form (`client_secret_post`).
     Post,
+}
+
+/// The request that a client authenticates, as far as its credential needs to know.
+pub(crate) struct Authentication<'a> {
+    pub(crate) authority: &'a Authority,
+    pub(crate) metadata: &'a Metadata,
 }
 
 impl ClientIdentity {
@@ -89,23 +95,26 @@ impl ClientIdentity {
     }
 
     /// Adds what authenticates the client to `form`, or returns the `Authorization` header that does.
-    pub(crate) fn authenticate(
+    ///
+    /// # Errors
+    /// When the credential cannot be had; nothing was sent then.
+    pub(crate) async fn authenticate(
         &self,
-        kind: AuthorityKind,
-        metadata: &Metadata,
+        request: &Authentication<'_>,
         form: &mut Form,
-    ) -> Option<Secret> {
+    ) -> Result<Option<Secret>, Error> {
         let Credential::Secret(secret, chosen) = &self.credential else {
             form.push("client_id", &self.id);
-            return None;
+            return Ok(None);
         };
-        match chosen.unwrap_or_else(|| default_method(kind, metadata)) {
+        let kind = request.authority.kind();
+        match chosen.unwrap_or_else(|| default_method(kind, request.metadata)) {
             // RFC 6749 section 2.3: one method a request, so neither part is repeated in the form.
-            SecretMethod::Basic => Some(basic(&self.id, secret)),
+            SecretMethod::Basic => Ok(Some(basic(&self.id, secret))),
             SecretMethod::Post => {
                 form.push("client_id", &self.id);
                 form.push_secret("client_secret", secret);
-                None
+                Ok(None)
             }
         }
     }
@@ -153,10 +162,16 @@ fn basic(id: &str, secret: &Secret) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::Authority;
+    fn authority(kind: AuthorityKind) -> Authority {
+        Authority::detect(match kind {
+            AuthorityKind::Oidc => "https://id.example",
+            _ => "https://login.microsoftonline.com/common",
+        })
+        .unwrap()
+    }
 
     fn metadata(methods: Option<&[&str]>) -> Metadata {
-        let authority = Authority::detect("https://login.microsoftonline.com/common").unwrap();
+        let authority = authority(AuthorityKind::Entra);
         Metadata {
             token_endpoint_auth_methods: methods
                 .map(|methods| methods.iter().map(|method| (*method).to_owned()).collect()),
@@ -164,19 +179,23 @@ mod tests {
         }
     }
 
-    fn sent(
+    async fn sent(
         client: &ClientIdentity,
         kind: AuthorityKind,
         methods: Option<&[&str]>,
     ) -> (Option<String>, String) {
         let mut form = Form::new();
-        let header = client.authenticate(kind, &metadata(methods), &mut form);
+        let authentication = Authentication {
+            authority: &authority(kind),
+            metadata: &metadata(methods),
+        };
+        let header = client.authenticate(&authentication, &mut form).await.unwrap();
         let form = String::from_utf8(form.into_bytes().expose().to_vec()).unwrap();
         (header.map(|header| header.expose().to_owned()), form)
     }
 
-    #[test]
-    fn the_secret_goes_where_the_issuer_expects_it() {
+    #[tokio::test]
+    async fn the_secret_goes_where_the_issuer_expects_it() {
         let client = ClientIdentity::with_secret("c", Secret::new("s")).unwrap();
         let posted = (None, "client_id=c&client_secret=s".to_owned());
         let basic = (Some("Basic Yzpz".to_owned()), String::new());
@@ -192,15 +211,19 @@ mod tests {
             (AuthorityKind::Oidc, Some(&["client_secret_basic"][..]), &basic),
             (AuthorityKind::Oidc, Some(&[][..]), &basic),
         ] {
-            assert_eq!(sent(&client, kind, methods), *expected, "{kind:?} {methods:?}");
+            assert_eq!(
+                sent(&client, kind, methods).await,
+                *expected,
+                "{kind:?} {methods:?}"
+            );
         }
         let chosen = client.secret_method(SecretMethod::Post);
-        assert_eq!(sent(&chosen, AuthorityKind::Oidc, None), posted);
+        assert_eq!(sent(&chosen, AuthorityKind::Oidc, None).await, posted);
         let chosen = chosen.secret_method(SecretMethod::Basic);
-        assert_eq!(sent(&chosen, AuthorityKind::Entra, None), basic);
+        assert_eq!(sent(&chosen, AuthorityKind::Entra, None).await, basic);
         let public = ClientIdentity::public("c").unwrap();
         assert_eq!(
-            sent(&public, AuthorityKind::Oidc, None),
+            sent(&public, AuthorityKind::Oidc, None).await,
             (None, "client_id=c".to_owned())
         );
     }

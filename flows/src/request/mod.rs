@@ -14,6 +14,7 @@ use cache_core::schema::{ScopeSet, TokenContext};
 use crate::http::Form;
 use crate::response::Subject;
 
+pub(crate) use client_auth::Authentication;
 pub use client_auth::{ClientIdentity, SecretMethod};
 
 /// What makes a reply carry an ID token and a refresh token.
@@ -22,6 +23,8 @@ const USER_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];
 /// A request to a token endpoint, complete but for the client's authentication.
 #[must_use = "it does nothing until it is sent"]
 pub struct TokenRequest {
+    /// The grant type, by which a request is known in logs and metrics.
+    pub(crate) grant: &'static str,
     pub(crate) form: Form,
     /// What the caller asked for: the granted scopes, where the reply names none.
     pub(crate) scopes: ScopeSet,
@@ -30,10 +33,11 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    fn new(grant_type: &str, scopes: ScopeSet, subject: Subject) -> Self {
+    fn new(grant: &'static str, scopes: ScopeSet, subject: Subject) -> Self {
         let mut form = Form::new();
-        form.push("grant_type", grant_type);
+        form.push("grant_type", grant);
         Self {
+            grant,
             form,
             scopes,
             subject,

@@ -1,0 +1,65 @@
+//! What the clients of a process speak to authorities through, and what it remembers of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cache_core::random::Random;
+use cache_core::time::Clock;
+
+use crate::authority::Discovery;
+use crate::http::HttpClient;
+
+/// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
+///
+/// Share one among all clients of a process: what one of them was told, such as to wait, then holds for all.
+pub struct Transport {
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    discovery: Discovery,
+}
+
+impl Transport {
+    /// A transport that knows nothing yet.
+    #[must_use]
+    pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self {
+            discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+            http,
+            clock,
+            random,
+        }
+    }
+
+    /// Who sends the requests.
+    #[must_use]
+    pub fn http(&self) -> &Arc<dyn HttpClient> {
+        &self.http
+    }
+
+    /// The clock that lifetimes and waits go by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Where identifiers and nonces are drawn from.
+    #[must_use]
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.random
+    }
+
+    /// The authorities' metadata.
+    #[must_use]
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
