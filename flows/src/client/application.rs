@@ -7,7 +7,9 @@ use std::time::Duration;
 use cache_core::cache::{
     AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
 };
-use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
+use cache_core::schema::{
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse,
+};
 
 use super::outcome;
 use crate::authority::{Authority, Metadata};
@@ -149,4 +151,12 @@ pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -
         AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
     };
     Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+}
+
+/// The authority of the tenant that a session was begun in.
+pub(super) fn session_authority(authority: &Authority, account: &Account) -> Result<Authority, Error> {
+    if !authority.is_multi_tenant() {
+        return Ok(authority.clone());
+    }
+    Ok(authority.with_tenant(&account.realm)?)
 }

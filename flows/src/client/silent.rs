@@ -10,10 +10,11 @@ use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Fr
 use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
-use super::application::{Application, in_realm, tenant_authority};
+use super::application::{Application, in_realm, session_authority, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
+use super::session::KeyedSession;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
@@ -29,6 +30,7 @@ pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
     account: Option<&'a CachedAccount>,
+    session: Option<KeyedSession<'a>>,
     options: CacheOptions,
 }
 
@@ -38,6 +40,7 @@ impl<'a> AcquireTokenSilent<'a> {
             application,
             scopes,
             account: None,
+            session: None,
             options: CacheOptions::new(),
         }
     }
@@ -48,6 +51,15 @@ impl<'a> AcquireTokenSilent<'a> {
         self
     }
 
+    pub(super) fn in_keyed_session(mut self, session: KeyedSession<'a>) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    pub(super) fn application(&self) -> &'a Arc<Application> {
+        self.application
+    }
+
     cache_option_methods!();
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
@@ -55,12 +67,32 @@ impl<'a> AcquireTokenSilent<'a> {
             application,
             scopes,
             account,
+            session,
             options,
         } = self;
-        let account = account.ok_or_else(|| {
-            ConfigurationError::new("a silent acquisition needs an account; see accounts()")
-        })?;
-        let authority = tenant_authority(&application.authority, account)?;
+        let (partition, account, authority) = match (session, account) {
+            (Some(_), Some(_)) => {
+                let error = "a silent acquisition is for an account or in a session, not both";
+                return Err(ConfigurationError::new(error).into());
+            }
+            (Some(session), None) => {
+                let account = session.account(application).await?;
+                let authority = session_authority(&application.authority, &account)?;
+                (session.partition().clone(), account, authority)
+            }
+            (None, account) => {
+                let account = account.ok_or_else(|| {
+                    ConfigurationError::new("a silent acquisition needs an account; see accounts()")
+                })?;
+                let authority = tenant_authority(&application.authority, account)?;
+                let account = account.account.clone();
+                (
+                    application.user_partition(&account.home_account_id),
+                    account,
+                    authority,
+                )
+            }
+        };
         let freshness = options.freshness();
         let CacheOptions {
             claims,
@@ -68,7 +100,7 @@ impl<'a> AcquireTokenSilent<'a> {
             ..
         } = options;
         let request = TokenRequest::new(
-            application.user_partition(&account.account.home_account_id),
+            partition,
             authority.kind(),
             application.client.id(),
             authority.environment(),
@@ -82,7 +114,7 @@ impl<'a> AcquireTokenSilent<'a> {
             authority,
             scopes,
             claims,
-            account: account.account.clone(),
+            account,
             correlation_id: LazyCorrelation::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
