@@ -59,7 +59,7 @@ pub(crate) fn token_response(
     let fields = definite_success(context.authority.kind(), response, context.now);
     let mut fields = match context.subject {
         Subject::KnownUser(_) => fields.map_err(of_refresh)?,
-        Subject::Application | Subject::NewUser { .. } => fields?,
+        Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
     };
     let token_type = token_type(&fields)?;
     let access_token = fields.take_secret("access_token");
