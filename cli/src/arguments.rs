@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
@@ -231,13 +232,17 @@ pub(crate) enum Login {
     DeviceCode,
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
+    /// Sign in on behalf of a user who presented a token to this application
+    OnBehalfOf(AssertionArguments),
 }
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    #[command(flatten)]
+    pub(crate) on_behalf_of: AssertionArguments,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! `logout`: signs an account out.
 
-use cache_core::cache::SignOutScope;
+use cache_core::cache::{CachedAccount, SignOutScope, TokenCache};
+use cache_core::schema::{AuthorityIdentity, PartitionKey};
 use serde_json::json;
 
 use crate::account_choice::choose;
@@ -26,7 +27,20 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         let is_ours = account.has_family_token || account.clients.iter().any(|client| client == client_id);
         account.partition.authority() == Some(&identity) && (is_ours || arguments.forget)
     });
-    let account = choose(listing, session.options.account.as_deref())?;
+    let wanted = session.options.account.as_deref();
+    if let Some(home_account_id) = wanted
+        && !listing
+            .accounts
+            .iter()
+            .any(|account| is_named(account, home_account_id))
+        && !arguments.forget
+        && sign_out_sessions(cache, identity, home_account_id, client_id).await?
+    {
+        let object = json!({ "home_account_id": home_account_id, "removed": true });
+        let name = one_line(home_account_id);
+        return Ok(Answer::new(object, format!("the sessions of {name} are ended")));
+    }
+    let account = choose(listing, wanted)?;
     let key = &account.partition;
     let removed = if arguments.forget {
         cache.forget_account(key).await?
@@ -43,4 +57,25 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         format!("there was nothing of this client to remove for {name}")
     };
     Ok(Answer::new(object, text))
+}
+
+/// Whether the account bears the name, so that [`choose`] finds it.
+fn is_named(account: &CachedAccount, name: &str) -> bool {
+    let account = &account.account;
+    account.home_account_id.eq_ignore_ascii_case(name)
+        || account.username.to_lowercase() == name.to_lowercase()
+}
+
+/// Ends what was begun on behalf of a user who has no account here; `false` when there was nothing.
+async fn sign_out_sessions(
+    cache: &TokenCache,
+    authority: AuthorityIdentity,
+    home_account_id: &str,
+    client_id: &str,
+) -> Result<bool, Failure> {
+    let key = PartitionKey::User {
+        authority,
+        home_account_id: home_account_id.to_owned(),
+    };
+    Ok(cache.sign_out(&key, client_id, SignOutScope::Client).await?)
 }

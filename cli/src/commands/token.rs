@@ -7,6 +7,7 @@ use flows::AuthenticationResult;
 use flows::client::cached_app_token;
 use serde_json::{Value, json};
 
+use super::on_behalf_of;
 use crate::account_choice::choose;
 use crate::answer::{Answer, Output};
 use crate::arguments::TokenArguments;
@@ -16,6 +17,11 @@ use crate::session::{Missing, Session};
 /// A user's token, or, where no account is named, the application's own: of an application with a secret always, of
 /// one without if it is cached and nobody is signed in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    if arguments.on_behalf_of.is_given() {
+        let force = arguments.force_refresh;
+        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force).await?;
+        return Ok(answer(&result));
+    }
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
     let force = arguments.force_refresh;

@@ -15,6 +15,7 @@ mod exchange;
 mod keys;
 mod killed;
 mod oidc;
+mod on_behalf_of;
 mod program;
 mod secrecy;
 mod tampering;
