@@ -7,6 +7,7 @@ use crate::schema::{
 };
 use crate::secret::Secret;
 
+mod scopes;
 mod sign_out;
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000_000);
