@@ -6,7 +6,7 @@ use cache_core::schema::{Account, ScopeRules, ScopeSet, TokenContext, TokenRespo
 use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 
-use super::{Fields, definite_success};
+use super::{Fields, definite_success, of_refresh};
 use crate::account::{self, Identity};
 use crate::authority::{Authority, Metadata};
 use crate::client_info::ClientInfo;
@@ -54,7 +54,11 @@ pub(crate) fn token_response(
     context: &ReplyContext<'_>,
     response: &HttpResponse,
 ) -> Result<TokenResponse, Error> {
-    let mut fields = definite_success(context.authority.kind(), response, context.now)?;
+    let fields = definite_success(context.authority.kind(), response, context.now);
+    let mut fields = match context.subject {
+        Subject::KnownUser(_) => fields.map_err(of_refresh)?,
+        Subject::Application | Subject::NewUser { .. } => fields?,
+    };
     let token_type = token_type(&fields)?;
     let access_token = fields.take_secret("access_token");
     let id_token = fields.take_secret("id_token");
