@@ -123,7 +123,11 @@ fn user(context: &ReplyContext<'_>, fields: &mut Fields, id_token: Option<&Secre
         now: context.now.to_seconds(),
     };
     let claims = match (id_token, nonce) {
-        (Some(token), _) => Some(rules.check(token)?),
+        (Some(token), _) => {
+            let claims = rules.check(token)?;
+            claims.check_policy(context.authority)?;
+            Some(claims)
+        }
         // Without an ID token nothing ties the reply to the nonce that was sent.
         (None, Some(_)) => return Err(ReplyError::Missing("id_token").into()),
         (None, None) => None,
