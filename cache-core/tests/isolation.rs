@@ -181,6 +181,7 @@ impl Identity {
             client_id: self.client(),
             environment: self.environment().into(),
             realm: self.realm(),
+            requested_scopes: scopes.clone(),
             scopes,
             token_type: self.token_type(),
             access_token: Some(Secret::new(format!("{serial}:{self:?}"))),

@@ -48,6 +48,12 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The login hint could mean several accounts, and a guess could act for the wrong person.
+    #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
+    AmbiguousAccount {
+        /// How many.
+        matches: usize,
+    },
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),

@@ -84,7 +84,19 @@ impl Application {
         correlation_id: CorrelationId,
         time_in_http: Duration,
     ) -> Result<AuthenticationResult, Error> {
-        let response = in_realm(&self.authority, response);
+        self.store_sign_in_at(&self.authority, response, correlation_id, time_in_http)
+            .await
+    }
+
+    /// As [`store_sign_in`](Self::store_sign_in), for a sign-in at `authority`: another tenant of this client's.
+    pub(super) async fn store_sign_in_at(
+        &self,
+        authority: &Authority,
+        response: TokenResponse,
+        correlation_id: CorrelationId,
+        time_in_http: Duration,
+    ) -> Result<AuthenticationResult, Error> {
+        let response = in_realm(authority, response);
         let partition = self.user_partition(response.home_account_id());
         let began = self.cache.clock().monotonic();
         let acquired = self.cache.sign_in(&partition, response).await?;

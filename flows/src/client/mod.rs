@@ -35,6 +35,7 @@
 //! # let _ = header; Ok(()) }
 //! ```
 
+mod account_selection;
 mod application;
 mod authorization_code;
 mod builder;

@@ -10,6 +10,7 @@ use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Fr
 use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
+use super::account_selection::AccountSelection;
 use super::application::{Application, in_realm, session_authority, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
@@ -29,8 +30,9 @@ use crate::{AuthenticationResult, Error};
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
-    account: Option<&'a CachedAccount>,
+    account: AccountSelection<'a>,
     session: Option<KeyedSession<'a>>,
+    tenant: Option<String>,
     options: CacheOptions,
 }
 
@@ -39,15 +41,46 @@ impl<'a> AcquireTokenSilent<'a> {
         Self {
             application,
             scopes,
-            account: None,
+            account: AccountSelection::Unsaid,
             session: None,
+            tenant: None,
             options: CacheOptions::new(),
         }
     }
 
-    /// Says whose token it is. There is no silent acquisition without it.
+    /// Says whose token it is. There is no silent acquisition without it or a [`login_hint`](Self::login_hint).
     pub fn account(mut self, account: &'a CachedAccount) -> Self {
-        self.account = Some(account);
+        self.account = AccountSelection::Account(account);
+        self
+    }
+
+    /// Says whose token it is by a user name, a home account ID or a local account ID.
+    ///
+    /// It only selects among the accounts that this client has at its authority, and opens all of them to do so; a server keeps
+    /// the account instead. Nobody is identified by it: names can be given to somebody else. If it fits nobody, the answer is
+    /// [`Error::InteractionRequired`]; if it fits several, [`Error::AmbiguousAccount`].
+    ///
+    /// ```no_run
+    /// # async fn token(client: flows::client::PublicClient) -> Result<(), flows::Error> {
+    /// let result = client.acquire_token_silent(["User.Read"]).login_hint("alice@contoso.com").await?;
+    /// # let _ = result; Ok(()) }
+    /// ```
+    pub fn login_hint(mut self, hint: impl Into<String>) -> Self {
+        self.account = AccountSelection::LoginHint(hint.into());
+        self
+    }
+
+    /// Asks in another tenant (a GUID or a domain), in which the account is a guest; only Entra has them. Unless set, the tenant of
+    /// the authority, or the account's home where that is a shared one.
+    ///
+    /// ```no_run
+    /// # async fn token(client: flows::client::PublicClient) -> Result<(), flows::Error> {
+    /// let silent = client.acquire_token_silent(["User.Read"]).login_hint("alice@contoso.com");
+    /// let result = silent.tenant("fabrikam.com").await?;
+    /// # let _ = result; Ok(()) }
+    /// ```
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
         self
     }
 
@@ -68,29 +101,28 @@ impl<'a> AcquireTokenSilent<'a> {
             scopes,
             account,
             session,
+            tenant,
             options,
         } = self;
+        let authority = match &tenant {
+            Some(tenant) => application.authority.with_tenant(tenant)?,
+            None => application.authority.clone(),
+        };
         let (partition, account, authority) = match (session, account) {
-            (Some(_), Some(_)) => {
+            (Some(session), AccountSelection::Unsaid) => {
+                let account = session.account(application).await?;
+                let authority = session_authority(&authority, &account)?;
+                (session.partition().clone(), account, authority)
+            }
+            (Some(_), _) => {
                 let error = "a silent acquisition is for an account or in a session, not both";
                 return Err(ConfigurationError::new(error).into());
             }
-            (Some(session), None) => {
-                let account = session.account(application).await?;
-                let authority = session_authority(&application.authority, &account)?;
-                (session.partition().clone(), account, authority)
-            }
             (None, account) => {
-                let account = account.ok_or_else(|| {
-                    ConfigurationError::new("a silent acquisition needs an account; see accounts()")
-                })?;
-                let authority = tenant_authority(&application.authority, account)?;
-                let account = account.account.clone();
-                (
-                    application.user_partition(&account.home_account_id),
-                    account,
-                    authority,
-                )
+                let account = account.resolve(application).await?;
+                let authority = tenant_authority(&authority, &account)?;
+                let partition = application.user_partition(&account.account.home_account_id);
+                (partition, account.into_owned().account, authority)
             }
         };
         let freshness = options.freshness();
