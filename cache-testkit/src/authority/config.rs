@@ -28,6 +28,8 @@ pub struct Config {
     pub rotation: Rotation,
     /// Who approves device codes on their own, and when.
     pub device_approval: DeviceApproval,
+    /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
+    pub revocation: bool,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             lifetimes: Lifetimes::default(),
             rotation: Rotation::EntraLike,
             device_approval: DeviceApproval::Manual,
+            revocation: false,
         }
     }
 }
@@ -89,6 +92,13 @@ impl Config {
     #[must_use]
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = rotation;
+        self
+    }
+
+    /// Offers a revocation endpoint (RFC 7009), and names it in the metadata.
+    #[must_use]
+    pub fn revocation(mut self) -> Self {
+        self.revocation = true;
         self
     }
 

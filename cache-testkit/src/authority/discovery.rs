@@ -52,7 +52,7 @@ pub(super) fn instance(core: &Core, request: &IncomingRequest) -> Result<Value, 
 pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Result<Value, Refusal> {
     let tenant = TenantPath::parse(&request.tenant, &core.directory)?;
     let endpoint = |path: &str| format!("{}/{}/{path}", core.base_url, tenant.segment());
-    Ok(json!({
+    let mut document = json!({
         "issuer": format!("{}/{}/v2.0", core.base_url, tenant.issuer_segment()),
         "authorization_endpoint": endpoint("oauth2/v2.0/authorize"),
         "token_endpoint": endpoint("oauth2/v2.0/token"),
@@ -73,7 +73,11 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
         "request_uri_parameter_supported": false,
         "tenant_region_scope": null,
         "cloud_instance_name": "microsoftonline.com",
-    }))
+    });
+    if core.revocation {
+        document["revocation_endpoint"] = endpoint("oauth2/v2.0/revoke").into();
+    }
+    Ok(document)
 }
 
 /// The public keys. Each names, as Entra's do, the issuer whose tokens it may sign.

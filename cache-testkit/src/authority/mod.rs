@@ -59,6 +59,7 @@ mod refusal;
 mod reply;
 mod request;
 mod respond;
+mod revocation;
 mod scopes;
 mod script;
 mod server;

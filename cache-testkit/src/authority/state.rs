@@ -23,6 +23,8 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKey,
     pub(super) clock: ServerClock,
+    /// Whether there is a revocation endpoint.
+    pub(super) revocation: bool,
     state: Mutex<State>,
 }
 
@@ -45,6 +47,7 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
+            revocation: config.revocation,
             state: Mutex::new(state),
         })
     }

@@ -46,6 +46,7 @@ mod device_code;
 mod lazy_correlation;
 mod outcome;
 mod public;
+mod remove_account;
 mod silent;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
@@ -55,6 +56,7 @@ pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
 pub use public::PublicClient;
+pub use remove_account::{RemoveAccount, Revocation, SignedOut};
 pub use silent::AcquireTokenSilent;
 
 #[cfg(doc)]

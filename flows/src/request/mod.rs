@@ -8,6 +8,7 @@ mod client_auth;
 pub mod client_credentials;
 pub mod device_code;
 pub mod refresh_token;
+pub(crate) mod revocation;
 
 use cache_core::schema::{ScopeSet, TokenContext};
 
