@@ -63,6 +63,7 @@ mod refusal;
 mod reply;
 mod request;
 mod respond;
+mod revocation;
 mod saml;
 mod scopes;
 mod script;

@@ -24,6 +24,8 @@ pub(super) struct Core {
     pub(super) signing: SigningKey,
     pub(super) clock: ServerClock,
     pub(super) alias_groups: Vec<AliasGroup>,
+    /// Whether there is a revocation endpoint.
+    pub(super) revocation: bool,
     state: Mutex<State>,
 }
 
@@ -47,6 +49,7 @@ impl Core {
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
             alias_groups: config.alias_groups,
+            revocation: config.revocation,
             state: Mutex::new(state),
         })
     }

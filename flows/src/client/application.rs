@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{
-    AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
+    AccountListing, AcquireOptions, CachedAccount, Freshness, TokenCache, UnknownOutcomePolicy,
 };
 use cache_core::schema::{
     Account, AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse,
@@ -110,17 +110,6 @@ impl Application {
         let mut listing = self.cache.accounts().await?;
         listing.accounts.retain(|account| self.is_ours(account));
         Ok(listing)
-    }
-
-    pub(super) async fn remove_account(
-        &self,
-        account: &CachedAccount,
-        scope: SignOutScope,
-    ) -> Result<bool, Error> {
-        Ok(self
-            .cache
-            .sign_out(&account.partition, self.client.id(), scope)
-            .await?)
     }
 
     fn is_ours(&self, account: &CachedAccount) -> bool {

@@ -227,4 +227,18 @@ impl AuthorityCall for Call {
             other => other,
         }
     }
+
+    async fn discard(&self, refresh_token: Secret, time_limit: Duration) {
+        let revoked = async {
+            let endpoint = self.application.endpoint(&self.authority).await?;
+            if !endpoint.offers_revocation() {
+                return Ok(());
+            }
+            let correlation_id = self.correlation_id.draw(&self.application)?;
+            endpoint.revoke(&refresh_token, correlation_id, time_limit).await
+        };
+        if let Err::<(), Error>(error) = revoked.await {
+            tracing::warn!(error = %error, "a refresh token that came after the sign-out was not revoked");
+        }
+    }
 }
