@@ -91,5 +91,7 @@ pub mod clock;
 pub mod fault;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 pub mod suite;
