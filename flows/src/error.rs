@@ -12,6 +12,7 @@ pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::request::authorization_code::AuthorizationResponseError;
+pub use crate::throttle::{Throttled, ThrottledBecause};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,6 +28,9 @@ pub enum Error {
     /// The authority refused, and no interaction would change that.
     #[error(transparent)]
     Authority(Box<AuthorityError>),
+    /// The request was held back, because the authority's last answer forbids it still. Nothing was sent.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// There was no complete reply.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -81,6 +85,9 @@ impl Error {
             Self::Authority(error) => CallOutcome::Refused(error.into_refusal()),
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
+            }
+            Self::Throttled(_) => {
+                CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
             }
             Self::Configuration(_) | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))

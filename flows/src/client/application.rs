@@ -14,6 +14,7 @@ use cache_core::schema::{
 use super::outcome;
 use crate::authority::{Authority, Metadata};
 use crate::request::{ClientIdentity, TokenRequest};
+use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
@@ -27,6 +28,8 @@ pub(super) struct Application {
     pub(super) unknown_outcome: UnknownOutcomePolicy,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
+    pub(super) telemetry: Option<Arc<Telemetry>>,
+    pub(super) log_personal_data: bool,
 }
 
 impl Application {
@@ -44,7 +47,9 @@ impl Application {
             authority.clone(),
             metadata,
             self.client.clone(),
-        ))
+        )
+        .telemetry(self.telemetry.clone())
+        .log_personal_data(self.log_personal_data))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {

@@ -14,6 +14,7 @@ use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
+use crate::telemetry::Telemetry;
 use crate::{Error, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
@@ -26,6 +27,8 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    telemetry: Option<(String, String)>,
+    log_personal_data: bool,
     kind: PhantomData<C>,
 }
 
@@ -43,6 +46,8 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            telemetry: None,
+            log_personal_data: false,
             kind: PhantomData,
         }
     }
@@ -71,6 +76,31 @@ impl<C> ClientBuilder<C> {
     /// that rotates strictly would revoke the session.
     pub fn unknown_outcome(mut self, policy: UnknownOutcomePolicy) -> Self {
         self.unknown_outcome = Some(policy);
+        self
+    }
+
+    /// Tells Microsoft's authorities the application's name and version, this library's and the operating system, in the
+    /// headers that its sign-in logs know (`x-app-name`, `x-app-ver`, `x-client-sku`, `x-client-ver`, `x-client-os`).
+    /// Unless this is called nothing of it is sent, and never to any other issuer.
+    ///
+    /// ```
+    /// # use cache_core::cache::TokenCache;
+    /// # use flows::{authority::Authority, client::PublicClient};
+    /// # fn build(authority: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+    ///     .telemetry("my-tool", "1.0")
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn telemetry(mut self, application_name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.telemetry = Some((application_name.into(), version.into()));
+        self
+    }
+
+    /// Whether accounts are named in spans and events, as home account IDs. They are personal data: unless this is set, nothing
+    /// that is logged says whose token it is. Secrets are never logged, whatever is set.
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
         self
     }
 
@@ -124,7 +154,13 @@ impl<C> ClientBuilder<C> {
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let telemetry = self
+            .telemetry
+            .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
+            .transpose()?;
         Ok(Arc::new(Application {
+            telemetry,
+            log_personal_data: self.log_personal_data,
             client: self.client?,
             authority: self.authority,
             cache: self.cache,
@@ -140,7 +176,7 @@ impl ClientBuilder<PublicClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID or telemetry, or when there is nobody to send requests.
     pub fn build(self) -> Result<PublicClient, Error> {
         self.application().map(PublicClient::of)
     }
@@ -150,7 +186,7 @@ impl ClientBuilder<ConfidentialClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID or credential, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
     }
