@@ -81,8 +81,8 @@ use tokio_rustls::TlsAcceptor;
 
 pub use config::{Config, DeviceApproval, Lifetimes, Rotation};
 pub use directory::{
-    ALICE, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client, FAMILY_CLIENTS,
-    GUEST_TENANT, Guest, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
+    ALICE, AssertionCertificate, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client,
+    FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
 };
 pub use error::AuthorityError;
 pub use script::{Alteration, RetryAfter, Script, ScriptedError};
