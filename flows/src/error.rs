@@ -10,6 +10,7 @@ use crate::http::{HttpError, HttpErrorKind};
 
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -50,12 +51,36 @@ pub enum Error {
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// There was no assertion to prove who the client is with. Nothing was sent.
+    #[error(transparent)]
+    ClientAssertion(#[from] ClientAssertionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 impl Error {
+    /// The missing client assertion that is the cause, also where the cache reports it: a call that was made for
+    /// several callers at once ends as [`CacheError::Unreachable`], with the cause among its sources.
+    #[must_use]
+    pub fn client_assertion(&self) -> Option<&ClientAssertionError> {
+        if let Self::ClientAssertion(error) = self {
+            return Some(error);
+        }
+        // A transparent error is skipped by `source`, so the cause may be an `Error` in the midst of the chain.
+        let mut cause = match self {
+            Self::Cache(error) => std::error::Error::source(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            if let Some(Self::ClientAssertion(error)) = error.downcast_ref::<Self>() {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What the error means for the refresh token that a request carried. Only a refusal, or a request of which
     /// no byte left, proves that the token was not spent.
     ///
@@ -72,7 +97,7 @@ impl Error {
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
             }
-            Self::Configuration(_) | Self::Random(_) => {
+            Self::Configuration(_) | Self::ClientAssertion(_) | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.
