@@ -7,6 +7,7 @@ mod discovery;
 mod imported_rows;
 mod issuer;
 mod metadata;
+mod region;
 
 use std::fmt;
 
@@ -20,6 +21,8 @@ use crate::http::{host_and_port, is_allowed_url};
 pub use discovery::Discovery;
 pub use issuer::{IssuerRule, TenantPolicy};
 pub use metadata::Metadata;
+pub use region::Region;
+pub(crate) use region::regional;
 
 /// The tenant of Microsoft's personal accounts.
 pub const CONSUMERS_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";

@@ -10,7 +10,7 @@ use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
 use super::{ConfidentialClient, PublicClient};
-use crate::authority::Authority;
+use crate::authority::{Authority, Region};
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
@@ -26,6 +26,7 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    region: Option<Region>,
     kind: PhantomData<C>,
 }
 
@@ -43,6 +44,7 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            region: None,
             kind: PhantomData,
         }
     }
@@ -89,13 +91,21 @@ impl<C> ClientBuilder<C> {
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let client = self.client?;
+        client.check(&self.authority)?;
+        if self.region.is_some() && self.authority.kind() != AuthorityKind::Entra {
+            return Err(
+                ConfigurationError::new("only an Entra authority has regions; remove the region").into(),
+            );
+        }
         Ok(Arc::new(Application {
-            client: self.client?,
+            client,
             authority: self.authority,
             cache: self.cache,
             transport,
             time_limit: self.time_limit.unwrap_or(Duration::from_secs(30)),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
+            region: self.region,
             context: TokenContext::default(),
         }))
     }
@@ -112,10 +122,33 @@ impl ClientBuilder<PublicClient> {
 }
 
 impl ClientBuilder<ConfidentialClient> {
+    /// Sets the Azure region whose endpoint grants the application's own tokens, so that they do not depend on
+    /// another region; without it the global endpoint does. Entra's clouds only; a host that is none of them is asked
+    /// as it is. Tokens of users always come from the global endpoint, and the cache knows no regions.
+    ///
+    /// ```
+    /// use cache_core::cache::TokenCache;
+    /// use flows::Error;
+    /// use flows::authority::{Authority, Region};
+    /// use flows::client::{ClientCredential, ConfidentialClient};
+    ///
+    /// # fn client(authority: Authority, credential: ClientCredential, cache: TokenCache) -> Result<(), Error> {
+    /// let region = Region::from_environment().unwrap_or_else(|_| Region::discover());
+    /// let client = ConfidentialClient::builder("11111111-2222-3333-4444-555555555555", authority, credential, cache)
+    ///     .region(region)
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID or credential, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID or credential, one that the authority cannot accept, a
+    /// region of an authority that has none, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
     }
