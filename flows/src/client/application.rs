@@ -12,7 +12,7 @@ use cache_core::schema::{
 };
 
 use super::outcome;
-use crate::authority::{Authority, Metadata};
+use crate::authority::{Authority, Metadata, Region, regional};
 use crate::request::{ClientIdentity, TokenRequest};
 use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
@@ -26,6 +26,8 @@ pub(super) struct Application {
     /// For one request, to the last byte of its reply.
     pub(super) time_limit: Duration,
     pub(super) unknown_outcome: UnknownOutcomePolicy,
+    /// Where the application itself asks for its tokens; users are asked for at the global endpoint.
+    pub(super) region: Option<Region>,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
     pub(super) telemetry: Option<Arc<Telemetry>>,
@@ -50,6 +52,27 @@ impl Application {
         )
         .telemetry(self.telemetry.clone())
         .log_personal_data(self.log_personal_data))
+    }
+
+    /// The endpoint for a token of the application itself: in its region, if it has one. Only the host that is asked
+    /// differs. The environment in the cache stays the global one, so that tokens of all regions are the same.
+    pub(super) async fn application_endpoint(&self) -> Result<TokenEndpoint, Error> {
+        let mut metadata = self.metadata(&self.authority).await?;
+        if let Some(region) = &self.region
+            && let Some(name) = region.name(&self.transport).await
+            && let Some(token_endpoint) = regional(&metadata.token_endpoint, name)
+        {
+            metadata = Arc::new(Metadata {
+                token_endpoint,
+                ..Metadata::clone(&metadata)
+            });
+        }
+        Ok(TokenEndpoint::new(
+            Arc::clone(&self.transport),
+            self.authority.clone(),
+            metadata,
+            self.client.clone(),
+        ))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
