@@ -10,6 +10,7 @@ use crate::http::{HttpError, HttpErrorKind};
 
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::managed_identity::ManagedIdentityError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +48,9 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The endpoint of a managed identity wanted something that it does not get.
+    #[error(transparent)]
+    ManagedIdentity(#[from] ManagedIdentityError),
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
@@ -72,7 +76,7 @@ impl Error {
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
             }
-            Self::Configuration(_) | Self::Random(_) => {
+            Self::Configuration(_) | Self::Random(_) | Self::ManagedIdentity(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.

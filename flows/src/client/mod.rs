@@ -44,6 +44,7 @@ mod client_credentials;
 mod confidential;
 mod device_code;
 mod lazy_correlation;
+mod managed_identity;
 mod outcome;
 mod public;
 mod silent;
@@ -54,6 +55,9 @@ pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
 pub use public::PublicClient;
 pub use silent::AcquireTokenSilent;
 
