@@ -355,4 +355,39 @@ mod tests {
         assert!(shown.contains("login.example:8443"));
         assert!(!shown.contains("canary"), "{shown}");
     }
+
+    #[test]
+    fn the_metadata_service_is_for_managed_identities_alone() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        for url in [
+            "http://169.254.169.254/metadata",
+            "http://169.254.169.254:80/",
+            "http://0xa9fea9fe/",
+        ] {
+            assert!(get(url).check().is_err(), "{url}");
+            assert!(get(url).of_managed_identity().check().is_ok(), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254:8080/",
+            "http://169.254.169.253/",
+            "http://169.254.0.1/",
+            "http://user@169.254.169.254/",
+            "http://169.254.169.254.example/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://login.example/",
+            "ftp://169.254.169.254/",
+        ] {
+            assert!(get(url).of_managed_identity().check().is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_sees_a_managed_identity_or_loopback() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        assert!(get("http://localhost:1/").must_be_direct());
+        assert!(!get("https://login.example/").must_be_direct());
+        for url in ["http://169.254.169.254/", "https://identity.example/"] {
+            assert!(get(url).of_managed_identity().must_be_direct(), "{url}");
+        }
+    }
 }
