@@ -8,6 +8,7 @@ use cache_core::random::RandomError;
 
 use crate::http::{HttpError, HttpErrorKind};
 
+pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::managed_identity::ManagedIdentityError;
@@ -51,9 +52,18 @@ pub enum Error {
     /// The endpoint of a managed identity wanted something that it does not get.
     #[error(transparent)]
     ManagedIdentity(#[from] ManagedIdentityError),
+    /// The login hint could mean several accounts, and a guess could act for the wrong person.
+    #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
+    AmbiguousAccount {
+        /// How many.
+        matches: usize,
+    },
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// A session was refused: its name can be guessed, or it is another account's.
+    #[error(transparent)]
+    Session(SessionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -198,6 +208,9 @@ pub enum ReplyError {
     /// A token that is presented in a way that was not asked for (RFC 6749 section 7.1 forbids its use).
     #[error("the reply's token type is not the one that was asked for: {0}")]
     TokenType(String),
+    /// A token exchange brought another type of token than was asked for, or none that can be presented (RFC 8693 section 2.2.1).
+    #[error("the reply's issued_token_type is not the one that was asked for: {0}")]
+    IssuedTokenType(String),
     /// `client_info` is not what Entra sends.
     #[error("the reply's client_info cannot be read")]
     ClientInfo,

@@ -17,6 +17,7 @@ use crate::schema::{
 };
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
+use crate::time::UnixMillis;
 
 /// An account in the cache and the clients that have tokens for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,15 +63,16 @@ impl Inner {
         {
             return Err(CacheError::WrongAccount);
         }
-        self.store_granted(key, response, None).await
+        self.store_granted(key, response, None, None).await
     }
 
-    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to.
+    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to and until the moment that it ends.
     pub(crate) async fn store_granted(
         self: &Arc<Self>,
         key: &PartitionKey,
         response: TokenResponse,
         anchor: Option<SessionAnchor>,
+        until: Option<UnixMillis>,
     ) -> Result<Acquired, CacheError> {
         let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
         let alone = {
@@ -88,7 +90,11 @@ impl Inner {
                 let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
                 partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
-                (Verdict::Store(partition), ())
+                let verdict = match until {
+                    Some(until) => Verdict::StoreUntil(partition, until),
+                    None => Verdict::Store(partition),
+                };
+                (verdict, ())
             })
             .await?;
         let stored = slot.map(|slot| slot.partition).and_then(|partition| {
@@ -200,7 +206,17 @@ impl Inner {
             let Some(session) = PartitionKey::from_bytes(&link.key) else {
                 continue;
             };
-            let taken_away = self.commit(&session, Durability::Durable, |_| (Verdict::Delete, ()));
+            let user = key.to_bytes();
+            let taken_away = self.commit(&session, Durability::Durable, move |partition| {
+                // Begun anew under the same key for somebody else, it is theirs.
+                let is_others = |anchor: &SessionAnchor| anchor.user != user;
+                match partition {
+                    Some(partition) if partition.anchor.as_ref().is_some_and(is_others) => {
+                        (Verdict::Keep(Some(partition)), ())
+                    }
+                    _ => (Verdict::Delete, ()),
+                }
+            });
             if let Err(error) = taken_away.await {
                 tracing::warn!(error = %error, "the record of a session that was signed out could not be removed");
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Lifetimes, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::families::Families;
@@ -23,6 +23,7 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKey,
     pub(super) clock: ServerClock,
+    pub(super) alias_groups: Vec<AliasGroup>,
     state: Mutex<State>,
 }
 
@@ -45,6 +46,7 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
+            alias_groups: config.alias_groups,
             state: Mutex::new(state),
         })
     }

@@ -99,6 +99,8 @@ async fn a_user_assigned_identity_is_named() {
     assert_eq!(program.failing(&two, 2).await["kind"], "usage");
     let and_account = with_scope(&["token", "--managed-identity", "--account", "alice"]);
     assert_eq!(program.failing(&and_account, 2).await["kind"], "usage");
+    let and_account = with_scope(&["token", "--identity-client-id", "a", "--account", "alice"]);
+    assert_eq!(program.failing(&and_account, 2).await["kind"], "usage");
     let error = program
         .failing(
             &["token", "--managed-identity", "--scope", "https://a https://b"],
@@ -120,6 +122,14 @@ async fn a_refusal_is_exit_code_5_and_shows_no_secret() {
         .await;
     assert_eq!(ran.exit, Some(5), "{ran:?}");
     assert_eq!(ran.object()["error"]["kind"], "refused");
+    endpoint.fail_next(Failure::Close);
+    let error = program
+        .failing(&with_scope(&["token", "--managed-identity"]), 5)
+        .await;
+    assert!(
+        error["next"].as_str().unwrap().contains("managed identity"),
+        "{error}"
+    );
     assert!(
         !ran.stdout.contains(SECRET) && !ran.stderr.contains(SECRET),
         "{ran:?}"

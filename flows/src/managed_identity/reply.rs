@@ -48,6 +48,7 @@ pub(crate) fn token_response(asked: &ReplyFor<'_>, response: &HttpResponse) -> R
         environment: AUTHORITY.to_owned(),
         realm: TENANT.to_owned(),
         scopes: asked.resource.scopes(),
+        requested_scopes: asked.resource.scopes(),
         token_type: TokenType::Bearer,
         access_token: Some(access_token),
         requested_at: sent_at,
