@@ -181,6 +181,7 @@ impl Identity {
             client_id: self.client(),
             environment: self.environment().into(),
             realm: self.realm(),
+            requested_scopes: scopes.clone(),
             scopes,
             token_type: self.token_type(),
             access_token: Some(Secret::new(format!("{serial}:{self:?}"))),
@@ -338,4 +339,6 @@ impl AuthorityCall for Nobody {
     async fn redeem(&self, _redemption: Redemption) -> CallOutcome {
         CallOutcome::NotSent(CallError::new("nobody is to be asked"))
     }
+
+    async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}
 }

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
+use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
 use crate::variable_name::VariableName;
@@ -234,6 +235,8 @@ pub(crate) enum Login {
     ClientCredentials,
     /// Sign in on behalf of a user who presented a token to this application
     OnBehalfOf(AssertionArguments),
+    /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
+    ManagedIdentity(IdentityArguments),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -243,6 +246,11 @@ pub(crate) struct TokenArguments {
     pub(crate) force_refresh: bool,
     #[command(flatten)]
     pub(crate) on_behalf_of: AssertionArguments,
+    /// Take the token of this machine's or service's managed identity, not of an account
+    #[arg(long)]
+    pub(crate) managed_identity: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -253,6 +261,9 @@ pub(crate) struct LogoutArguments {
     /// Remove everything of the account, of every application
     #[arg(long, conflicts_with = "family")]
     pub(crate) forget: bool,
+    /// Do not ask the authority to revoke the refresh tokens that are removed
+    #[arg(long)]
+    pub(crate) no_revoke: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,7 @@
 //! # let _ = header; Ok(()) }
 //! ```
 
+mod account_selection;
 mod application;
 mod authorization_code;
 mod builder;
@@ -45,10 +46,12 @@ mod confidential;
 mod device_code;
 mod lazy_correlation;
 mod long_running;
+mod managed_identity;
 mod on_behalf_of;
 mod outcome;
 mod public;
 mod refresh_token;
+mod remove_account;
 mod session;
 mod session_id;
 mod silent;
@@ -62,9 +65,13 @@ pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
 pub use long_running::BeginLongRunningSession;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
+pub use remove_account::{RemoveAccount, Revocation, SignedOut};
 pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
 pub use token_exchange::AcquireTokenByTokenExchange;

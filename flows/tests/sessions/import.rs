@@ -71,6 +71,8 @@ async fn when_nobody_knows_the_outcome_the_error_says_so_and_nothing_is_cached()
             matches!(error, Error::Cache(CacheError::OutcomeUnknown(_))),
             "{error:?}"
         );
+        // The next one would be held back for a while.
+        scene.advance(HOUR);
     }
     assert!(client.accounts().await.unwrap().accounts.is_empty());
 

@@ -118,7 +118,7 @@ async fn an_assertion_and_a_long_running_session_at_a_real_provider() {
         ),
         (2, 0)
     );
-    assert!(service.remove_account_by_home_id("alice").await.unwrap());
+    assert!(service.remove_account_by_home_id("alice").await.unwrap().found);
     let gone = provider
         .service()
         .await

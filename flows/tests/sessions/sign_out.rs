@@ -29,8 +29,20 @@ async fn signing_an_account_out_by_its_id_ends_all_its_sessions_in_another_proce
     );
 
     let home_account_id = result.account.unwrap().home_account_id;
-    assert!(second.remove_account_by_home_id(&home_account_id).await.unwrap());
-    assert!(!second.remove_account_by_home_id(&home_account_id).await.unwrap());
+    assert!(
+        second
+            .remove_account_by_home_id(&home_account_id)
+            .await
+            .unwrap()
+            .found
+    );
+    assert!(
+        !second
+            .remove_account_by_home_id(&home_account_id)
+            .await
+            .unwrap()
+            .found
+    );
     let late = scene.service().await;
     for service in [&second, &late] {
         let error = service.acquire_token_in_long_running_session(&job, SCOPES).await;
@@ -62,7 +74,7 @@ async fn signing_a_user_with_an_account_out_ends_web_sessions_too() {
         .await
         .unwrap();
     let account = other.accounts().await.unwrap().accounts.remove(0);
-    assert!(other.remove_account(&account).await.unwrap());
+    assert!(other.remove_account(&account).await.unwrap().found);
     let late = scene.service().await;
     let error = late.acquire_token_silent(["User.Read"]).in_session(&web).await;
     assert!(matches!(error, Err(Error::InteractionRequired(_))), "{error:?}");

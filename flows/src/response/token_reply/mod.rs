@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::schema::{Account, ScopeSet, TokenContext, TokenResponse, TokenType};
+use cache_core::schema::{Account, ScopeRules, ScopeSet, TokenContext, TokenResponse, TokenType};
 use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 
@@ -90,13 +90,16 @@ pub(crate) fn token_response(
             .map(|duration| requested_at.saturating_add(duration))
     };
     let expires_on = requested_at.saturating_add(lifetime);
+    let rules = ScopeRules::of(context.authority.kind(), context.authority.environment());
     Ok(TokenResponse {
         client_id: context.client_id.to_owned(),
         environment: context.authority.environment().to_owned(),
         realm: realm(context, user.as_ref()),
-        scopes: fields
-            .text("scope")
-            .map_or_else(|| context.scopes.clone(), ScopeSet::parse),
+        scopes: match fields.text("scope") {
+            None => context.scopes.clone(),
+            Some(granted) => rules.granted(context.scopes, &ScopeSet::parse(granted)),
+        },
+        requested_scopes: context.scopes.clone(),
         token_type,
         access_token,
         requested_at,
@@ -131,7 +134,11 @@ fn user(context: &ReplyContext<'_>, fields: &mut Fields, id_token: Option<&Secre
         now: context.now.to_seconds(),
     };
     let claims = match (id_token, nonce) {
-        (Some(token), _) => Some(rules.check(token)?),
+        (Some(token), _) => {
+            let claims = rules.check(token)?;
+            claims.check_policy(context.authority)?;
+            Some(claims)
+        }
         // Without an ID token nothing ties the reply to the nonce that was sent.
         (None, Some(_)) => return Err(ReplyError::Missing("id_token").into()),
         (None, None) => None,
