@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
 use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
@@ -232,6 +233,8 @@ pub(crate) enum Login {
     DeviceCode,
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
+    /// Sign in on behalf of a user who presented a token to this application
+    OnBehalfOf(AssertionArguments),
     /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
     ManagedIdentity(IdentityArguments),
 }
@@ -241,6 +244,8 @@ pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    #[command(flatten)]
+    pub(crate) on_behalf_of: AssertionArguments,
     /// Take the token of this machine's or service's managed identity, not of an account
     #[arg(long)]
     pub(crate) managed_identity: bool,

@@ -18,6 +18,7 @@ impl From<flows::Error> for Failure {
             E::Cache(error) => return error.into(),
             E::InteractionRequired(error) => return interaction_required(*error),
             E::Configuration(error) => return Self::new("usage", Exit::Usage, error),
+            E::Session(error) => return Self::new("session", Exit::Usage, error),
             E::Random(_) => ("random", Exit::Other),
             E::Authority(_) => ("refused", Exit::Authority),
             E::DeviceCode(_) => ("device_code", Exit::Authority),

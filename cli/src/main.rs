@@ -3,6 +3,7 @@
 mod account_choice;
 mod answer;
 mod arguments;
+mod assertion;
 mod authority_address;
 mod classify;
 mod commands;

@@ -16,6 +16,7 @@ mod keys;
 mod killed;
 mod managed_identity;
 mod oidc;
+mod on_behalf_of;
 mod program;
 mod secrecy;
 mod tampering;
