@@ -89,6 +89,8 @@ pub mod authority;
 pub mod broken;
 pub mod clock;
 pub mod fault;
+#[cfg(feature = "glewlwyd")]
+pub mod glewlwyd;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
 pub mod random;

@@ -8,6 +8,7 @@ use cache_core::random::RandomError;
 
 use crate::http::{HttpError, HttpErrorKind};
 
+pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::request::ClientAssertionError;
@@ -48,12 +49,21 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The login hint could mean several accounts, and a guess could act for the wrong person.
+    #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
+    AmbiguousAccount {
+        /// How many.
+        matches: usize,
+    },
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
     /// There was no assertion to prove who the client is with. Nothing was sent.
     #[error(transparent)]
     ClientAssertion(#[from] ClientAssertionError),
+    /// A session was refused: its name can be guessed, or it is another account's.
+    #[error(transparent)]
+    Session(SessionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -219,6 +229,9 @@ pub enum ReplyError {
     /// A token that is presented in a way that was not asked for (RFC 6749 section 7.1 forbids its use).
     #[error("the reply's token type is not the one that was asked for: {0}")]
     TokenType(String),
+    /// A token exchange brought another type of token than was asked for, or none that can be presented (RFC 8693 section 2.2.1).
+    #[error("the reply's issued_token_type is not the one that was asked for: {0}")]
+    IssuedTokenType(String),
     /// `client_info` is not what Entra sends.
     #[error("the reply's client_info cannot be read")]
     ClientInfo,

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{
-    AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
+    AccountListing, AcquireOptions, CachedAccount, Freshness, TokenCache, UnknownOutcomePolicy,
 };
-use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
+use cache_core::schema::{
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse,
+};
 
 use super::outcome;
 use crate::authority::{Authority, Metadata, Region, regional};
@@ -105,7 +107,19 @@ impl Application {
         correlation_id: CorrelationId,
         time_in_http: Duration,
     ) -> Result<AuthenticationResult, Error> {
-        let response = in_realm(&self.authority, response);
+        self.store_sign_in_at(&self.authority, response, correlation_id, time_in_http)
+            .await
+    }
+
+    /// As [`store_sign_in`](Self::store_sign_in), for a sign-in at `authority`: another tenant of this client's.
+    pub(super) async fn store_sign_in_at(
+        &self,
+        authority: &Authority,
+        response: TokenResponse,
+        correlation_id: CorrelationId,
+        time_in_http: Duration,
+    ) -> Result<AuthenticationResult, Error> {
+        let response = in_realm(authority, response);
         let partition = self.user_partition(response.home_account_id());
         let began = self.cache.clock().monotonic();
         let acquired = self.cache.sign_in(&partition, response).await?;
@@ -119,17 +133,6 @@ impl Application {
         let mut listing = self.cache.accounts().await?;
         listing.accounts.retain(|account| self.is_ours(account));
         Ok(listing)
-    }
-
-    pub(super) async fn remove_account(
-        &self,
-        account: &CachedAccount,
-        scope: SignOutScope,
-    ) -> Result<bool, Error> {
-        Ok(self
-            .cache
-            .sign_out(&account.partition, self.client.id(), scope)
-            .await?)
     }
 
     fn is_ours(&self, account: &CachedAccount) -> bool {
@@ -172,4 +175,12 @@ pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -
         AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
     };
     Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+}
+
+/// The authority of the tenant that a session was begun in.
+pub(super) fn session_authority(authority: &Authority, account: &Account) -> Result<Authority, Error> {
+    if !authority.is_multi_tenant() {
+        return Ok(authority.clone());
+    }
+    Ok(authority.with_tenant(&account.realm)?)
 }

@@ -76,15 +76,50 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    fn application(self) -> Result<Arc<Application>, Error> {
-        let transport = match (self.transport, self.http) {
-            (Some(transport), _) => transport,
-            (None, http) => {
-                let http = http.map_or_else(default_http, Ok)?;
-                let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
-                Arc::new(Transport::new(http, clock, random))
-            }
-        };
+    /// Asks Microsoft which cloud the authority's host belongs to, so that all names of one cloud share accounts and tokens: see
+    /// [`Discovery::canonical`](crate::authority::Discovery::canonical). It does nothing for a host that is built in or on this
+    /// machine, and for other kinds of authority. Call it after [`http`](Self::http) or [`transport`](Self::transport).
+    ///
+    /// MSAL asks by default; here a host that is not built in stands for itself until this is called.
+    ///
+    /// ```no_run
+    /// # async fn client(cache: cache_core::cache::TokenCache) -> Result<(), flows::Error> {
+    /// use flows::authority::Authority;
+    /// use flows::client::PublicClient;
+    ///
+    /// let authority = Authority::entra("https://login.private-cloud.example/common")?;
+    /// let builder = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache);
+    /// let client = builder.instance_discovery().await?.build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when there is nobody to send requests. That nobody answers is no error.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn instance_discovery(mut self) -> Result<Self, Error> {
+        let transport = self.shared_transport()?;
+        let limit = self.time_limit.unwrap_or(Self::TIME_LIMIT);
+        self.authority = transport.discovery().canonical(&self.authority, limit).await;
+        Ok(self)
+    }
+
+    const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+    fn shared_transport(&mut self) -> Result<Arc<Transport>, Error> {
+        if let Some(transport) = &self.transport {
+            return Ok(Arc::clone(transport));
+        }
+        let http = self.http.take().map_or_else(default_http, Ok)?;
+        let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
+        let transport = Arc::new(Transport::new(http, clock, random));
+        self.transport = Some(Arc::clone(&transport));
+        Ok(transport)
+    }
+
+    fn application(mut self) -> Result<Arc<Application>, Error> {
+        let transport = self.shared_transport()?;
         let usual = match self.authority.kind() {
             AuthorityKind::Entra | AuthorityKind::B2c | AuthorityKind::Ciam => {
                 UnknownOutcomePolicy::RetryOnce
@@ -103,7 +138,7 @@ impl<C> ClientBuilder<C> {
             authority: self.authority,
             cache: self.cache,
             transport,
-            time_limit: self.time_limit.unwrap_or(Duration::from_secs(30)),
+            time_limit: self.time_limit.unwrap_or(Self::TIME_LIMIT),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
             region: self.region,
             context: TokenContext::default(),
