@@ -8,9 +8,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::authority_address::AuthorityAddress;
+use crate::credential_options::CredentialOptions;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
-use crate::variable_name::VariableName;
 
 /// The id of the `--scope` that stands after a command; see [`parse`].
 const SCOPE_AFTER: &str = "scope_after";
@@ -96,16 +96,8 @@ pub(crate) struct Options {
     )]
     pub(crate) client_id: Option<String>,
 
-    /// The name of the environment variable that holds the application's secret, if it has one
-    #[arg(
-        long,
-        global = true,
-        env = "TOKENKEEP_CLIENT_SECRET_ENV",
-        hide_env_values = true,
-        value_name = "NAME",
-        help_heading = HEADING
-    )]
-    pub(crate) client_secret_env: Option<VariableName>,
+    #[command(flatten)]
+    pub(crate) credential: CredentialOptions,
 
     /// What the token is for; repeat it, or separate several by spaces
     #[arg(long, env = "TOKENKEEP_SCOPE", hide_env_values = true, value_name = "SCOPE", help_heading = HEADING)]
@@ -162,7 +154,7 @@ const AUTHORITY_HELP: &str = "\
 Who issues the tokens: a URL such as https://login.microsoftonline.com/common or the issuer of an OpenID provider. The \
 kind is told from the URL; write entra:URL, oidc:URL, b2c:URL, ciam:URL or adfs:URL where that is wrong";
 
-const HEADING: &str = "Options of every command";
+pub(crate) const HEADING: &str = "Options of every command";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -229,7 +221,8 @@ pub(crate) enum Command {
 pub(crate) enum Login {
     /// Sign a user in: shows an address and a code to enter there, on any device
     DeviceCode,
-    /// Sign the application itself in, with its secret (--client-secret-env)
+    /// Sign the application itself in, with its secret, its certificate or an assertion (--client-secret-env,
+    /// --client-certificate, --client-assertion-file)
     ClientCredentials,
 }
 
