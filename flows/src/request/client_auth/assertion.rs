@@ -86,7 +86,7 @@ fn algorithm(
 /// Microsoft's authorities want the token endpoint. For other issuers it is the issuer itself: the revision of RFC
 /// 7523 (draft-ietf-oauth-rfc7523bis) wants that alone, as a malicious issuer could name another's endpoint as its
 /// own and would be handed an assertion for it.
-fn audience<'a>(kind: AuthorityKind, metadata: &'a Metadata) -> &'a str {
+fn audience(kind: AuthorityKind, metadata: &Metadata) -> &str {
     match (&metadata.issuer, kind) {
         (IssuerRule::Exact(issuer), AuthorityKind::Oidc) => issuer,
         _ => metadata.token_endpoint.as_str(),
