@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::authority_address::AuthorityAddress;
 use crate::credential_options::CredentialOptions;
+use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
 
@@ -224,13 +225,20 @@ pub(crate) enum Login {
     /// Sign the application itself in, with its secret, its certificate or an assertion (--client-secret-env,
     /// --client-certificate, --client-assertion-file)
     ClientCredentials,
+    /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
+    ManagedIdentity(IdentityArguments),
 }
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    /// Take the token of this machine's or service's managed identity, not of an account
+    #[arg(long)]
+    pub(crate) managed_identity: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

@@ -11,8 +11,10 @@ use crate::http::{HttpError, HttpErrorKind};
 pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::managed_identity::ManagedIdentityError;
 pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
+pub use crate::throttle::{Throttled, ThrottledBecause};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,6 +30,9 @@ pub enum Error {
     /// The authority refused, and no interaction would change that.
     #[error(transparent)]
     Authority(Box<AuthorityError>),
+    /// The request was held back, because the authority's last answer forbids it still. Nothing was sent.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// There was no complete reply.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -49,6 +54,9 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The endpoint of a managed identity wanted something that it does not get.
+    #[error(transparent)]
+    ManagedIdentity(#[from] ManagedIdentityError),
     /// The login hint could mean several accounts, and a guess could act for the wrong person.
     #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
     AmbiguousAccount {
@@ -58,12 +66,12 @@ pub enum Error {
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
-    /// There was no assertion to prove who the client is with. Nothing was sent.
-    #[error(transparent)]
-    ClientAssertion(#[from] ClientAssertionError),
     /// A session was refused: its name can be guessed, or it is another account's.
     #[error(transparent)]
     Session(SessionError),
+    /// There was no assertion to prove who the client is with. Nothing was sent.
+    #[error(transparent)]
+    ClientAssertion(#[from] ClientAssertionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -107,7 +115,13 @@ impl Error {
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
             }
-            Self::Configuration(_) | Self::ClientAssertion(_) | Self::Random(_) => {
+            Self::Throttled(_) => {
+                CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
+            }
+            Self::Configuration(_)
+            | Self::ClientAssertion(_)
+            | Self::ManagedIdentity(_)
+            | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.

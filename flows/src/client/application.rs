@@ -14,6 +14,7 @@ use cache_core::schema::{
 use super::outcome;
 use crate::authority::{Authority, Metadata, Region, regional};
 use crate::request::{ClientIdentity, TokenRequest};
+use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
@@ -29,6 +30,8 @@ pub(super) struct Application {
     pub(super) region: Option<Region>,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
+    pub(super) telemetry: Option<Arc<Telemetry>>,
+    pub(super) log_personal_data: bool,
 }
 
 impl Application {
@@ -46,7 +49,9 @@ impl Application {
             authority.clone(),
             metadata,
             self.client.clone(),
-        ))
+        )
+        .telemetry(self.telemetry.clone())
+        .log_personal_data(self.log_personal_data))
     }
 
     /// The endpoint for a token of the application itself: in its region, if it has one. Only the host that is asked

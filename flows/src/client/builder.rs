@@ -14,6 +14,7 @@ use crate::authority::{Authority, Region};
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
+use crate::telemetry::Telemetry;
 use crate::{Error, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
@@ -26,6 +27,8 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    telemetry: Option<(String, String)>,
+    log_personal_data: bool,
     region: Option<Region>,
     kind: PhantomData<C>,
 }
@@ -44,6 +47,8 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            telemetry: None,
+            log_personal_data: false,
             region: None,
             kind: PhantomData,
         }
@@ -73,6 +78,31 @@ impl<C> ClientBuilder<C> {
     /// that rotates strictly would revoke the session.
     pub fn unknown_outcome(mut self, policy: UnknownOutcomePolicy) -> Self {
         self.unknown_outcome = Some(policy);
+        self
+    }
+
+    /// Tells Microsoft's authorities the application's name and version, this library's and the operating system, in the
+    /// headers that its sign-in logs know (`x-app-name`, `x-app-ver`, `x-client-sku`, `x-client-ver`, `x-client-os`).
+    /// Unless this is called nothing of it is sent, and never to any other issuer.
+    ///
+    /// ```
+    /// # use cache_core::cache::TokenCache;
+    /// # use flows::{authority::Authority, client::PublicClient};
+    /// # fn build(authority: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+    ///     .telemetry("my-tool", "1.0")
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn telemetry(mut self, application_name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.telemetry = Some((application_name.into(), version.into()));
+        self
+    }
+
+    /// Whether accounts are named in spans and events, as home account IDs. They are personal data: unless this is set, nothing
+    /// that is logged says whose token it is. Secrets are never logged, whatever is set.
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
         self
     }
 
@@ -126,6 +156,10 @@ impl<C> ClientBuilder<C> {
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let telemetry = self
+            .telemetry
+            .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
+            .transpose()?;
         let client = self.client?;
         client.check(&self.authority)?;
         if self.region.is_some() && self.authority.kind() != AuthorityKind::Entra {
@@ -134,6 +168,8 @@ impl<C> ClientBuilder<C> {
             );
         }
         Ok(Arc::new(Application {
+            telemetry,
+            log_personal_data: self.log_personal_data,
             client,
             authority: self.authority,
             cache: self.cache,
@@ -150,7 +186,7 @@ impl ClientBuilder<PublicClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID or telemetry, or when there is nobody to send requests.
     pub fn build(self) -> Result<PublicClient, Error> {
         self.application().map(PublicClient::of)
     }
@@ -182,7 +218,7 @@ impl ClientBuilder<ConfidentialClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID or credential, one that the authority cannot accept, a
+    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, one that the authority cannot accept, a
     /// region of an authority that has none, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
@@ -198,12 +234,12 @@ impl<C> fmt::Debug for ClientBuilder<C> {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Ok(Arc::new(crate::http::ReqwestClient::new()?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Err(ConfigurationError::new(
         "no HTTP client: give the builder one, or turn the feature `reqwest` on",
     ))
