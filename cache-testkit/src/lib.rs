@@ -95,5 +95,7 @@ pub mod glewlwyd;
 pub mod managed_identity;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 pub mod suite;

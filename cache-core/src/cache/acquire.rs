@@ -80,7 +80,7 @@ impl Inner {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
             async move {
                 let _ticket = ticket;
-                inner.refresh(&request, options, reason, &*call).await
+                inner.refresh(&request, options, reason, &call).await
             }
         };
         // A store that never answers must not hold its callers for ever.
@@ -128,7 +128,7 @@ impl Inner {
             async move {
                 let _ticket = ticket;
                 let result = inner
-                    .refresh(&request, options, RefreshReason::RefreshAhead, &*call)
+                    .refresh(&request, options, RefreshReason::RefreshAhead, &call)
                     .await;
                 inner
                     .ahead

@@ -51,6 +51,7 @@ mod record;
 mod refresh;
 mod reply;
 mod sessions;
+mod sign_out;
 mod tasks;
 mod written_behind;
 
@@ -69,6 +70,7 @@ pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
+pub use sign_out::RemovedTokens;
 
 pub use crate::schema::merge::SignOutScope;
 pub use crate::strategy::UnknownOutcomePolicy;
@@ -278,6 +280,21 @@ impl TokenCache {
         client_id: &str,
         scope: SignOutScope,
     ) -> Result<bool, CacheError> {
+        Ok(self.inner.sign_out(key, client_id, scope).await?.found)
+    }
+
+    /// As [`sign_out`](Self::sign_out), and hands out the refresh tokens that it removed, to be revoked at the authority.
+    ///
+    /// Cancellation safe: the sign-out goes on; the tokens are then not handed out.
+    ///
+    /// # Errors
+    /// As [`sign_out`](Self::sign_out).
+    pub async fn sign_out_with_tokens(
+        &self,
+        key: &PartitionKey,
+        client_id: &str,
+        scope: SignOutScope,
+    ) -> Result<RemovedTokens, CacheError> {
         self.inner.sign_out(key, client_id, scope).await
     }
 
@@ -288,7 +305,7 @@ impl TokenCache {
     /// # Errors
     /// As [`sign_out`](Self::sign_out).
     pub async fn forget_account(&self, key: &PartitionKey) -> Result<bool, CacheError> {
-        self.inner.forget(key).await
+        Ok(self.inner.forget(key).await?.found)
     }
 
     /// Moves the record of a partition that cannot be opened aside, so that the user can sign in again. It is kept, and a key

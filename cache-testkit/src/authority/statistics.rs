@@ -21,6 +21,8 @@ pub enum Endpoint {
     DeviceCode,
     /// `/devicelogin`: the page on which a person approves a device code.
     DeviceApproval,
+    /// `/{tenant}/oauth2/v2.0/revoke` (RFC 7009), with [`super::Config::revocation`]. Entra itself has none.
+    Revocation,
     /// `/{tenant}/oauth2/v2.0/logout`.
     Logout,
     /// `/common/userrealm/{username}`: whether a user is federated. MSALs ask before a password grant.
@@ -32,7 +34,7 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether requests must be a POST of a form.
     pub(super) fn takes_secrets(self) -> bool {
-        matches!(self, Self::Token | Self::DeviceCode)
+        matches!(self, Self::Token | Self::DeviceCode | Self::Revocation)
     }
 }
 

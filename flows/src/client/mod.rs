@@ -51,6 +51,7 @@ mod on_behalf_of;
 mod outcome;
 mod public;
 mod refresh_token;
+mod remove_account;
 mod session;
 mod session_id;
 mod silent;
@@ -70,6 +71,7 @@ pub use managed_identity::{
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
+pub use remove_account::{RemoveAccount, Revocation, SignedOut};
 pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
 pub use token_exchange::AcquireTokenByTokenExchange;

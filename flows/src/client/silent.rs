@@ -19,7 +19,7 @@ use super::session::KeyedSession;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
-use crate::request::refresh_token;
+use crate::request::{self, refresh_token};
 use crate::{AuthenticationResult, Error};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
@@ -188,13 +188,27 @@ struct Call {
     correlation_id: LazyCorrelation,
 }
 
+impl Call {
+    fn request(&self, refresh_token: &Secret) -> request::TokenRequest {
+        let (scopes, account) = (self.scopes.clone(), self.account.clone());
+        refresh_token::request(&self.authority, refresh_token, scopes, account, None)
+            .context(self.application.context.clone())
+            .claims(self.claims.as_deref().unwrap_or_default())
+    }
+}
+
 #[async_trait]
 impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        match self.application.endpoint(&self.authority).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_ready(error)),
-        }
+        let endpoint = self
+            .application
+            .endpoint(&self.authority)
+            .await
+            .map_err(not_ready)?;
+        // Before the marker is written: what would be held back must not keep others from the token meanwhile.
+        endpoint
+            .check(&self.request(&Secret::default()))
+            .map_err(not_ready)
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
@@ -206,11 +220,7 @@ impl AuthorityCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        let (scopes, account) = (self.scopes.clone(), self.account.clone());
-        let request =
-            refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
-                .context(self.application.context.clone())
-                .claims(self.claims.as_deref().unwrap_or_default());
+        let request = self.request(&redemption.refresh_token);
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
         if self.application.cache.clock().monotonic() >= redemption.send_before {
             return CallOutcome::NotSent(CallError::new(
@@ -225,6 +235,20 @@ impl AuthorityCall for Call {
                 CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
             }
             other => other,
+        }
+    }
+
+    async fn discard(&self, refresh_token: Secret, time_limit: Duration) {
+        let revoked = async {
+            let endpoint = self.application.endpoint(&self.authority).await?;
+            if !endpoint.offers_revocation() {
+                return Ok(());
+            }
+            let correlation_id = self.correlation_id.draw(&self.application)?;
+            endpoint.revoke(&refresh_token, correlation_id, time_limit).await
+        };
+        if let Err::<(), Error>(error) = revoked.await {
+            tracing::warn!(error = %error, "a refresh token that came after the sign-out was not revoked");
         }
     }
 }

@@ -76,7 +76,7 @@ enum Reach {
     /// Where [`is_allowed_url`] permits.
     Allowed,
     /// To the instance metadata service too, whose public contract is plain HTTP to a link-local address.
-    ManagedIdentity,
+    Platform,
 }
 
 impl HttpRequest {
@@ -110,10 +110,10 @@ impl HttpRequest {
         self
     }
 
-    /// The same request, of a managed identity: it may go to `http://169.254.169.254` too, and through no proxy at all.
+    /// The same request, to the platform that the machine runs on: it may go to `http://169.254.169.254` too, and through no proxy at all.
     #[must_use]
-    pub(crate) fn of_managed_identity(mut self) -> Self {
-        self.reach = Reach::ManagedIdentity;
+    pub(crate) fn for_platform(mut self) -> Self {
+        self.reach = Reach::Platform;
         self
     }
 
@@ -121,16 +121,16 @@ impl HttpRequest {
     /// tells it alone.
     #[must_use]
     pub fn must_be_direct(&self) -> bool {
-        self.reach == Reach::ManagedIdentity || is_loopback(&self.url)
+        self.reach == Reach::Platform || is_loopback(&self.url)
     }
 
     /// Whether the URL may be used at all. Every [`HttpClient`] asks this before it opens a connection.
     ///
     /// # Errors
-    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A request of a managed identity may go to
-    /// `http://169.254.169.254` all the same, the one address of the instance metadata service.
+    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the machine's own platform, as a
+    /// managed identity asks it, may go to `http://169.254.169.254` all the same, the one address of the instance metadata service.
     pub fn check(&self) -> Result<(), HttpError> {
-        if self.reach == Reach::ManagedIdentity && is_metadata_service(&self.url) {
+        if self.reach == Reach::Platform && is_metadata_service(&self.url) {
             return Ok(());
         }
         is_allowed_url(&self.url)
@@ -197,6 +197,15 @@ impl HttpError {
             kind,
             host: host_and_port(url),
             message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn at(kind: HttpErrorKind, host: &str, message: &str) -> Self {
+        Self {
+            kind,
+            host: host.to_owned(),
+            message: message.to_owned(),
             source: None,
         }
     }
@@ -357,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_service_is_for_managed_identities_alone() {
+    fn the_metadata_service_is_for_questions_to_the_platform_alone() {
         let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
         for url in [
             "http://169.254.169.254/metadata",
@@ -365,7 +374,7 @@ mod tests {
             "http://0xa9fea9fe/",
         ] {
             assert!(get(url).check().is_err(), "{url}");
-            assert!(get(url).of_managed_identity().check().is_ok(), "{url}");
+            assert!(get(url).for_platform().check().is_ok(), "{url}");
         }
         for url in [
             "http://169.254.169.254:8080/",
@@ -377,7 +386,7 @@ mod tests {
             "http://login.example/",
             "ftp://169.254.169.254/",
         ] {
-            assert!(get(url).of_managed_identity().check().is_err(), "{url}");
+            assert!(get(url).for_platform().check().is_err(), "{url}");
         }
     }
 
@@ -387,7 +396,7 @@ mod tests {
         assert!(get("http://localhost:1/").must_be_direct());
         assert!(!get("https://login.example/").must_be_direct());
         for url in ["http://169.254.169.254/", "https://identity.example/"] {
-            assert!(get(url).of_managed_identity().must_be_direct(), "{url}");
+            assert!(get(url).for_platform().must_be_direct(), "{url}");
         }
     }
 }

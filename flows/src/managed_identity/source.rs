@@ -138,7 +138,7 @@ impl Endpoint {
         };
         request
             .header("x-ms-client-request-id", ask.correlation_id.to_string())
-            .of_managed_identity()
+            .for_platform()
     }
 }
 
