@@ -91,7 +91,7 @@ async fn the_sign_in_ends_when_the_code_expires_or_the_user_declines() {
     let scene = Scene::with(Config::default()).await;
     let (http, client) = timed(&scene).await;
     let short = Alteration::Set("expires_in".to_owned(), json!(10));
-    drop(short);
+    scene.fake.script(Script::alter([short]).on(Endpoint::DeviceCode));
     let time = running(&scene.clock);
     let error = client
         .acquire_token_by_device_code(["User.Read"])
@@ -103,8 +103,8 @@ async fn the_sign_in_ends_when_the_code_expires_or_the_user_declines() {
         matches!(error, Error::DeviceCode(DeviceCodeError::Expired)),
         "{error:?}"
     );
-    let polls = http.polls.lock().unwrap().len();
-    assert!(polls < 900, "{polls} polls in 900 seconds");
+    // Once a second, and not in the second in which the code expires.
+    assert_eq!(http.polls.lock().unwrap().len(), 9);
 
     let _ticking = Ticking::start(&scene.clock);
     let error = client
@@ -158,7 +158,11 @@ async fn unless_told_otherwise_the_instruction_is_printed_without_control_charac
         "message".to_owned(),
         json!("Go \u{1b}[2J\u{7}there\r\nnow\u{202e}"),
     );
-    drop(message);
+    let complete = "https://127.0.0.1/devicelogin?user_code=canary";
+    let complete = Alteration::Set("verification_uri_complete".to_owned(), json!(complete));
+    scene
+        .fake
+        .script(Script::alter([message, complete]).on(Endpoint::DeviceCode));
     let _ticking = Ticking::start(&scene.clock);
     let mut printed = Vec::new();
     client
@@ -167,11 +171,20 @@ async fn unless_told_otherwise_the_instruction_is_printed_without_control_charac
         .await
         .unwrap();
     let printed = String::from_utf8(printed).unwrap();
+    let mut lines = printed.lines();
+    assert_eq!(lines.next(), Some("Go  [2J there  now"));
+    // A message that does not say where to go is not enough.
+    let own = lines.next().unwrap();
     assert!(
-        printed.contains("/devicelogin") && printed.ends_with("to authenticate.\n"),
-        "{printed}"
+        own.starts_with("To sign in, open https://127.0.0.1:") && own.contains("/devicelogin in a browser"),
+        "{own}"
     );
-    // To standard error, which a test cannot look at; that it is no error to have nobody set is what matters.
+    assert_eq!(lines.next(), None);
+    assert!(
+        !printed.contains("canary"),
+        "the filled-in address is for who asks for it"
+    );
+    // To standard error, which a test cannot look at: that it is no mistake to set nothing is what is tested.
     client.acquire_token_by_device_code(["User.Read"]).await.unwrap();
 }
 
