@@ -44,6 +44,8 @@
 //!     async fn redeem(&self, _: Redemption) -> CallOutcome {
 //!         CallOutcome::NotSent(CallError::new("there is no network in this example"))
 //!     }
+//!
+//!     async fn discard(&self, _: Secret, _: Duration) {}
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -93,5 +93,7 @@ pub mod fault;
 pub mod glewlwyd;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 pub mod suite;

@@ -74,6 +74,8 @@ mod id_token;
 mod interaction;
 mod response;
 mod result;
+mod telemetry;
+mod throttle;
 mod token_endpoint;
 mod transport;
 
@@ -82,6 +84,7 @@ pub use error::Error;
 pub use id_token::IdTokenClaims;
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
+pub use telemetry::Telemetry;
 pub use token_endpoint::TokenEndpoint;
 pub use transport::Transport;
 

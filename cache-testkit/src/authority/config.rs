@@ -30,6 +30,8 @@ pub struct Config {
     pub device_approval: DeviceApproval,
     /// Which further hosts belong together, for instance discovery.
     pub alias_groups: Vec<AliasGroup>,
+    /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
+    pub revocation: bool,
 }
 
 /// Hosts that are one cloud, as instance discovery tells of them.
@@ -68,6 +70,7 @@ impl Default for Config {
             rotation: Rotation::EntraLike,
             device_approval: DeviceApproval::Manual,
             alias_groups: Vec::new(),
+            revocation: false,
         }
     }
 }
@@ -122,6 +125,13 @@ impl Config {
     #[must_use]
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = rotation;
+        self
+    }
+
+    /// Offers a revocation endpoint (RFC 7009), and names it in the metadata.
+    #[must_use]
+    pub fn revocation(mut self) -> Self {
+        self.revocation = true;
         self
     }
 

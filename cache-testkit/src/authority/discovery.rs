@@ -65,7 +65,7 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
     let tenant = TenantPath::parse(&request.tenant, &core.directory)?;
     let kind = tenant.kind();
     let endpoint = |last: &str| format!("{}/{}/{}", core.base_url, tenant.segment(), kind.path(last));
-    Ok(json!({
+    let mut document = json!({
         "issuer": kind.issuer(core, tenant.issuer_segment()),
         "authorization_endpoint": endpoint("authorize"),
         "token_endpoint": endpoint("token"),
@@ -86,7 +86,11 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
         "request_uri_parameter_supported": false,
         "tenant_region_scope": null,
         "cloud_instance_name": "microsoftonline.com",
-    }))
+    });
+    if core.revocation {
+        document["revocation_endpoint"] = endpoint("revoke").into();
+    }
+    Ok(document)
 }
 
 /// The public keys. Each names, as Entra's do, the issuer whose tokens it may sign.

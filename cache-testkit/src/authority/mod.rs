@@ -63,6 +63,8 @@ mod refusal;
 mod reply;
 mod request;
 mod respond;
+mod revocation;
+mod saml;
 mod scopes;
 mod script;
 mod server;
@@ -85,8 +87,8 @@ use tokio_rustls::TlsAcceptor;
 
 pub use config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
 pub use directory::{
-    ALICE, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client,
-    FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
+    ALICE, AssertionCertificate, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT,
+    Client, FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
 };
 pub use error::AuthorityError;
 pub use script::{Alteration, RetryAfter, Script, ScriptedError};
@@ -286,6 +288,22 @@ impl FakeAuthority {
         let unexpired = number("exp").is_some_and(|expires_at| expires_at > self.core.clock.unix_seconds());
         let family = number("sid").and_then(FamilyId::from_claim);
         unexpired && !family.is_some_and(|family| self.core.state().families.is_revoked(family))
+    }
+
+    /// A SAML 2.0 assertion (XML) that says that `username` is at the door of the service `client_id`, good for `lifetime`. Its signature is this
+    /// authority's own way and no XML signature; only this authority accepts it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::UnknownUser`], and [`AuthorityError::Cryptography`] if it cannot be signed.
+    pub fn saml_assertion(
+        &self,
+        username: &str,
+        client_id: &str,
+        lifetime: Duration,
+    ) -> Result<String, AuthorityError> {
+        let username = known_user(&self.core, username)?;
+        saml::assertion(&self.core, &username, client_id, lifetime)
     }
 
     /// Stops accepting connections and waits, up to two seconds, for the requests under way.

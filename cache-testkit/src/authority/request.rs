@@ -134,6 +134,7 @@ fn route(path: &str) -> (Endpoint, &str) {
         "oauth2/v2.0/authorize" => Endpoint::Authorize,
         "oauth2/v2.0/token" => Endpoint::Token,
         "oauth2/v2.0/devicecode" => Endpoint::DeviceCode,
+        "oauth2/v2.0/revoke" => Endpoint::Revocation,
         "oauth2/v2.0/logout" => Endpoint::Logout,
         "discovery/keys" if prefix == "adfs" => Endpoint::Keys,
         "oauth2/authorize" if prefix == "adfs" => Endpoint::Authorize,

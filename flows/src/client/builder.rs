@@ -10,10 +10,11 @@ use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
 use super::{ConfidentialClient, PublicClient};
-use crate::authority::Authority;
+use crate::authority::{Authority, Region};
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
+use crate::telemetry::Telemetry;
 use crate::{Error, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
@@ -26,6 +27,9 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    telemetry: Option<(String, String)>,
+    log_personal_data: bool,
+    region: Option<Region>,
     kind: PhantomData<C>,
 }
 
@@ -43,6 +47,9 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            telemetry: None,
+            log_personal_data: false,
+            region: None,
             kind: PhantomData,
         }
     }
@@ -71,6 +78,31 @@ impl<C> ClientBuilder<C> {
     /// that rotates strictly would revoke the session.
     pub fn unknown_outcome(mut self, policy: UnknownOutcomePolicy) -> Self {
         self.unknown_outcome = Some(policy);
+        self
+    }
+
+    /// Tells Microsoft's authorities the application's name and version, this library's and the operating system, in the
+    /// headers that its sign-in logs know (`x-app-name`, `x-app-ver`, `x-client-sku`, `x-client-ver`, `x-client-os`).
+    /// Unless this is called nothing of it is sent, and never to any other issuer.
+    ///
+    /// ```
+    /// # use cache_core::cache::TokenCache;
+    /// # use flows::{authority::Authority, client::PublicClient};
+    /// # fn build(authority: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+    ///     .telemetry("my-tool", "1.0")
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn telemetry(mut self, application_name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.telemetry = Some((application_name.into(), version.into()));
+        self
+    }
+
+    /// Whether accounts are named in spans and events, as home account IDs. They are personal data: unless this is set, nothing
+    /// that is logged says whose token it is. Secrets are never logged, whatever is set.
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
         self
     }
 
@@ -124,13 +156,27 @@ impl<C> ClientBuilder<C> {
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let telemetry = self
+            .telemetry
+            .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
+            .transpose()?;
+        let client = self.client?;
+        client.check(&self.authority)?;
+        if self.region.is_some() && self.authority.kind() != AuthorityKind::Entra {
+            return Err(
+                ConfigurationError::new("only an Entra authority has regions; remove the region").into(),
+            );
+        }
         Ok(Arc::new(Application {
-            client: self.client?,
+            telemetry,
+            log_personal_data: self.log_personal_data,
+            client,
             authority: self.authority,
             cache: self.cache,
             transport,
             time_limit: self.time_limit.unwrap_or(Self::TIME_LIMIT),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
+            region: self.region,
             context: TokenContext::default(),
         }))
     }
@@ -140,17 +186,40 @@ impl ClientBuilder<PublicClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID or telemetry, or when there is nobody to send requests.
     pub fn build(self) -> Result<PublicClient, Error> {
         self.application().map(PublicClient::of)
     }
 }
 
 impl ClientBuilder<ConfidentialClient> {
+    /// Sets the Azure region whose endpoint grants the application's own tokens, so that they do not depend on
+    /// another region; without it the global endpoint does. Entra's clouds only; a host that is none of them is asked
+    /// as it is. Tokens of users always come from the global endpoint, and the cache knows no regions.
+    ///
+    /// ```
+    /// use cache_core::cache::TokenCache;
+    /// use flows::Error;
+    /// use flows::authority::{Authority, Region};
+    /// use flows::client::{ClientCredential, ConfidentialClient};
+    ///
+    /// # fn client(authority: Authority, credential: ClientCredential, cache: TokenCache) -> Result<(), Error> {
+    /// let region = Region::from_environment().unwrap_or_else(|_| Region::discover());
+    /// let client = ConfidentialClient::builder("11111111-2222-3333-4444-555555555555", authority, credential, cache)
+    ///     .region(region)
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID or credential, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, one that the authority cannot accept, a
+    /// region of an authority that has none, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
     }

@@ -11,13 +11,15 @@ use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
 use super::account_selection::AccountSelection;
-use super::application::{Application, in_realm, tenant_authority};
+use super::application::{Application, in_realm, session_authority, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
+use super::session::KeyedSession;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
-use crate::request::refresh_token;
+use crate::error::ConfigurationError;
+use crate::request::{self, refresh_token};
 use crate::{AuthenticationResult, Error};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
@@ -29,6 +31,7 @@ pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
     account: AccountSelection<'a>,
+    session: Option<KeyedSession<'a>>,
     tenant: Option<String>,
     options: CacheOptions,
 }
@@ -39,6 +42,7 @@ impl<'a> AcquireTokenSilent<'a> {
             application,
             scopes,
             account: AccountSelection::Unsaid,
+            session: None,
             tenant: None,
             options: CacheOptions::new(),
         }
@@ -80,6 +84,15 @@ impl<'a> AcquireTokenSilent<'a> {
         self
     }
 
+    pub(super) fn in_keyed_session(mut self, session: KeyedSession<'a>) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    pub(super) fn application(&self) -> &'a Arc<Application> {
+        self.application
+    }
+
     cache_option_methods!();
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
@@ -87,6 +100,7 @@ impl<'a> AcquireTokenSilent<'a> {
             application,
             scopes,
             account,
+            session,
             tenant,
             options,
         } = self;
@@ -94,8 +108,23 @@ impl<'a> AcquireTokenSilent<'a> {
             Some(tenant) => application.authority.with_tenant(tenant)?,
             None => application.authority.clone(),
         };
-        let account = account.resolve(application).await?;
-        let authority = tenant_authority(&authority, &account)?;
+        let (partition, account, authority) = match (session, account) {
+            (Some(session), AccountSelection::Unsaid) => {
+                let account = session.account(application).await?;
+                let authority = session_authority(&authority, &account)?;
+                (session.partition().clone(), account, authority)
+            }
+            (Some(_), _) => {
+                let error = "a silent acquisition is for an account or in a session, not both";
+                return Err(ConfigurationError::new(error).into());
+            }
+            (None, account) => {
+                let account = account.resolve(application).await?;
+                let authority = tenant_authority(&authority, &account)?;
+                let partition = application.user_partition(&account.account.home_account_id);
+                (partition, account.into_owned().account, authority)
+            }
+        };
         let freshness = options.freshness();
         let CacheOptions {
             claims,
@@ -103,7 +132,7 @@ impl<'a> AcquireTokenSilent<'a> {
             ..
         } = options;
         let request = TokenRequest::new(
-            application.user_partition(&account.account.home_account_id),
+            partition,
             authority.kind(),
             application.client.id(),
             authority.environment(),
@@ -117,7 +146,7 @@ impl<'a> AcquireTokenSilent<'a> {
             authority,
             scopes,
             claims,
-            account: account.account.clone(),
+            account,
             correlation_id: LazyCorrelation::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
@@ -159,13 +188,27 @@ struct Call {
     correlation_id: LazyCorrelation,
 }
 
+impl Call {
+    fn request(&self, refresh_token: &Secret) -> request::TokenRequest {
+        let (scopes, account) = (self.scopes.clone(), self.account.clone());
+        refresh_token::request(&self.authority, refresh_token, scopes, account, None)
+            .context(self.application.context.clone())
+            .claims(self.claims.as_deref().unwrap_or_default())
+    }
+}
+
 #[async_trait]
 impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        match self.application.endpoint(&self.authority).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_ready(error)),
-        }
+        let endpoint = self
+            .application
+            .endpoint(&self.authority)
+            .await
+            .map_err(not_ready)?;
+        // Before the marker is written: what would be held back must not keep others from the token meanwhile.
+        endpoint
+            .check(&self.request(&Secret::default()))
+            .map_err(not_ready)
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
@@ -177,11 +220,7 @@ impl AuthorityCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        let (scopes, account) = (self.scopes.clone(), self.account.clone());
-        let request =
-            refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
-                .context(self.application.context.clone())
-                .claims(self.claims.as_deref().unwrap_or_default());
+        let request = self.request(&redemption.refresh_token);
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
         if self.application.cache.clock().monotonic() >= redemption.send_before {
             return CallOutcome::NotSent(CallError::new(
@@ -196,6 +235,20 @@ impl AuthorityCall for Call {
                 CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
             }
             other => other,
+        }
+    }
+
+    async fn discard(&self, refresh_token: Secret, time_limit: Duration) {
+        let revoked = async {
+            let endpoint = self.application.endpoint(&self.authority).await?;
+            if !endpoint.offers_revocation() {
+                return Ok(());
+            }
+            let correlation_id = self.correlation_id.draw(&self.application)?;
+            endpoint.revoke(&refresh_token, correlation_id, time_limit).await
+        };
+        if let Err::<(), Error>(error) = revoked.await {
+            tracing::warn!(error = %error, "a refresh token that came after the sign-out was not revoked");
         }
     }
 }

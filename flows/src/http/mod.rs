@@ -8,6 +8,7 @@ mod form;
 mod reqwest_client;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,9 @@ use url::{Host, Url};
 pub use form::Form;
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
+
+/// Where Azure's virtual machines ask about themselves.
+const METADATA_SERVICE: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Sends one HTTP request, exactly once.
 ///
@@ -96,10 +100,26 @@ impl HttpRequest {
     /// Whether the URL may be used at all. Every [`HttpClient`] asks this before it opens a connection.
     ///
     /// # Errors
-    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL.
+    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the metadata service of an
+    /// Azure machine may go over plain HTTP, as it has no other door.
     pub fn check(&self) -> Result<(), HttpError> {
+        if self.asks_metadata_service() {
+            return Ok(());
+        }
         is_allowed_url(&self.url)
             .map_err(|why| HttpError::new(HttpErrorKind::NotSent, &self.url, why.to_string()))
+    }
+
+    /// Whether this asks the metadata service of the machine's own host, over plain HTTP. The address is link-local,
+    /// so the question leaves the machine for its host only; it carries no credential, and must go through no proxy.
+    #[must_use]
+    pub fn asks_metadata_service(&self) -> bool {
+        self.method == HttpMethod::Get
+            && self.form.is_none()
+            && self.url.scheme() == "http"
+            && self.url.host() == Some(Host::Ipv4(METADATA_SERVICE))
+            && self.url.port().is_none()
+            && self.url.path().starts_with("/metadata/")
     }
 }
 
@@ -162,6 +182,15 @@ impl HttpError {
             kind,
             host: host_and_port(url),
             message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn at(kind: HttpErrorKind, host: &str, message: &str) -> Self {
+        Self {
+            kind,
+            host: host.to_owned(),
+            message: message.to_owned(),
             source: None,
         }
     }
@@ -300,6 +329,24 @@ mod tests {
         ] {
             assert_eq!(check(url), Err(why), "{url}");
         }
+    }
+
+    #[test]
+    fn only_a_question_to_the_metadata_service_goes_over_plain_http() {
+        let limit = Duration::from_secs(1);
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), limit);
+        let service = "http://169.254.169.254/metadata/instance/compute/location?format=text";
+        assert!(get(service).asks_metadata_service() && get(service).check().is_ok());
+        for other in [
+            "http://169.254.169.253/metadata/x",
+            "http://169.254.169.254:8080/metadata/x",
+            "http://169.254.169.254/token",
+            "http://metadata.example/metadata/x",
+        ] {
+            assert!(get(other).check().is_err(), "{other}");
+        }
+        let posted = HttpRequest::post(Url::parse(service).unwrap(), Form::new(), limit);
+        assert!(posted.check().is_err(), "a form may hold secrets");
     }
 
     #[test]

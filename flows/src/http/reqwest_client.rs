@@ -21,7 +21,8 @@ use crate::error::ConfigurationError;
 /// - Certificates are checked by the platform's verifier and trust store; add an authority of your own with
 ///   [`ReqwestClientBuilder::ca_certificates`].
 /// - The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY` …) is used, but **never for loopback addresses**: a
-///   proxy would see what was meant for this machine. [`ReqwestClientBuilder::no_proxy`] turns it off.
+///   proxy would see what was meant for this machine, and never for its metadata service.
+///   [`ReqwestClientBuilder::no_proxy`] turns it off.
 /// - Each request opens its own connection. A kept one may be closed by the server at the very moment a refresh
 ///   token is written to it, and then nobody knows whether the token was spent.
 /// - HTTP/1.1, no cookies, no content decoding, no `Referer`.
@@ -57,7 +58,7 @@ impl ReqwestClient {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = if is_loopback(&request.url) {
+        let client = if is_loopback(&request.url) || request.asks_metadata_service() {
             &self.loopback
         } else {
             &self.remote

@@ -22,6 +22,8 @@ pub(crate) enum Subject {
     Application,
     /// Whoever signed in; `nonce` ties the ID token to this sign-in.
     NewUser { nonce: Option<Secret> },
+    /// Whoever a token exchange was for: known if the reply says it. The type that was asked for, if any.
+    Exchanged { requested: Option<&'static str> },
     /// An account that is signed in already. A reply for anybody else is refused.
     KnownUser(Box<KnownUser>),
 }
@@ -57,13 +59,22 @@ pub(crate) fn token_response(
     let fields = definite_success(context.authority.kind(), response, context.now);
     let mut fields = match context.subject {
         Subject::KnownUser(_) => fields.map_err(of_refresh)?,
-        Subject::Application | Subject::NewUser { .. } => fields?,
+        Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
     };
     let token_type = token_type(&fields)?;
     let access_token = fields.take_secret("access_token");
     let id_token = fields.take_secret("id_token");
     let user = match context.subject {
         Subject::Application => None,
+        Subject::Exchanged { requested } => {
+            check_issued_type(&fields, *requested)?;
+            let is_named =
+                context.authority.kind().honours_client_info() && fields.text("client_info").is_some();
+            match (&id_token, is_named) {
+                (None, false) => None,
+                _ => Some(user(context, &mut fields, id_token.as_ref())?),
+            }
+        }
         _ => Some(user(context, &mut fields, id_token.as_ref())?),
     };
     let is_user = user.is_some();
@@ -166,6 +177,22 @@ fn realm(context: &ReplyContext<'_>, user: Option<&User>) -> String {
         Some(user) if authority.is_multi_tenant() => user.account.realm.clone(),
         _ => authority.tenant().to_owned(),
     }
+}
+
+/// RFC 8693 section 2.2.1: what the issuer gave must be what was asked for, and something that a resource takes.
+fn check_issued_type(fields: &Fields, requested: Option<&str>) -> Result<(), ReplyError> {
+    use crate::request::token_exchange::RequestedTokenType::{AccessToken, Jwt};
+    let issued = fields
+        .text("issued_token_type")
+        .ok_or(ReplyError::Missing("issued_token_type"))?;
+    let fits = match requested {
+        Some(requested) => issued == requested,
+        None => [AccessToken.as_str(), Jwt.as_str()].contains(&issued),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(ReplyError::IssuedTokenType(display_text(issued)))
 }
 
 /// RFC 6749 section 7.1: a token of an unknown type must not be used. The name's case means nothing.
