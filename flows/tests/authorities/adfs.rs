@@ -30,7 +30,7 @@ async fn an_account_is_its_subject_from_sign_in_to_sign_out() {
     let refreshed = silent().await.unwrap();
     assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
     assert_eq!(refreshed.account.unwrap().home_account_id, subject);
-    assert!(client.remove_account(&account).await.unwrap());
+    assert!(client.remove_account(&account).await.unwrap().found);
     assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
 }
 

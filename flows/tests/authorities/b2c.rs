@@ -36,7 +36,7 @@ async fn an_account_carries_its_policy_from_sign_in_to_sign_out() {
         scene.advance(2 * HOUR);
         let refreshed = silent().await.unwrap();
         assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
-        assert!(client.remove_account(&cached).await.unwrap());
+        assert!(client.remove_account(&cached).await.unwrap().found);
         assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
         assert!(client.accounts().await.unwrap().accounts.is_empty());
     }

@@ -27,7 +27,7 @@ async fn an_account_lives_from_sign_in_to_sign_out() {
     scene.advance(2 * HOUR);
     let refreshed = silent().await.unwrap();
     assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
-    assert!(client.remove_account(&account).await.unwrap());
+    assert!(client.remove_account(&account).await.unwrap().found);
     assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
     let asked = |endpoint| {
         scene
