@@ -11,6 +11,7 @@ use crate::http::{HttpError, HttpErrorKind};
 pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::managed_identity::ManagedIdentityError;
 pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 pub use crate::throttle::{Throttled, ThrottledBecause};
@@ -53,6 +54,9 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The endpoint of a managed identity wanted something that it does not get.
+    #[error(transparent)]
+    ManagedIdentity(#[from] ManagedIdentityError),
     /// The login hint could mean several accounts, and a guess could act for the wrong person.
     #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
     AmbiguousAccount {
@@ -114,7 +118,10 @@ impl Error {
             Self::Throttled(_) => {
                 CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
             }
-            Self::Configuration(_) | Self::ClientAssertion(_) | Self::Random(_) => {
+            Self::Configuration(_)
+            | Self::ClientAssertion(_)
+            | Self::ManagedIdentity(_)
+            | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.

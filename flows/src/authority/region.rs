@@ -120,7 +120,9 @@ impl MetadataService {
     async fn location(&self, transport: &Transport) -> Result<String, &'static str> {
         let url = Url::parse(&format!("{}/{LOCATION}", self.base)).map_err(|_| "the address is no URL")?;
         // The header keeps a page that is tricked into asking from getting an answer.
-        let request = HttpRequest::get(url, PATIENCE).header("metadata", "true".to_owned());
+        let request = HttpRequest::get(url, PATIENCE)
+            .for_platform()
+            .header("metadata", "true".to_owned());
         let response = transport
             .http()
             .send(request)

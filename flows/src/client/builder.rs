@@ -234,12 +234,12 @@ impl<C> fmt::Debug for ClientBuilder<C> {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Ok(Arc::new(crate::http::ReqwestClient::new()?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Err(ConfigurationError::new(
         "no HTTP client: give the builder one, or turn the feature `reqwest` on",
     ))

@@ -46,6 +46,7 @@ mod confidential;
 mod device_code;
 mod lazy_correlation;
 mod long_running;
+mod managed_identity;
 mod on_behalf_of;
 mod outcome;
 mod public;
@@ -64,6 +65,9 @@ pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
 pub use long_running::BeginLongRunningSession;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;

@@ -3,6 +3,8 @@
 //! Every rule that keeps a secret from going astray on the wire is stated at [`HttpClient`]. [`ReqwestClient`]
 //! keeps them; your own client must keep them too.
 
+#[cfg(feature = "reqwest")]
+mod certificate_pin;
 mod form;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
@@ -15,12 +17,11 @@ use async_trait::async_trait;
 use cache_core::secret::{Secret, SecretBytes};
 use url::{Host, Url};
 
+#[cfg(feature = "reqwest")]
+pub(crate) use certificate_pin::CertificatePin;
 pub use form::Form;
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
-
-/// Where Azure's virtual machines ask about themselves.
-const METADATA_SERVICE: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Sends one HTTP request, exactly once.
 ///
@@ -29,6 +30,7 @@ const METADATA_SERVICE: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// - **No redirect** is followed; the 3xx reply is returned. A 307 would repost the form to wherever it points.
 /// - The reply's body is at most [`HttpResponse::MAX_BODY`] bytes; a longer one is an error, found while reading.
 /// - TLS 1.2 or newer. [`HttpRequest::check`] says which URLs may be used at all.
+/// - No proxy where [`HttpRequest::must_be_direct`] says so: it would see, and could forge, what was meant for this machine.
 /// - The request ends within [`HttpRequest::time_limit`], the last byte of the reply included.
 /// - [`HttpErrorKind::NotSent`] is reported only when certainly no byte of the *request* left: name resolution,
 ///   connecting or the TLS handshake failed. In doubt it is [`HttpErrorKind::OutcomeUnknown`].
@@ -65,6 +67,16 @@ pub struct HttpRequest {
     pub form: Option<SecretBytes>,
     /// How long the whole exchange may take.
     pub time_limit: Duration,
+    reach: Reach,
+}
+
+/// Where a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Where [`is_allowed_url`] permits.
+    Allowed,
+    /// To the instance metadata service too, whose public contract is plain HTTP to a link-local address.
+    Platform,
 }
 
 impl HttpRequest {
@@ -77,6 +89,7 @@ impl HttpRequest {
             headers: vec![("accept", Secret::new("application/json"))],
             form: None,
             time_limit,
+            reach: Reach::Allowed,
         }
     }
 
@@ -97,29 +110,31 @@ impl HttpRequest {
         self
     }
 
+    /// The same request, to the platform that the machine runs on: it may go to `http://169.254.169.254` too, and through no proxy at all.
+    #[must_use]
+    pub(crate) fn for_platform(mut self) -> Self {
+        self.reach = Reach::Platform;
+        self
+    }
+
+    /// Whether the request must not go through a proxy: it is meant for this machine, or for what the machine's platform
+    /// tells it alone.
+    #[must_use]
+    pub fn must_be_direct(&self) -> bool {
+        self.reach == Reach::Platform || is_loopback(&self.url)
+    }
+
     /// Whether the URL may be used at all. Every [`HttpClient`] asks this before it opens a connection.
     ///
     /// # Errors
-    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the metadata service of an
-    /// Azure machine may go over plain HTTP, as it has no other door.
+    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the machine's own platform, as a
+    /// managed identity asks it, may go to `http://169.254.169.254` all the same, the one address of the instance metadata service.
     pub fn check(&self) -> Result<(), HttpError> {
-        if self.asks_metadata_service() {
+        if self.reach == Reach::Platform && is_metadata_service(&self.url) {
             return Ok(());
         }
         is_allowed_url(&self.url)
             .map_err(|why| HttpError::new(HttpErrorKind::NotSent, &self.url, why.to_string()))
-    }
-
-    /// Whether this asks the metadata service of the machine's own host, over plain HTTP. The address is link-local,
-    /// so the question leaves the machine for its host only; it carries no credential, and must go through no proxy.
-    #[must_use]
-    pub fn asks_metadata_service(&self) -> bool {
-        self.method == HttpMethod::Get
-            && self.form.is_none()
-            && self.url.scheme() == "http"
-            && self.url.host() == Some(Host::Ipv4(METADATA_SERVICE))
-            && self.url.port().is_none()
-            && self.url.path().starts_with("/metadata/")
     }
 }
 
@@ -291,6 +306,16 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether `url` is that of the instance metadata service: plain HTTP to `169.254.169.254`, port 80. Routers do not forward
+/// link-local addresses, so what is sent there stays on the host; no other address of that range is promised to be the host's.
+pub(crate) fn is_metadata_service(url: &Url) -> bool {
+    url.scheme() == "http"
+        && url.host() == Some(Host::Ipv4(Ipv4Addr::new(169, 254, 169, 254)))
+        && url.port().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
 /// `host`, or `host:port` where the port is not the scheme's own.
 pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -332,29 +357,46 @@ mod tests {
     }
 
     #[test]
-    fn only_a_question_to_the_metadata_service_goes_over_plain_http() {
-        let limit = Duration::from_secs(1);
-        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), limit);
-        let service = "http://169.254.169.254/metadata/instance/compute/location?format=text";
-        assert!(get(service).asks_metadata_service() && get(service).check().is_ok());
-        for other in [
-            "http://169.254.169.253/metadata/x",
-            "http://169.254.169.254:8080/metadata/x",
-            "http://169.254.169.254/token",
-            "http://metadata.example/metadata/x",
-        ] {
-            assert!(get(other).check().is_err(), "{other}");
-        }
-        let posted = HttpRequest::post(Url::parse(service).unwrap(), Form::new(), limit);
-        assert!(posted.check().is_err(), "a form may hold secrets");
-    }
-
-    #[test]
     fn an_error_names_the_host_and_nothing_else() {
         let url = Url::parse("https://login.example:8443/path-canary?code=query-canary").unwrap();
         let error = HttpError::new(HttpErrorKind::NotSent, &url, "refused");
         let shown = format!("{error} {error:?}");
         assert!(shown.contains("login.example:8443"));
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn the_metadata_service_is_for_questions_to_the_platform_alone() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        for url in [
+            "http://169.254.169.254/metadata",
+            "http://169.254.169.254:80/",
+            "http://0xa9fea9fe/",
+        ] {
+            assert!(get(url).check().is_err(), "{url}");
+            assert!(get(url).for_platform().check().is_ok(), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254:8080/",
+            "http://169.254.169.253/",
+            "http://169.254.0.1/",
+            "http://user@169.254.169.254/",
+            "http://169.254.169.254.example/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://login.example/",
+            "ftp://169.254.169.254/",
+        ] {
+            assert!(get(url).for_platform().check().is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_sees_a_managed_identity_or_loopback() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        assert!(get("http://localhost:1/").must_be_direct());
+        assert!(!get("https://login.example/").must_be_direct());
+        for url in ["http://169.254.169.254/", "https://identity.example/"] {
+            assert!(get(url).for_platform().must_be_direct(), "{url}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{HttpClient, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, is_loopback};
+use super::{CertificatePin, HttpClient, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
 use crate::error::ConfigurationError;
 
 /// The default [`HttpClient`].
@@ -36,8 +36,8 @@ use crate::error::ConfigurationError;
 /// ```
 #[derive(Clone)]
 pub struct ReqwestClient {
-    /// For loopback addresses: no proxy, and `localhost` means this machine whatever DNS says.
-    loopback: reqwest::Client,
+    /// For loopback addresses and managed identities: no proxy, and `localhost` means this machine whatever DNS says.
+    direct: reqwest::Client,
     remote: reqwest::Client,
     clock: Arc<dyn Clock>,
 }
@@ -58,8 +58,8 @@ impl ReqwestClient {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = if is_loopback(&request.url) || request.asks_metadata_service() {
-            &self.loopback
+        let client = if request.must_be_direct() {
+            &self.direct
         } else {
             &self.remote
         };
@@ -107,6 +107,7 @@ impl HttpClient for ReqwestClient {
 #[derive(Debug)]
 pub struct ReqwestClientBuilder {
     ca_certificates: Vec<Vec<u8>>,
+    pin: Option<CertificatePin>,
     proxy: bool,
     connect_timeout: Duration,
     user_agent: String,
@@ -118,6 +119,13 @@ impl ReqwestClientBuilder {
     #[must_use]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificates.push(pem.into());
+        self
+    }
+
+    /// Trusts the one certificate of `pin`, and no certification authority.
+    #[must_use]
+    pub(crate) fn certificate_pin(mut self, pin: CertificatePin) -> Self {
+        self.pin = Some(pin);
         self
     }
 
@@ -169,11 +177,17 @@ impl ReqwestClientBuilder {
             }
             authorities.extend(found);
         }
+        let pinned = self.pin.map(CertificatePin::client_config).transpose()?;
         let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_rustls()
-                .tls_version_min(reqwest::tls::Version::TLS_1_2)
-                .tls_certs_merge(authorities.clone())
+            let builder = reqwest::Client::builder();
+            let builder = match &pinned {
+                Some(config) => builder.tls_backend_preconfigured(config.clone()),
+                None => builder
+                    .tls_backend_rustls()
+                    .tls_version_min(reqwest::tls::Version::TLS_1_2)
+                    .tls_certs_merge(authorities.clone()),
+            };
+            builder
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .referer(false)
@@ -197,7 +211,7 @@ impl ReqwestClientBuilder {
             builder().no_proxy()
         };
         Ok(ReqwestClient {
-            loopback: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
+            direct: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
             remote: build(remote)?,
             clock: self.clock,
         })
@@ -208,6 +222,7 @@ impl Default for ReqwestClientBuilder {
     fn default() -> Self {
         Self {
             ca_certificates: Vec::new(),
+            pin: None,
             proxy: true,
             connect_timeout: Duration::from_secs(10),
             user_agent: concat!("tokenkeep/", env!("CARGO_PKG_VERSION")).to_owned(),
