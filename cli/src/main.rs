@@ -7,6 +7,7 @@ mod assertion;
 mod authority_address;
 mod classify;
 mod commands;
+mod credential_options;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
