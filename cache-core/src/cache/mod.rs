@@ -47,6 +47,7 @@ mod exchange;
 mod find;
 mod inspect;
 mod lineage_locks;
+mod observe;
 mod record;
 mod refresh;
 mod reply;
@@ -59,6 +60,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 pub use accounts::{AccountListing, CachedAccount};
 pub use acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
@@ -153,7 +156,14 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
-        self.inner.acquire(request, options, call).await
+        let span = tracing::debug_span!(
+            "acquire",
+            of = "user",
+            tier = Empty,
+            reason = Empty,
+            outcome = Empty
+        );
+        observe::acquisition(span, self.inner.acquire(request, options, call)).await
     }
 
     /// An access token for the application itself: from memory, from the store, or by one request for all who ask.
@@ -168,7 +178,14 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
-        self.inner.acquire_app(request, options, call).await
+        let span = tracing::debug_span!(
+            "acquire",
+            of = "application",
+            tier = Empty,
+            reason = Empty,
+            outcome = Empty
+        );
+        observe::acquisition(span, self.inner.acquire_app(request, options, call)).await
     }
 
     /// Stores the tokens of a new sign-in, durably.
@@ -178,7 +195,8 @@ impl TokenCache {
     /// # Errors
     /// That the store failed, or that the reply has no access token or is for another account than that of `key`.
     pub async fn sign_in(&self, key: &PartitionKey, response: TokenResponse) -> Result<Acquired, CacheError> {
-        self.inner.sign_in(key, response).await
+        let span = tracing::debug_span!("sign_in");
+        self.inner.sign_in(key, response).instrument(span).await
     }
 
     /// Begins a session that ends with its user's sign-in: stores what was granted in the partition `session`, and lists it in that of the
@@ -223,7 +241,8 @@ impl TokenCache {
         client_id: &str,
         scope: SignOutScope,
     ) -> Result<bool, CacheError> {
-        self.inner.sign_out(key, client_id, scope).await
+        let span = tracing::debug_span!("sign_out");
+        self.inner.sign_out(key, client_id, scope).instrument(span).await
     }
 
     /// Removes everything of an account, of every client; `false` when there was nothing.

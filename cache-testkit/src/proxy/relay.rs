@@ -57,10 +57,7 @@ pub(super) async fn run(
 
 async fn to_authority(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, sent: &AtomicU64) {
     let mut piece = vec![0; 16 * 1024];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut piece).await else {
-            break;
-        };
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
         shared.running().await;
         if to.write_all(&piece[..length]).await.is_err() {
             return;
