@@ -10,6 +10,7 @@
 mod support;
 
 mod fleet;
+mod http_rules;
 mod issuer;
 mod lost_replies;
 mod lost_replies_real;
