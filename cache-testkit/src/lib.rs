@@ -89,6 +89,10 @@ pub mod authority;
 pub mod broken;
 pub mod clock;
 pub mod fault;
+#[cfg(feature = "glewlwyd")]
+pub mod glewlwyd;
+#[cfg(feature = "managed-identity")]
+pub mod managed_identity;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
 #[cfg(feature = "proxy")]

@@ -3,14 +3,17 @@
 mod account_choice;
 mod answer;
 mod arguments;
+mod assertion;
 mod authority_address;
 mod classify;
 mod commands;
+mod credential_options;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
 mod failure;
 mod folders;
+mod identity_choice;
 mod key_address;
 mod logging;
 mod passphrase;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
 use cache_core::schema::{TokenContext, TokenResponse};
+use cache_core::secret::Secret;
 use tracing::Instrument;
 use tracing::field::Empty;
 use url::Url;
@@ -15,7 +16,7 @@ use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
 use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
-use crate::request::{Authentication, ClientIdentity, TokenRequest};
+use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
 use crate::response::{ReplyContext, Subject, definite_success, token_response};
 use crate::telemetry::Telemetry;
 use crate::throttle::{KeyParts, RequestKeys};
@@ -259,6 +260,35 @@ impl TokenEndpoint {
         }
     }
 
+    /// Whether the authority revokes tokens at its clients' request (RFC 7009).
+    #[must_use]
+    pub fn offers_revocation(&self) -> bool {
+        self.metadata.revocation_endpoint.is_some()
+    }
+
+    /// Asks the authority to revoke a refresh token, and with it all that was granted with it (RFC 7009 section 2.1).
+    ///
+    /// # Errors
+    /// [`Error::Discovery`] when the authority has no such endpoint; else as [`send`](Self::send). The token may then still
+    /// be good.
+    ///
+    /// # Cancellation safety
+    /// As [`send`](Self::send).
+    pub async fn revoke(
+        &self,
+        refresh_token: &Secret,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<(), Error> {
+        let url = self.metadata.revocation_endpoint.clone().ok_or_else(|| {
+            let kind = DiscoveryErrorKind::NotOffered("revocation_endpoint");
+            DiscoveryError::new(kind, self.authority.environment())
+        })?;
+        let form = revocation::form(refresh_token);
+        let response = self.post(url, form, correlation_id, time_limit).await?;
+        revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
+    }
+
     async fn post(
         &self,
         url: Url,
@@ -269,8 +299,14 @@ impl TokenEndpoint {
         let authentication = Authentication {
             authority: &self.authority,
             metadata: &self.metadata,
+            transport: &self.transport,
+            time_limit,
         };
+        let clock = self.transport.clock();
+        let began = clock.monotonic();
         let authorization = self.client.authenticate(&authentication, &mut form).await?;
+        // Whoever made the assertion spent a part of the time.
+        let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);

@@ -21,6 +21,8 @@ pub(crate) struct FlightKey {
     pub(crate) request: RequestHash,
     pub(crate) freshness: Freshness,
     pub(crate) ahead: bool,
+    /// Whether the token is asked for anew, and no refresh token is spent.
+    pub(crate) obtains: bool,
 }
 
 impl Inner {
@@ -84,7 +86,7 @@ impl Inner {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
             async move {
                 let _ticket = ticket;
-                inner.refresh(&request, options, reason, &*call).await
+                inner.refresh(&request, options, reason, &call).await
             }
             // The work is a task of its own, and what it logs belongs to who began it.
             .in_current_span()
@@ -103,6 +105,7 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: false,
+            obtains: false,
         };
         match with_deadline(&*self.clock, limit, self.flights.join(key, work)).await {
             Some(Landing::Done(result)) => result,
@@ -126,13 +129,14 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: true,
+            obtains: false,
         };
         self.flights.start(key, || {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
             async move {
                 let _ticket = ticket;
                 let result = inner
-                    .refresh(&request, options, RefreshReason::RefreshAhead, &*call)
+                    .refresh(&request, options, RefreshReason::RefreshAhead, &call)
                     .await;
                 inner
                     .ahead

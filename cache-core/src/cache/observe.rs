@@ -1,15 +1,17 @@
 //! What is reported of acquisitions, by spans and metrics. None of it says who asked or for what.
 
-use tracing::{Instrument, Span};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::acquired::{Acquired, RefreshReason, TokenSource};
 use super::{CacheError, InteractionReason};
 
-/// Runs `work` in `span`, and records how it ended. Where nobody listens it costs a comparison.
+/// Runs `work` in a span for a token `of` somebody, and records how it ended. Where nobody listens it costs a comparison.
 pub(super) async fn acquisition(
-    span: Span,
+    of: &'static str,
     work: impl Future<Output = Result<Acquired, CacheError>>,
 ) -> Result<Acquired, CacheError> {
+    let span = tracing::debug_span!("acquire", of, tier = Empty, reason = Empty, outcome = Empty);
     if span.is_disabled() {
         return work.await;
     }

@@ -51,7 +51,7 @@ impl Inner {
         request: &Arc<TokenRequest>,
         options: AcquireOptions,
         reason: RefreshReason,
-        call: &dyn AuthorityCall,
+        call: &Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
         count_reason(reason);
         let began = self.clock.now();
@@ -92,7 +92,7 @@ impl Inner {
                         return Err(interaction(InteractionReason::NoRefreshToken));
                     }
                     if !std::mem::replace(&mut is_prepared, true) {
-                        self.prepare(call, left).await?;
+                        self.prepare(&**call, left).await?;
                     }
                     let Some(spending) = self.mark(request, options, rows, candidate).await? else {
                         // Somebody was faster, or the store was too slow to begin: either way there is no hurry.
@@ -224,7 +224,7 @@ impl Inner {
         request: &Arc<TokenRequest>,
         spending: &Spending,
         reason: RefreshReason,
-        call: &dyn AuthorityCall,
+        call: &Arc<dyn AuthorityCall>,
     ) -> Result<Round, CacheError> {
         let limit = self.strategy.limits.request;
         let redemption = Redemption {
@@ -251,7 +251,7 @@ impl Inner {
         metrics::counter!("tokenkeep_refreshes_total", "outcome" => label).increment(1);
         match outcome {
             CallOutcome::Granted(response) => {
-                self.store_reply(request, spending, *response, reason, time_in_authority)
+                self.store_reply(request, spending, *response, reason, time_in_authority, call)
                     .await
             }
             CallOutcome::Refused(refusal) => self.store_refusal(request, spending, refusal).await,

@@ -1,12 +1,16 @@
 //! `login`: the sign-ins.
 
 use flows::AuthenticationResult;
+use flows::managed_identity::ManagedIdentityId;
 use serde_json::json;
 
+use super::managed_identity::acquire;
 use super::token::{account_object, metadata_object};
 use crate::answer::{Answer, say};
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session};
+
+const SILENTLY: &str = "`tokenkeep token` now gives access tokens, silently.";
 
 /// Signs a user in with a code that is entered on another device (RFC 8628).
 pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
@@ -20,7 +24,7 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
         Some(account) => format!("Signed in as {}", one_line(&account.username)),
         None => "Signed in".to_owned(),
     };
-    Ok(signed_in(&result, &who))
+    Ok(signed_in(&result, &format!("{who}. {SILENTLY}")))
 }
 
 /// Obtains a token for the application itself (RFC 6749 section 4.4).
@@ -32,11 +36,27 @@ pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Fail
         .acquire_token_for_client(scopes)
         .force_refresh(true)
         .await?;
-    Ok(signed_in(&result, "Signed in as the application"))
+    Ok(signed_in(
+        &result,
+        &format!("Signed in as the application. {SILENTLY}"),
+    ))
 }
 
-/// Says who is signed in. The token stays in the cache, where `token` finds it.
-fn signed_in(result: &AuthenticationResult, who: &str) -> Answer {
+/// Obtains a token of a managed identity.
+pub(crate) async fn managed_identity(
+    session: &Session,
+    identity: ManagedIdentityId,
+) -> Result<Answer, Failure> {
+    // Always asked: a token of another day does not show that the machine still has the identity.
+    let result = acquire(session, identity, true).await?;
+    Ok(signed_in(
+        &result,
+        &format!("Signed in as the managed identity. {SILENTLY}"),
+    ))
+}
+
+/// Says who is signed in, and what to do next. The token stays in the cache, where `token` finds it.
+pub(super) fn signed_in(result: &AuthenticationResult, text: &str) -> Answer {
     let object = json!({
         "account": result.account.as_ref().map(account_object),
         "tenant": result.tenant,
@@ -44,8 +64,5 @@ fn signed_in(result: &AuthenticationResult, who: &str) -> Answer {
         "expires_on": result.expires_on.0,
         "metadata": metadata_object(result),
     });
-    Answer::new(
-        object,
-        format!("{who}. `tokenkeep token` now gives access tokens, silently."),
-    )
+    Answer::new(object, text)
 }

@@ -10,6 +10,7 @@ use cache_core::time::{Clock, with_deadline};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::instance::{self, DiscoveredCloud};
 use super::{Authority, Metadata};
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error, Throttled, ThrottledBecause};
 use crate::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
@@ -26,6 +27,8 @@ pub struct Discovery {
     clock: Arc<dyn Clock>,
     /// The inner lock is held across the request, so that one of many callers fetches and the rest wait for it.
     known: Mutex<HashMap<Authority, Arc<Mutex<Slot>>>>,
+    /// What instance discovery said of hosts that are not built in, and when.
+    clouds: Mutex<HashMap<String, (Option<DiscoveredCloud>, Duration)>>,
 }
 
 /// What is known of one authority.
@@ -69,6 +72,7 @@ impl Discovery {
             http,
             clock,
             known: Mutex::default(),
+            clouds: Mutex::default(),
         }
     }
 
@@ -140,6 +144,46 @@ impl Discovery {
                 }
             }
         }
+    }
+
+    /// `authority` under the names that its cloud prefers, by Microsoft's instance discovery: two hosts of one cloud then share
+    /// their accounts and tokens. Only an Entra authority is asked about whose host is neither built in nor on this machine, and
+    /// only `login.microsoftonline.com` is asked, as in MSAL; the answer holds for a day.
+    ///
+    /// Where there is no answer that may be believed, it is `authority` as it was: its host then stands for itself. A group
+    /// that names a host of a built-in cloud is never believed.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn canonical(&self, authority: &Authority, time_limit: Duration) -> Authority {
+        let Some(url) = instance::question(authority) else {
+            return authority.clone();
+        };
+        let now = self.clock.monotonic();
+        let known = self.clouds.lock().await.get(&authority.host).cloned();
+        if let Some((cloud, asked)) = known
+            && now.saturating_sub(asked) < Self::LIFETIME
+        {
+            return cloud.map_or_else(|| authority.clone(), |cloud| authority.within(cloud));
+        }
+        let answer = match self.http.send(HttpRequest::get(url, time_limit)).await {
+            Ok(response) => document(&response)
+                .map_err(|kind| Error::from(DiscoveryError::new(kind, authority.environment()))),
+            Err(error) => Err(error.into()),
+        };
+        let cloud = match answer {
+            Ok(document) => DiscoveredCloud::parse(&document, &authority.host),
+            Err(error) => {
+                tracing::warn!(%error, "instance discovery failed; the authority's host stands for itself");
+                return authority.clone();
+            }
+        };
+        let mut clouds = self.clouds.lock().await;
+        if clouds.len() >= Self::MOST {
+            clouds.clear();
+        }
+        clouds.insert(authority.host.clone(), (cloud.clone(), now));
+        cloud.map_or_else(|| authority.clone(), |cloud| authority.within(cloud))
     }
 
     async fn slot(&self, authority: &Authority) -> Arc<Mutex<Slot>> {

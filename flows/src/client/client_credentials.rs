@@ -126,7 +126,7 @@ impl AppTokenCall for Call {
             claims,
             correlation_id,
         } = self;
-        let endpoint = match application.endpoint(&application.authority).await {
+        let endpoint = match application.application_endpoint().await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
         };

@@ -74,6 +74,7 @@ pub async fn sign_in(cache: &TokenCache, user: &str) {
         environment: "id.example".to_owned(),
         realm: String::new(),
         scopes: ScopeSet::parse("a"),
+        requested_scopes: ScopeSet::parse("a"),
         token_type: TokenType::Bearer,
         access_token: Some(Secret::new(format!("at-of-{user}"))),
         requested_at: now,

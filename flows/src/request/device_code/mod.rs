@@ -135,6 +135,20 @@ impl DeviceAuthorization {
         })
     }
 
+    /// The [`message`](Self::message) if it says where to go and which code to enter, else it and an instruction that does.
+    pub(crate) fn instruction(&self) -> String {
+        let own = Self {
+            message: None,
+            ..self.clone()
+        };
+        match &self.message {
+            Some(said) if !said.contains(&self.verification_uri) || !said.contains(&self.user_code) => {
+                format!("{said}\n{}", own.message())
+            }
+            _ => self.message(),
+        }
+    }
+
     /// When the code expires.
     #[must_use]
     pub fn expires_at(&self) -> UnixMillis {
