@@ -10,6 +10,7 @@
 //! - [`TokenEndpoint`]: sends what they built, exactly once, and checks the reply: the ID token, the account, the
 //!   token type. What it returns is ready to be committed to a cache.
 //! - [`http`]: the one door to the network. Bring your own client by implementing one method.
+//! - [`challenge`]: what a resource answers when it wants another token: claims challenges and nonces.
 //! - [`error`]: what can go wrong. [`Error::InteractionRequired`] is the one to handle: ask the user.
 //!
 //! # From a sign-in to a token
@@ -61,6 +62,7 @@
 //! - `reqwest` (default): [`http::ReqwestClient`].
 
 pub mod authority;
+pub mod challenge;
 pub mod client;
 pub mod error;
 pub mod http;
@@ -72,6 +74,7 @@ mod correlation;
 mod display_text;
 mod id_token;
 mod interaction;
+mod issuer_keys;
 mod response;
 mod result;
 mod token_endpoint;
@@ -79,7 +82,7 @@ mod transport;
 
 pub use correlation::CorrelationId;
 pub use error::Error;
-pub use id_token::IdTokenClaims;
+pub use id_token::{IdTokenClaims, IdTokenExpectations, IdTokenVerification, IdTokenVerifier};
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
 pub use token_endpoint::TokenEndpoint;

@@ -8,6 +8,7 @@ use cache_core::time::Clock;
 
 use crate::authority::Discovery;
 use crate::http::HttpClient;
+use crate::issuer_keys::IssuerKeys;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
 ///
@@ -17,6 +18,7 @@ pub struct Transport {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     discovery: Discovery,
+    issuer_keys: IssuerKeys,
 }
 
 impl Transport {
@@ -25,6 +27,7 @@ impl Transport {
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+            issuer_keys: IssuerKeys::new(Arc::clone(&http), Arc::clone(&clock)),
             http,
             clock,
             random,
@@ -53,6 +56,11 @@ impl Transport {
     #[must_use]
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// The keys that the authorities sign with.
+    pub(crate) fn issuer_keys(&self) -> &IssuerKeys {
+        &self.issuer_keys
     }
 }
 

@@ -6,7 +6,7 @@ use crate::id_token::IdTokenError;
 use super::CONSUMERS_TENANT;
 
 /// The place of the tenant in Entra's issuers.
-const TENANT: &str = "{tenantid}";
+pub(crate) const TENANT: &str = "{tenantid}";
 
 /// Which `iss` values are the authority's.
 #[derive(Clone, Debug, PartialEq, Eq)]

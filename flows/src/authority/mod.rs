@@ -18,6 +18,7 @@ use crate::error::ConfigurationError;
 use crate::http::{host_and_port, is_allowed_url};
 
 pub use discovery::Discovery;
+pub(crate) use issuer::TENANT as KEY_ISSUER_TENANT;
 pub use issuer::{IssuerRule, TenantPolicy};
 pub use metadata::Metadata;
 

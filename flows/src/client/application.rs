@@ -11,8 +11,9 @@ use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenCo
 
 use super::outcome;
 use crate::authority::{Authority, Metadata};
+use crate::challenge::ClientCapabilities;
 use crate::request::{ClientIdentity, TokenRequest};
-use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
+use crate::{AuthenticationResult, CorrelationId, Error, IdTokenVerification, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
 pub(super) struct Application {
@@ -25,6 +26,8 @@ pub(super) struct Application {
     pub(super) unknown_outcome: UnknownOutcomePolicy,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
+    pub(super) id_tokens: IdTokenVerification,
+    pub(super) capabilities: ClientCapabilities,
 }
 
 impl Application {
@@ -35,14 +38,21 @@ impl Application {
             .await
     }
 
+    /// The token endpoint of `authority`, with the issuer's keys at hand if the ID tokens from it will be checked with them: a
+    /// refresh token must not be spent for a reply that then cannot be believed.
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
+        let endpoint = self.endpoint_without_keys(authority).await?;
+        endpoint.prepare(self.time_limit).await?;
+        Ok(endpoint)
+    }
+
+    /// The token endpoint of `authority`, for requests that bring no ID token.
+    pub(super) async fn endpoint_without_keys(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        Ok(TokenEndpoint::new(
-            Arc::clone(&self.transport),
-            authority.clone(),
-            metadata,
-            self.client.clone(),
-        ))
+        let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
+        Ok(TokenEndpoint::new(transport, authority.clone(), metadata, client)
+            .verify_id_tokens(self.id_tokens)
+            .capabilities(self.capabilities.clone()))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {

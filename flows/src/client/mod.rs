@@ -43,9 +43,11 @@ mod cached_app_token;
 mod client_credentials;
 mod confidential;
 mod device_code;
+mod id_token_verifier;
 mod lazy_correlation;
 mod outcome;
 mod public;
+mod seen_refusal;
 mod silent;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;

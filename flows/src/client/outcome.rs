@@ -80,6 +80,7 @@ impl From<cache_core::cache::RefreshReason> for RefreshReason {
             Cache::Expired => Self::Expired,
             Cache::RefreshAhead => Self::RefreshAhead,
             Cache::Forced => Self::ForceRefresh,
+            Cache::Claims => Self::Claims,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::application::{Application, in_realm, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
+use super::seen_refusal::SeenRefusal;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
@@ -60,6 +61,7 @@ impl<'a> AcquireTokenSilent<'a> {
         let account = account.ok_or_else(|| {
             ConfigurationError::new("a silent acquisition needs an account; see accounts()")
         })?;
+        options.check()?;
         let authority = tenant_authority(&application.authority, account)?;
         let freshness = options.freshness();
         let CacheOptions {
@@ -84,6 +86,7 @@ impl<'a> AcquireTokenSilent<'a> {
             claims,
             account: account.account.clone(),
             correlation_id: LazyCorrelation::default(),
+            refusal: SeenRefusal::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
@@ -91,7 +94,8 @@ impl<'a> AcquireTokenSilent<'a> {
         let acquired = application
             .cache
             .acquire(Arc::new(request), options, sent)
-            .await?;
+            .await
+            .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
         Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
@@ -122,6 +126,7 @@ struct Call {
     claims: Option<String>,
     account: Account,
     correlation_id: LazyCorrelation,
+    refusal: SeenRefusal,
 }
 
 #[async_trait]
@@ -153,14 +158,10 @@ impl AuthorityCall for Call {
                 "the time for the request was over before it was sent",
             ));
         }
-        match endpoint
-            .redeem(request, correlation_id, redemption.time_limit)
-            .await
-        {
-            CallOutcome::Granted(response) => {
-                CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
-            }
-            other => other,
-        }
+        let reply = endpoint
+            .send(request, correlation_id, redemption.time_limit)
+            .await;
+        self.refusal
+            .outcome(reply.map(|response| in_realm(&self.authority, response)))
     }
 }
