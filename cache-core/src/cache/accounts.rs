@@ -13,7 +13,7 @@ use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
 use crate::schema::merge::{self, SignOutScope};
 use crate::schema::{
-    Account, Partition, PartitionKey, RefreshToken, SessionAnchor, SessionLink, TokenResponse,
+    Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, SessionLink, TokenResponse,
 };
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
@@ -52,6 +52,18 @@ pub struct AccountListing {
 }
 
 impl Inner {
+    pub(crate) async fn id_tokens(
+        &self,
+        key: &PartitionKey,
+        client_id: &str,
+    ) -> Result<Vec<IdToken>, CacheError> {
+        let sighted = self.sight(key).await?;
+        let rows = sighted
+            .iter()
+            .flat_map(|sighted| &sighted.partition.partition().id_tokens);
+        Ok(rows.filter(|row| row.client_id == client_id).cloned().collect())
+    }
+
     pub(crate) async fn sign_in(
         self: &Arc<Self>,
         key: &PartitionKey,

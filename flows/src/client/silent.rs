@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::future::IntoFuture;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Freshness, Redemption};
+use cache_core::cache::{
+    AuthorityCall, CacheError, CachedAccount, CallError, CallOutcome, Freshness, Redemption,
+};
 use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
@@ -19,7 +21,7 @@ use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::refresh_token;
-use crate::{AuthenticationResult, Error};
+use crate::{AuthenticationResult, Error, IdTokenClaims};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
 ///
@@ -86,6 +88,7 @@ impl<'a> AcquireTokenSilent<'a> {
             claims,
             account: account.account.clone(),
             correlation_id: LazyCorrelation::default(),
+            id_token: OnceLock::new(),
             refusal: SeenRefusal::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
@@ -125,17 +128,39 @@ struct Call {
     scopes: ScopeSet,
     claims: Option<String>,
     account: Account,
+    /// What the account's latest ID token in this tenant says: the next one must be of the same subject.
+    id_token: OnceLock<IdTokenClaims>,
     correlation_id: LazyCorrelation,
     refusal: SeenRefusal,
+}
+
+impl Call {
+    async fn read_id_token(&self) -> Result<(), CacheError> {
+        let application = &self.application;
+        let partition = application.user_partition(&self.account.home_account_id);
+        let rows = application
+            .cache
+            .id_tokens(&partition, application.client.id())
+            .await?;
+        let row = rows
+            .iter()
+            .find(|row| row.realm.eq_ignore_ascii_case(self.authority.tenant()));
+        if let Some(claims) = row.and_then(|row| IdTokenClaims::decode(&row.secret).ok()) {
+            self.id_token.get_or_init(|| claims);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        match self.application.endpoint(&self.authority).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_ready(error)),
-        }
+        self.application
+            .endpoint(&self.authority)
+            .await
+            .map_err(not_ready)?;
+        let read = self.read_id_token().await;
+        read.map_err(|error| CallError::new("the account's ID token could not be read").with_source(error))
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
@@ -147,11 +172,20 @@ impl AuthorityCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        let (scopes, account) = (self.scopes.clone(), self.account.clone());
-        let request =
-            refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
-                .context(self.application.context.clone())
-                .claims(self.claims.as_deref().unwrap_or_default());
+        let (scopes, account, id_token) = (
+            self.scopes.clone(),
+            self.account.clone(),
+            self.id_token.get().cloned(),
+        );
+        let request = refresh_token::request(
+            &self.authority,
+            &redemption.refresh_token,
+            scopes,
+            account,
+            id_token,
+        )
+        .context(self.application.context.clone())
+        .claims(self.claims.as_deref().unwrap_or_default());
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
         if self.application.cache.clock().monotonic() >= redemption.send_before {
             return CallOutcome::NotSent(CallError::new(

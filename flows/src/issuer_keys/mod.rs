@@ -35,6 +35,8 @@ struct Slot {
     known: Option<Known>,
     /// When the last request began, whatever became of it.
     tried: Option<Duration>,
+    /// When it last was because of a token whose key was missing.
+    refetched: Option<Duration>,
 }
 
 struct Known {
@@ -105,11 +107,11 @@ impl IssuerKeys {
         let now = self.clock.monotonic();
         let age = slot.known.as_ref().map(|known| now.saturating_sub(known.fetched));
         if let (Some(known), Some(age)) = (&slot.known, age)
-            && (age < Self::LIFETIME || age < Self::LONGEST && slot.was_tried_within(Self::PAUSE, now))
+            && (age < Self::LIFETIME || age < Self::LONGEST && is_within(slot.tried, Self::PAUSE, now))
         {
             return Ok(Arc::clone(&known.keys));
         }
-        if slot.was_tried_within(Self::PAUSE_AFTER_FAILURE, now) {
+        if is_within(slot.tried, Self::PAUSE_AFTER_FAILURE, now) {
             let kind = IssuerKeysErrorKind::JustFailed;
             return Err(IssuerKeysError::new(kind, host_and_port(url)));
         }
@@ -144,9 +146,10 @@ impl IssuerKeys {
             return Ok(Some(Arc::clone(&known.keys)));
         }
         let now = self.clock.monotonic();
-        if slot.was_tried_within(Self::PAUSE, now) {
+        if is_within(slot.refetched, Self::PAUSE, now) {
             return Ok(None);
         }
+        slot.refetched = Some(now);
         let left = time_limit.saturating_sub(now.saturating_sub(began));
         self.fetch(url, left, &mut slot).await.map(Some)
     }
@@ -189,10 +192,8 @@ impl IssuerKeys {
     }
 }
 
-impl Slot {
-    fn was_tried_within(&self, pause: Duration, now: Duration) -> bool {
-        self.tried.is_some_and(|tried| now.saturating_sub(tried) < pause)
-    }
+fn is_within(tried: Option<Duration>, pause: Duration, now: Duration) -> bool {
+    tried.is_some_and(|tried| now.saturating_sub(tried) < pause)
 }
 
 impl fmt::Debug for IssuerKeys {
@@ -210,6 +211,3 @@ fn waited_in_vain(url: &Url) -> IssuerKeysError {
     let message = "no keys within the time limit";
     IssuerKeysError::unreachable(HttpError::new(HttpErrorKind::NotSent, url, message))
 }
-
-#[cfg(test)]
-mod tests;
