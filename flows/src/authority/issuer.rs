@@ -188,10 +188,16 @@ mod tests {
         let iss = format!("https://login.example/{A}/v2.0");
         let rule = IssuerRule::of(&iss, TenantPolicy::Any);
         assert_eq!(rule.check(&iss, Some(A)), Ok(()));
-        assert_eq!(rule.check(&iss, Some(CONSUMERS_TENANT)), Err(IdTokenError::Issuer));
+        assert_eq!(
+            rule.check(&iss, Some(CONSUMERS_TENANT)),
+            Err(IdTokenError::Issuer)
+        );
         assert_eq!(rule.check(&iss, None), Err(IdTokenError::Tenant));
         let other = format!("https://login.example/{CONSUMERS_TENANT}/v2.0");
-        assert_eq!(rule.check(&other, Some(CONSUMERS_TENANT)), Err(IdTokenError::Tenant));
+        assert_eq!(
+            rule.check(&other, Some(CONSUMERS_TENANT)),
+            Err(IdTokenError::Tenant)
+        );
         assert!(rule.could_be(&iss) && !rule.could_be(&other));
     }
 

@@ -112,7 +112,9 @@ async fn a_refresh_token_is_not_spent_where_the_reply_could_not_be_checked() {
     let scene = Scene::new(IdTokenVerification::Always).await;
     scene.sign_in().await.unwrap();
     let account = scene.account().await;
-    let second = scene.again(IdTokenVerification::Always).await;
+    let second = scene
+        .again(|client| client.verify_id_tokens(IdTokenVerification::Always))
+        .await;
     let before = second.records().await;
     scene.authority.script(Script::status(503).on(Endpoint::Keys));
     let error = second.silent(&account, "Mail.Read").await.unwrap_err();

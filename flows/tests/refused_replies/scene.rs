@@ -1,4 +1,5 @@
 //! A signed-in client, an authority that can be made to lie, and the store as it is.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use cache_testkit::authority::{
     ALICE, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Config, FakeAuthority, HOME_TENANT,
 };
 use flows::authority::Authority;
-use flows::client::{ClientCredential, ConfidentialClient};
+use flows::client::{ClientBuilder, ClientCredential, ConfidentialClient};
 use flows::http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse, ReqwestClient};
 use flows::request::authorization_code::{AuthorizationRequest, PendingParts};
 use flows::{AuthenticationResult, Error, IdTokenVerification};
@@ -22,6 +23,8 @@ use futures_util::StreamExt;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const REDIRECT: &str = "http://localhost/callback";
+
+type Builder = ClientBuilder<ConfidentialClient>;
 
 pub(crate) struct Scene {
     pub(crate) authority: Arc<FakeAuthority>,
@@ -37,15 +40,20 @@ impl Scene {
 
     pub(crate) async fn with(config: Config, when: IdTokenVerification) -> Self {
         let authority = FakeAuthority::start(config).await.unwrap();
-        Self::over(Arc::new(authority), Arc::new(MemoryStore::new()), when).await
+        let store = Arc::new(MemoryStore::new());
+        Self::over(Arc::new(authority), store, |client| client.verify_id_tokens(when)).await
     }
 
     /// Another process at the same store.
-    pub(crate) async fn again(&self, when: IdTokenVerification) -> Self {
-        Self::over(Arc::clone(&self.authority), Arc::clone(&self.store), when).await
+    pub(crate) async fn again(&self, choose: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::over(Arc::clone(&self.authority), Arc::clone(&self.store), choose).await
     }
 
-    async fn over(authority: Arc<FakeAuthority>, store: Arc<dyn Store>, when: IdTokenVerification) -> Self {
+    async fn over(
+        authority: Arc<FakeAuthority>,
+        store: Arc<dyn Store>,
+        choose: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let mut http = ReqwestClient::builder().no_proxy();
         if let Some(pem) = authority.ca_pem() {
             http = http.ca_certificates(pem);
@@ -63,11 +71,9 @@ impl Scene {
             .unwrap();
         let entra = Authority::entra(&authority.authority_url(HOME_TENANT)).unwrap();
         let secret = ClientCredential::secret(Secret::new(CONFIDENTIAL_SECRET));
-        let client = ConfidentialClient::builder(CONFIDENTIAL_CLIENT, entra, secret, cache)
-            .http(wire.clone())
-            .verify_id_tokens(when)
-            .build()
-            .unwrap();
+        let client =
+            ConfidentialClient::builder(CONFIDENTIAL_CLIENT, entra, secret, cache).http(wire.clone());
+        let client = choose(client).build().unwrap();
         Self {
             authority,
             wire,
@@ -78,8 +84,14 @@ impl Scene {
 
     /// Goes to the browser and back.
     pub(crate) async fn visit(&self) -> (PendingParts, String) {
+        self.visit_for(None).await
+    }
+
+    /// As [`visit`](Self::visit), with claims that the sign-in has to satisfy.
+    pub(crate) async fn visit_for(&self, claims: Option<&str>) -> (PendingParts, String) {
         let request = AuthorizationRequest::new(CONFIDENTIAL_CLIENT, REDIRECT, ScopeSet::parse("User.Read"))
             .login_hint(ALICE);
+        let request = request.claims(claims.unwrap_or_default());
         let pending = self.client.begin_authorization(request).await.unwrap();
         let page = HttpRequest::get(pending.url().clone(), MINUTE);
         let back = self.wire.http.send(page).await.unwrap();
