@@ -5,6 +5,8 @@ import { errors } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 const API_SCOPES = ['api:read', 'api:write'];
 const DAY = 24 * 60 * 60;
@@ -33,7 +35,7 @@ const CLIENTS = [
     client_secret: 'tokenkeep-service-secret',
     application_type: 'native',
     token_endpoint_auth_method: 'client_secret_post',
-    grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
+    grant_types: ['client_credentials', 'refresh_token', 'authorization_code', TOKEN_EXCHANGE, JWT_BEARER],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },

@@ -38,7 +38,8 @@ use self::process::Process;
 pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
 
 /// A confidential client that sends its secret in the form (`client_secret_post`): client
-/// credentials, authorization code with PKCE, refresh token.
+/// credentials, authorization code with PKCE, refresh token, token exchange (RFC 8693), and on-behalf-of as Entra words it, with an
+/// access token of this provider as the assertion.
 pub const SERVICE_CLIENT_ID: &str = "tokenkeep-service";
 
 /// A confidential client that authenticates by HTTP Basic: client credentials only.

@@ -248,6 +248,9 @@ pub(crate) struct LogoutArguments {
     /// Remove everything of the account, of every application
     #[arg(long, conflicts_with = "family")]
     pub(crate) forget: bool,
+    /// Do not ask the authority to revoke the refresh tokens that are removed
+    #[arg(long)]
+    pub(crate) no_revoke: bool,
 }
 
 #[derive(Debug, Subcommand)]

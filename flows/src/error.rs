@@ -9,10 +9,12 @@ use cache_core::random::RandomError;
 use crate::http::{HttpError, HttpErrorKind};
 
 pub use crate::challenge::ChallengeError;
+pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::issuer_keys::{IssuerKeysError, IssuerKeysErrorKind};
 pub use crate::request::authorization_code::AuthorizationResponseError;
+pub use crate::throttle::{Throttled, ThrottledBecause};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,6 +30,9 @@ pub enum Error {
     /// The authority refused, and no interaction would change that.
     #[error(transparent)]
     Authority(Box<AuthorityError>),
+    /// The request was held back, because the authority's last answer forbids it still. Nothing was sent.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// There was no complete reply.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -55,9 +60,18 @@ pub enum Error {
     /// A resource's challenge could not be read.
     #[error(transparent)]
     Challenge(#[from] ChallengeError),
+    /// The login hint could mean several accounts, and a guess could act for the wrong person.
+    #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
+    AmbiguousAccount {
+        /// How many.
+        matches: usize,
+    },
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// A session was refused: its name can be guessed, or it is another account's.
+    #[error(transparent)]
+    Session(SessionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -79,6 +93,9 @@ impl Error {
             Self::Authority(error) => CallOutcome::Refused(error.into_refusal()),
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
+            }
+            Self::Throttled(_) => {
+                CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
             }
             Self::Configuration(_) | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
@@ -244,6 +261,9 @@ pub enum ReplyError {
     /// A token that is presented in a way that was not asked for (RFC 6749 section 7.1 forbids its use).
     #[error("the reply's token type is not the one that was asked for: {0}")]
     TokenType(String),
+    /// A token exchange brought another type of token than was asked for, or none that can be presented (RFC 8693 section 2.2.1).
+    #[error("the reply's issued_token_type is not the one that was asked for: {0}")]
+    IssuedTokenType(String),
     /// `client_info` is not what Entra sends.
     #[error("the reply's client_info cannot be read")]
     ClientInfo,

@@ -77,6 +77,8 @@ mod interaction;
 mod issuer_keys;
 mod response;
 mod result;
+mod telemetry;
+mod throttle;
 mod token_endpoint;
 mod transport;
 
@@ -85,6 +87,7 @@ pub use error::Error;
 pub use id_token::{IdTokenClaims, IdTokenExpectations, IdTokenVerification, IdTokenVerifier};
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
+pub use telemetry::Telemetry;
 pub use token_endpoint::TokenEndpoint;
 pub use transport::Transport;
 

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
-use cache_core::schema::TokenResponse;
+use cache_core::schema::{TokenContext, TokenResponse};
+use cache_core::secret::Secret;
+use tracing::Instrument;
+use tracing::field::Empty;
 use url::Url;
 
 use crate::authority::{Authority, Metadata};
 use crate::challenge::ClientCapabilities;
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{Form, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::id_token::{IdTokenClaims, IdTokenVerification, SignatureCheck, verify_signature};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
-use crate::request::{Authentication, ClientIdentity, TokenRequest};
-use crate::response::{ReplyContext, definite_success, token_response};
+use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
+use crate::response::{ReplyContext, Subject, definite_success, token_response};
+use crate::telemetry::Telemetry;
+use crate::throttle::{KeyParts, RequestKeys};
 use crate::transport::Transport;
 
 /// An authority's token endpoint, and its device authorization endpoint, as one client uses them.
@@ -30,6 +35,8 @@ pub struct TokenEndpoint {
     client: ClientIdentity,
     id_tokens: IdTokenVerification,
     capabilities: ClientCapabilities,
+    telemetry: Option<Arc<Telemetry>>,
+    log_personal_data: bool,
 }
 
 impl TokenEndpoint {
@@ -48,6 +55,8 @@ impl TokenEndpoint {
             client,
             id_tokens: IdTokenVerification::default(),
             capabilities: ClientCapabilities::default(),
+            telemetry: None,
+            log_personal_data: false,
         }
     }
 
@@ -81,13 +90,37 @@ impl TokenEndpoint {
         self.signature_check().prepare(time_limit).await
     }
 
+    /// Tells Microsoft's authorities which application asks. Nothing of it is sent unless this is called.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Option<Arc<Telemetry>>) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Names accounts in the spans of this endpoint's requests. They are personal data, so they appear nowhere unless
+    /// this is set.
+    #[must_use]
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
+        self
+    }
+
+    /// Whether `request` may be sent now, as [`send`](Self::send) would decide.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] and [`Error::InteractionRequired`], as [`send`](Self::send).
+    pub fn check(&self, request: &TokenRequest) -> Result<(), Error> {
+        let throttle = self.transport.throttle();
+        throttle.check(&self.keys(request), self.authority.environment())
+    }
+
     /// Sends `request`; the reply has `time_limit` to be complete.
     ///
     /// # Errors
     /// [`Error::Authority`] and [`Error::InteractionRequired`] when the authority refused; [`Error::Http`] and
-    /// [`Error::Reply`] when there was no usable answer; [`Error::IdToken`] when the reply speaks for somebody else;
-    /// [`Error::IssuerKeys`] when that cannot be told; [`Error::Configuration`], with nothing sent, for claims that are no JSON
-    /// object.
+    /// [`Error::Reply`] when there was no usable answer; [`Error::IdToken`] when the reply speaks for somebody else.
+    /// [`Error::Throttled`] when an earlier answer forbids the request still, and nothing was sent; a refusal that
+    /// needs the user is repeated for two minutes without asking, unless a user attends the request.
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the outcome unknown. What must not be lost that way belongs into a task.
@@ -97,8 +130,50 @@ impl TokenEndpoint {
         correlation_id: CorrelationId,
         time_limit: Duration,
     ) -> Result<TokenResponse, Error> {
+        let span = tracing::info_span!(
+            "token_request",
+            grant = request.grant,
+            authority = self.authority.environment(),
+            correlation_id = %correlation_id,
+            outcome = Empty,
+            status = Empty,
+            account = Empty,
+        );
+        let sent = self.send_once(request, correlation_id, time_limit);
+        let result = sent.instrument(span.clone()).await;
+        span.record("outcome", outcome(&result));
+        if self.log_personal_data
+            && let Ok(TokenResponse {
+                account: Some(account),
+                ..
+            }) = &result
+        {
+            span.record("account", &*account.home_account_id);
+        }
+        result
+    }
+
+    async fn send_once(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(self.keys(&request), self.authority.environment(), time_limit)?;
+        let result = self.exchange(request, correlation_id, time_limit).await;
+        permit.settle(result.as_ref().map(drop), result.as_ref().ok());
+        result
+    }
+
+    async fn exchange(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
         let TokenRequest {
-            grant,
+            grant: _,
             mut form,
             scopes,
             subject,
@@ -112,11 +187,11 @@ impl TokenEndpoint {
         if self.authority.kind().honours_client_info() {
             form.push("client_info", "1");
         }
-        tracing::debug!(grant, "asking the token endpoint");
         let sent_at = self.transport.clock().now();
         let began = self.transport.clock().monotonic();
         let url = self.metadata.token_endpoint.clone();
         let response = self.post(url, form, correlation_id, time_limit).await?;
+        tracing::Span::current().record("status", response.status);
         let reply = ReplyContext {
             authority: &self.authority,
             metadata: &self.metadata,
@@ -157,6 +232,19 @@ impl TokenEndpoint {
         }
     }
 
+    fn keys(&self, request: &TokenRequest) -> RequestKeys {
+        RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: request.grant,
+            scopes: &request.scopes,
+            context: &request.context,
+            subject: &request.subject,
+            claims: request.claims.as_deref(),
+            form: &request.form,
+        })
+    }
+
     /// As [`send`](Self::send), with the answer that the cache needs when a refresh token is spent.
     ///
     /// # Cancellation safety
@@ -194,14 +282,30 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
+        let claims = self.capabilities.parameter(request.claims.as_deref())?;
+        let keys = RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: "device_authorization",
+            scopes: request.scopes(),
+            context: &TokenContext::default(),
+            subject: &Subject::NewUser { nonce: None },
+            claims: request.claims.as_deref(),
+            form: &request.form,
+        });
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
         let sent_at = self.transport.clock().now();
         let mut form = std::mem::take(&mut request.form);
-        if let Some(claims) = self.capabilities.parameter(request.claims.as_deref())? {
-            form.push("claims", &claims);
+        if let Some(claims) = &claims {
+            form.push("claims", claims);
         }
-        let response = self.post(url, form, correlation_id, time_limit).await?;
-        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
-        Ok(request.accept(fields, sent_at)?)
+        let result = match self.post(url, form, correlation_id, time_limit).await {
+            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Err(error) => Err(error),
+        };
+        permit.settle(result.as_ref().map(drop), None);
+        Ok(request.accept(result?, sent_at)?)
     }
 
     /// Waits until the user has entered the code, asking once an interval; each request has `time_limit`.
@@ -231,6 +335,35 @@ impl TokenEndpoint {
         }
     }
 
+    /// Whether the authority revokes tokens at its clients' request (RFC 7009).
+    #[must_use]
+    pub fn offers_revocation(&self) -> bool {
+        self.metadata.revocation_endpoint.is_some()
+    }
+
+    /// Asks the authority to revoke a refresh token, and with it all that was granted with it (RFC 7009 section 2.1).
+    ///
+    /// # Errors
+    /// [`Error::Discovery`] when the authority has no such endpoint; else as [`send`](Self::send). The token may then still
+    /// be good.
+    ///
+    /// # Cancellation safety
+    /// As [`send`](Self::send).
+    pub async fn revoke(
+        &self,
+        refresh_token: &Secret,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<(), Error> {
+        let url = self.metadata.revocation_endpoint.clone().ok_or_else(|| {
+            let kind = DiscoveryErrorKind::NotOffered("revocation_endpoint");
+            DiscoveryError::new(kind, self.authority.environment())
+        })?;
+        let form = revocation::form(refresh_token);
+        let response = self.post(url, form, correlation_id, time_limit).await?;
+        revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
+    }
+
     async fn post(
         &self,
         url: Url,
@@ -252,8 +385,26 @@ impl TokenEndpoint {
             request = request
                 .header("client-request-id", correlation_id.to_string())
                 .header("return-client-request-id", "true".to_owned());
+            if let Some(telemetry) = &self.telemetry {
+                request = telemetry.add_to(request);
+            }
         }
-        Ok(self.transport.http().send(request).await?)
+        let began = self.transport.clock().monotonic();
+        let result = self.transport.http().send(request).await;
+        let elapsed = self.transport.clock().monotonic().saturating_sub(began);
+        match &result {
+            Ok(_) => metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "answered"),
+            Err(error) => match error.kind() {
+                HttpErrorKind::NotSent => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "not_sent")
+                }
+                HttpErrorKind::OutcomeUnknown => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "unknown")
+                }
+            },
+        }
+        .record(elapsed);
+        Ok(result?)
     }
 }
 
@@ -263,5 +414,19 @@ impl fmt::Debug for TokenEndpoint {
             .field("authority", &self.authority)
             .field("client", &self.client)
             .finish_non_exhaustive()
+    }
+}
+
+/// How a request ended, in a word for logs.
+fn outcome(result: &Result<TokenResponse, Error>) -> &'static str {
+    match result {
+        Ok(_) => "granted",
+        Err(Error::InteractionRequired(_)) => "interaction_required",
+        Err(Error::Authority(_)) => "refused",
+        Err(Error::Throttled(_)) => "throttled",
+        Err(Error::Http(error)) if error.kind() == HttpErrorKind::NotSent => "not_sent",
+        Err(Error::Http(_)) => "no_reply",
+        Err(Error::Reply(_) | Error::IdToken(_)) => "unusable_reply",
+        Err(_) => "not_sent",
     }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 
 /// The tenant in which the default users are at home.
 pub const HOME_TENANT: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+/// A domain of [`HOME_TENANT`], by which authorities may name it too.
+pub const HOME_DOMAIN: &str = "contoso.onmicrosoft.test";
+/// A policy of B2C for examples; any that begins with `b2c_1` works.
+pub const B2C_POLICY: &str = "b2c_1_susi";
 /// The tenant in which the default user alice is a guest.
 pub const GUEST_TENANT: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 /// The tenant of personal Microsoft accounts, which `consumers` stands for.

@@ -16,7 +16,7 @@ use super::resource::resource;
 use super::script::{Action, Alteration, Delivery, RetryAfter, Script};
 use super::state::Core;
 use super::statistics::Endpoint;
-use super::{authorize, device, discovery, token_endpoint};
+use super::{authorize, device, discovery, revocation, token_endpoint};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
@@ -111,9 +111,13 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
         Endpoint::Token => token_endpoint::token(core, request, alterations).map(Value::Object),
         Endpoint::Authorize => return authorize::authorize(core, request),
         Endpoint::DeviceApproval => return device::approval_page(core, request),
+        Endpoint::Revocation if core.revocation => match revocation::revoke(core, request) {
+            Ok(()) => return Reply::empty(200),
+            Err(refusal) => Err(refusal),
+        },
         Endpoint::Logout => return logout(request),
         Endpoint::Resource => return resource(core, request),
-        Endpoint::Unknown => return Reply::html(404, page("Not found", "")),
+        Endpoint::Revocation | Endpoint::Unknown => return Reply::html(404, page("Not found", "")),
     };
     match answer {
         Ok(body) => echo(Reply::json(200, &body), request),

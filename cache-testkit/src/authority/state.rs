@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Lifetimes, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::families::Families;
@@ -23,6 +23,9 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKeys,
     pub(super) clock: ServerClock,
+    pub(super) alias_groups: Vec<AliasGroup>,
+    /// Whether there is a revocation endpoint.
+    pub(super) revocation: bool,
     state: Mutex<State>,
 }
 
@@ -46,6 +49,8 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKeys::generate()?,
             clock: ServerClock::default(),
+            alias_groups: config.alias_groups,
+            revocation: config.revocation,
             state: Mutex::new(state),
         })
     }

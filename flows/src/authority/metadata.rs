@@ -115,12 +115,14 @@ impl Metadata {
 /// Whether a document that came from `authority` may speak for `issuer`.
 fn check_issuer(authority: &Authority, issuer: &str) -> Result<(), DiscoveryErrorKind> {
     let mismatch = || DiscoveryErrorKind::Issuer(crate::display_text::display_text(issuer));
-    if authority.kind() == AuthorityKind::Oidc {
-        return if issuer == authority.url() {
-            Ok(())
-        } else {
-            Err(mismatch())
-        };
+    let is_exact = match authority.kind() {
+        AuthorityKind::Oidc => Some(issuer == authority.url()),
+        // Not the federation trust (`http://HOST/adfs/services/trust`): that is the issuer of its access tokens, which nobody reads.
+        AuthorityKind::Adfs => Some(issuer.eq_ignore_ascii_case(authority.url())),
+        _ => None,
+    };
+    if let Some(is_exact) = is_exact {
+        return is_exact.then_some(()).ok_or_else(mismatch);
     }
     let url = Url::parse(issuer).map_err(|_| mismatch())?;
     if is_allowed_url(&url).is_err() || !is_own_host(authority, &url) {
@@ -153,16 +155,7 @@ fn check_endpoint(authority: &Authority, url: &str) -> Option<Url> {
 }
 
 fn is_own_host(authority: &Authority, url: &Url) -> bool {
-    let host = host_and_port(url);
-    if host.eq_ignore_ascii_case(authority.environment()) {
-        return true;
-    }
-    match authority.kind() {
-        AuthorityKind::Entra => environment::aliases(authority.environment()).contains(&host.as_str()),
-        // The issuer's host may be the tenant's GUID instead of its name.
-        AuthorityKind::Ciam => host.ends_with(".ciamlogin.com"),
-        _ => false,
-    }
+    authority.is_own_host(&host_and_port(url))
 }
 
 #[cfg(test)]
@@ -278,6 +271,10 @@ mod tests {
         assert!(!check(
             "https://fs.contoso.com/adfs",
             "http://fs.contoso.com/adfs"
+        ));
+        assert!(!check(
+            "http://127.0.0.1:1/adfs",
+            "http://127.0.0.1:1/adfs/services/trust"
         ));
     }
 

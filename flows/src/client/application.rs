@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{
-    AccountListing, AcquireOptions, CachedAccount, Freshness, SignOutScope, TokenCache, UnknownOutcomePolicy,
+    AccountListing, AcquireOptions, CachedAccount, Freshness, TokenCache, UnknownOutcomePolicy,
 };
-use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
+use cache_core::schema::{
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse,
+};
 
 use super::outcome;
 use crate::authority::{Authority, Metadata};
 use crate::challenge::ClientCapabilities;
 use crate::request::{ClientIdentity, TokenRequest};
+use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, IdTokenVerification, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
@@ -28,6 +31,8 @@ pub(super) struct Application {
     pub(super) context: TokenContext,
     pub(super) id_tokens: IdTokenVerification,
     pub(super) capabilities: ClientCapabilities,
+    pub(super) telemetry: Option<Arc<Telemetry>>,
+    pub(super) log_personal_data: bool,
 }
 
 impl Application {
@@ -52,7 +57,9 @@ impl Application {
         let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
         Ok(TokenEndpoint::new(transport, authority.clone(), metadata, client)
             .verify_id_tokens(self.id_tokens)
-            .capabilities(self.capabilities.clone()))
+            .capabilities(self.capabilities.clone())
+            .telemetry(self.telemetry.clone())
+            .log_personal_data(self.log_personal_data))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
@@ -92,7 +99,19 @@ impl Application {
         correlation_id: CorrelationId,
         time_in_http: Duration,
     ) -> Result<AuthenticationResult, Error> {
-        let response = in_realm(&self.authority, response);
+        self.store_sign_in_at(&self.authority, response, correlation_id, time_in_http)
+            .await
+    }
+
+    /// As [`store_sign_in`](Self::store_sign_in), for a sign-in at `authority`: another tenant of this client's.
+    pub(super) async fn store_sign_in_at(
+        &self,
+        authority: &Authority,
+        response: TokenResponse,
+        correlation_id: CorrelationId,
+        time_in_http: Duration,
+    ) -> Result<AuthenticationResult, Error> {
+        let response = in_realm(authority, response);
         let partition = self.user_partition(response.home_account_id());
         let began = self.cache.clock().monotonic();
         let acquired = self.cache.sign_in(&partition, response).await?;
@@ -106,17 +125,6 @@ impl Application {
         let mut listing = self.cache.accounts().await?;
         listing.accounts.retain(|account| self.is_ours(account));
         Ok(listing)
-    }
-
-    pub(super) async fn remove_account(
-        &self,
-        account: &CachedAccount,
-        scope: SignOutScope,
-    ) -> Result<bool, Error> {
-        Ok(self
-            .cache
-            .sign_out(&account.partition, self.client.id(), scope)
-            .await?)
     }
 
     fn is_ours(&self, account: &CachedAccount) -> bool {
@@ -159,4 +167,12 @@ pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -
         AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
     };
     Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+}
+
+/// The authority of the tenant that a session was begun in.
+pub(super) fn session_authority(authority: &Authority, account: &Account) -> Result<Authority, Error> {
+    if !authority.is_multi_tenant() {
+        return Ok(authority.clone());
+    }
+    Ok(authority.with_tenant(&account.realm)?)
 }

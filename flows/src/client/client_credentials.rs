@@ -159,5 +159,5 @@ pub(super) fn not_sent(error: Error) -> CallOutcome {
 }
 
 pub(super) fn not_ready(error: Error) -> CallError {
-    CallError::new("the authority's endpoints could not be found").with_source(error)
+    CallError::new("the request could not be prepared").with_source(error)
 }

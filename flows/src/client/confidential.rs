@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cache_core::cache::{AccountListing, CachedAccount, SignOutScope, TokenCache};
+use cache_core::cache::{AccountListing, TokenCache};
 use cache_core::schema::ScopeSet;
 use cache_core::secret::Secret;
 
@@ -93,19 +93,6 @@ impl ConfidentialClient {
     /// Cancellation safe.
     pub async fn accounts(&self) -> Result<AccountListing, Error> {
         self.application.accounts().await
-    }
-
-    /// Signs an account out of this client, as [`PublicClient::remove_account`](super::PublicClient::remove_account).
-    ///
-    /// # Errors
-    /// [`Error::Cache`]; the account may then still be signed in.
-    ///
-    /// # Cancellation safety
-    /// The sign-out goes on.
-    pub async fn remove_account(&self, account: &CachedAccount) -> Result<bool, Error> {
-        self.application
-            .remove_account(account, SignOutScope::Client)
-            .await
     }
 
     /// The cache.

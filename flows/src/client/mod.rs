@@ -35,6 +35,7 @@
 //! # let _ = header; Ok(()) }
 //! ```
 
+mod account_selection;
 mod application;
 mod authorization_code;
 mod builder;
@@ -45,10 +46,18 @@ mod confidential;
 mod device_code;
 mod id_token_verifier;
 mod lazy_correlation;
+mod long_running;
+mod on_behalf_of;
 mod outcome;
 mod public;
+mod refresh_token;
+mod remove_account;
 mod seen_refusal;
+mod session;
+mod session_id;
 mod silent;
+mod token_exchange;
+mod web_session;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 pub use builder::ClientBuilder;
@@ -56,8 +65,14 @@ pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
+pub use long_running::BeginLongRunningSession;
+pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
+pub use refresh_token::AcquireTokenByRefreshToken;
+pub use remove_account::{RemoveAccount, Revocation, SignedOut};
+pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
+pub use token_exchange::AcquireTokenByTokenExchange;
 
 #[cfg(doc)]
 use cache_core::cache::TokenCache;

@@ -166,6 +166,15 @@ impl HttpError {
         }
     }
 
+    pub(crate) fn at(kind: HttpErrorKind, host: &str, message: &str) -> Self {
+        Self {
+            kind,
+            host: host.to_owned(),
+            message: message.to_owned(),
+            source: None,
+        }
+    }
+
     /// Adds the cause, which must not show a URL's query or a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -91,6 +91,7 @@ impl IdTokenVerifier {
         };
         // The cheap checks first: a token for somebody else makes nobody fetch keys.
         let claims = rules.check(token)?;
+        claims.check_policy(&self.authority)?;
         let check = SignatureCheck {
             transport: &self.transport,
             authority: &self.authority,

@@ -7,7 +7,10 @@ pub mod authorization_code;
 mod client_auth;
 pub mod client_credentials;
 pub mod device_code;
+pub mod on_behalf_of;
 pub mod refresh_token;
+pub(crate) mod revocation;
+pub mod token_exchange;
 
 use std::time::Duration;
 
