@@ -339,4 +339,6 @@ impl AuthorityCall for Nobody {
     async fn redeem(&self, _redemption: Redemption) -> CallOutcome {
         CallOutcome::NotSent(CallError::new("nobody is to be asked"))
     }
+
+    async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}
 }

@@ -1,6 +1,7 @@
 // Clients, scopes, lifetimes and features of the provider.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { errors } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
@@ -43,6 +44,15 @@ const CLIENTS = [
     client_id: 'tokenkeep-service-basic',
     client_secret: 'tokenkeep-service-secret',
     token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+  },
+  {
+    client_id: 'tokenkeep-service-jwt',
+    token_endpoint_auth_method: 'private_key_jwt',
+    // Public halves of keys of the tests, which protect nothing: keys/service-rsa.pem and keys/service-ec.pem.
+    jwks: { keys: ['service-rsa', 'service-ec'].map(publicKey) },
     grant_types: ['client_credentials'],
     response_types: [],
     redirect_uris: [],
@@ -103,6 +113,11 @@ export function configuration(memory, settings) {
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     jwks: { keys: [signingKey()] },
   };
+}
+
+function publicKey(name) {
+  const pem = readFileSync(new URL(`keys/${name}.pem`, import.meta.url));
+  return { ...createPublicKey(pem).export({ format: 'jwk' }), use: 'sig', kid: name };
 }
 
 function signingKey() {

@@ -91,6 +91,8 @@ pub mod clock;
 pub mod fault;
 #[cfg(feature = "glewlwyd")]
 pub mod glewlwyd;
+#[cfg(feature = "managed-identity")]
+pub mod managed_identity;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
 #[cfg(feature = "proxy")]

@@ -45,7 +45,21 @@ pub const SERVICE_CLIENT_ID: &str = "tokenkeep-service";
 /// A confidential client that authenticates by HTTP Basic: client credentials only.
 pub const SERVICE_BASIC_CLIENT_ID: &str = "tokenkeep-service-basic";
 
-/// The secret of both confidential clients.
+/// A confidential client that signs assertions (`private_key_jwt`) with one of [`SERVICE_KEYS`]: client credentials
+/// only.
+pub const SERVICE_JWT_CLIENT_ID: &str = "tokenkeep-service-jwt";
+
+/// The key ID and the private key (PEM) of each key of [`SERVICE_JWT_CLIENT_ID`]: RSA, and EC on P-256. They are keys
+/// of the tests and protect nothing.
+pub const SERVICE_KEYS: [(&str, &str); 2] = [
+    (
+        "service-rsa",
+        include_str!("../oidc-provider/keys/service-rsa.pem"),
+    ),
+    ("service-ec", include_str!("../oidc-provider/keys/service-ec.pem")),
+];
+
+/// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
 
 /// How the provider is started.

@@ -13,6 +13,8 @@ pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::issuer_keys::{IssuerKeysError, IssuerKeysErrorKind};
+pub use crate::managed_identity::ManagedIdentityError;
+pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 pub use crate::throttle::{Throttled, ThrottledBecause};
 
@@ -60,6 +62,9 @@ pub enum Error {
     /// A resource's challenge could not be read.
     #[error(transparent)]
     Challenge(#[from] ChallengeError),
+    /// The endpoint of a managed identity wanted something that it does not get.
+    #[error(transparent)]
+    ManagedIdentity(#[from] ManagedIdentityError),
     /// The login hint could mean several accounts, and a guess could act for the wrong person.
     #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
     AmbiguousAccount {
@@ -72,12 +77,36 @@ pub enum Error {
     /// A session was refused: its name can be guessed, or it is another account's.
     #[error(transparent)]
     Session(SessionError),
+    /// There was no assertion to prove who the client is with. Nothing was sent.
+    #[error(transparent)]
+    ClientAssertion(#[from] ClientAssertionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 impl Error {
+    /// The missing client assertion that is the cause, also where the cache reports it: a call that was made for
+    /// several callers at once ends as [`CacheError::Unreachable`], with the cause among its sources.
+    #[must_use]
+    pub fn client_assertion(&self) -> Option<&ClientAssertionError> {
+        if let Self::ClientAssertion(error) = self {
+            return Some(error);
+        }
+        // A transparent error is skipped by `source`, so the cause may be an `Error` in the midst of the chain.
+        let mut cause = match self {
+            Self::Cache(error) => std::error::Error::source(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            if let Some(Self::ClientAssertion(error)) = error.downcast_ref::<Self>() {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What the error means for the refresh token that a request carried. Only a refusal, or a request of which
     /// no byte left, proves that the token was not spent.
     ///
@@ -97,7 +126,10 @@ impl Error {
             Self::Throttled(_) => {
                 CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
             }
-            Self::Configuration(_) | Self::Random(_) => {
+            Self::Configuration(_)
+            | Self::ClientAssertion(_)
+            | Self::ManagedIdentity(_)
+            | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.

@@ -7,6 +7,7 @@
 //! - [`authority`]: who issues the tokens. [`Authority::detect`](authority::Authority::detect) understands a URL,
 //!   [`Discovery`](authority::Discovery) finds its endpoints.
 //! - [`request`]: what to ask, one module a grant. These are pure: they build forms and judge replies.
+//! - [`managed_identity`]: the endpoints by which Azure gives a machine or a service an identity without a secret.
 //! - [`TokenEndpoint`]: sends what they built, exactly once, and checks the reply: the ID token, the account, the
 //!   token type. What it returns is ready to be committed to a cache.
 //! - [`http`]: the one door to the network. Bring your own client by implementing one method.
@@ -66,6 +67,7 @@ pub mod challenge;
 pub mod client;
 pub mod error;
 pub mod http;
+pub mod managed_identity;
 pub mod request;
 
 mod account;

@@ -374,8 +374,14 @@ impl TokenEndpoint {
         let authentication = Authentication {
             authority: &self.authority,
             metadata: &self.metadata,
+            transport: &self.transport,
+            time_limit,
         };
+        let clock = self.transport.clock();
+        let began = clock.monotonic();
         let authorization = self.client.authenticate(&authentication, &mut form).await?;
+        // Whoever made the assertion spent a part of the time.
+        let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);

@@ -88,8 +88,8 @@ use tokio_rustls::TlsAcceptor;
 
 pub use config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
 pub use directory::{
-    ALICE, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client,
-    FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
+    ALICE, AssertionCertificate, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT,
+    Client, FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
 };
 pub use error::AuthorityError;
 pub use script::{Alteration, RetryAfter, Script, ScriptedError};

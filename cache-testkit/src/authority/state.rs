@@ -1,6 +1,6 @@
 //! Everything that the running authority knows, shared by its connections and its handle.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::AuthorityError;
@@ -34,6 +34,7 @@ impl Core {
         let state = State {
             opaque: OpaqueValues::new()?,
             codes: HashMap::new(),
+            used_assertions: HashSet::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
             scripts: VecDeque::new(),
@@ -65,6 +66,8 @@ impl Core {
 pub(super) struct State {
     pub(super) opaque: OpaqueValues,
     pub(super) codes: HashMap<String, AuthorizationCode>,
+    /// Clients and the `jti` of their assertions.
+    pub(super) used_assertions: HashSet<(String, String)>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
     pub(super) scripts: VecDeque<Script>,
@@ -92,8 +95,13 @@ pub(super) struct RegisteredClient {
 impl Directory {
     fn new(users: Vec<User>, clients: Vec<Client>) -> Result<Self, AuthorityError> {
         let clients = clients.into_iter().map(|client| {
-            let keys = client.assertion_keys.iter().map(|pem| {
-                ClientKey::from_pem(pem).ok_or_else(|| AuthorityError::PublicKey {
+            let certificates = client
+                .assertion_certificates
+                .iter()
+                .map(ClientKey::of_certificate);
+            let keys = client.assertion_keys.iter().map(|pem| ClientKey::from_pem(pem));
+            let keys = certificates.chain(keys).map(|key| {
+                key.ok_or_else(|| AuthorityError::PublicKey {
                     client_id: client.client_id.clone(),
                 })
             });

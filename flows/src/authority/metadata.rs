@@ -31,6 +31,8 @@ pub struct Metadata {
     pub authorization_response_iss: bool,
     /// The names of the ways in which clients may authenticate; `None` when it does not say.
     pub token_endpoint_auth_methods: Option<Vec<String>>,
+    /// The names of the algorithms by which clients may sign their assertions; `None` when it does not say.
+    pub token_endpoint_auth_signing_algorithms: Option<Vec<String>>,
     /// The names of the PKCE methods; `None` when it does not say.
     pub code_challenge_methods: Option<Vec<String>>,
 }
@@ -59,6 +61,7 @@ impl Metadata {
             end_session_endpoint: endpoint("oauth2/v2.0/logout"),
             authorization_response_iss: false,
             token_endpoint_auth_methods: None,
+            token_endpoint_auth_signing_algorithms: None,
             code_challenge_methods: None,
         })
     }
@@ -98,6 +101,7 @@ impl Metadata {
                 .boolean("authorization_response_iss_parameter_supported")
                 .unwrap_or(false),
             token_endpoint_auth_methods: names("token_endpoint_auth_methods_supported"),
+            token_endpoint_auth_signing_algorithms: names("token_endpoint_auth_signing_alg_values_supported"),
             code_challenge_methods: names("code_challenge_methods_supported"),
         })
     }

@@ -8,6 +8,7 @@ mod imported_rows;
 mod instance;
 mod issuer;
 mod metadata;
+mod region;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub use discovery::Discovery;
 pub(crate) use issuer::TENANT as KEY_ISSUER_TENANT;
 pub use issuer::{IssuerRule, TenantPolicy};
 pub use metadata::Metadata;
+pub use region::Region;
+pub(crate) use region::regional;
 
 /// The tenant of Microsoft's personal accounts.
 pub const CONSUMERS_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";

@@ -12,7 +12,7 @@ use cache_core::schema::{
 };
 
 use super::outcome;
-use crate::authority::{Authority, Metadata};
+use crate::authority::{Authority, Metadata, Region, regional};
 use crate::challenge::ClientCapabilities;
 use crate::request::{ClientIdentity, TokenRequest};
 use crate::telemetry::Telemetry;
@@ -27,6 +27,8 @@ pub(super) struct Application {
     /// For one request, to the last byte of its reply.
     pub(super) time_limit: Duration,
     pub(super) unknown_outcome: UnknownOutcomePolicy,
+    /// Where the application itself asks for its tokens; users are asked for at the global endpoint.
+    pub(super) region: Option<Region>,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
     pub(super) id_tokens: IdTokenVerification,
@@ -46,20 +48,35 @@ impl Application {
     /// The token endpoint of `authority`, with the issuer's keys at hand if the ID tokens from it will be checked with them: a
     /// refresh token must not be spent for a reply that then cannot be believed.
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
-        let endpoint = self.endpoint_without_keys(authority).await?;
+        let metadata = self.metadata(authority).await?;
+        let endpoint = self.endpoint_of(authority, metadata);
         endpoint.prepare(self.time_limit).await?;
         Ok(endpoint)
     }
 
-    /// The token endpoint of `authority`, for requests that bring no ID token.
-    pub(super) async fn endpoint_without_keys(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
-        let metadata = self.metadata(authority).await?;
+    fn endpoint_of(&self, authority: &Authority, metadata: Arc<Metadata>) -> TokenEndpoint {
         let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
-        Ok(TokenEndpoint::new(transport, authority.clone(), metadata, client)
+        TokenEndpoint::new(transport, authority.clone(), metadata, client)
             .verify_id_tokens(self.id_tokens)
             .capabilities(self.capabilities.clone())
             .telemetry(self.telemetry.clone())
-            .log_personal_data(self.log_personal_data))
+            .log_personal_data(self.log_personal_data)
+    }
+
+    /// The endpoint for a token of the application itself, which comes without an ID token: in its region, if it has one. Only the host that is asked
+    /// differs. The environment in the cache stays the global one, so that tokens of all regions are the same.
+    pub(super) async fn application_endpoint(&self) -> Result<TokenEndpoint, Error> {
+        let mut metadata = self.metadata(&self.authority).await?;
+        if let Some(region) = &self.region
+            && let Some(name) = region.name(&self.transport).await
+            && let Some(token_endpoint) = regional(&metadata.token_endpoint, name)
+        {
+            metadata = Arc::new(Metadata {
+                token_endpoint,
+                ..Metadata::clone(&metadata)
+            });
+        }
+        Ok(self.endpoint_of(&self.authority, metadata))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {

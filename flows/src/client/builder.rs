@@ -10,7 +10,7 @@ use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
 use super::{ConfidentialClient, PublicClient};
-use crate::authority::Authority;
+use crate::authority::{Authority, Region};
 use crate::challenge::ClientCapabilities;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
@@ -32,6 +32,7 @@ pub struct ClientBuilder<C> {
     capabilities: ClientCapabilities,
     telemetry: Option<(String, String)>,
     log_personal_data: bool,
+    region: Option<Region>,
     kind: PhantomData<C>,
 }
 
@@ -53,6 +54,7 @@ impl<C> ClientBuilder<C> {
             capabilities: ClientCapabilities::default(),
             telemetry: None,
             log_personal_data: false,
+            region: None,
             kind: PhantomData,
         }
     }
@@ -199,15 +201,23 @@ impl<C> ClientBuilder<C> {
             .telemetry
             .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
             .transpose()?;
+        let client = self.client?;
+        client.check(&self.authority)?;
+        if self.region.is_some() && self.authority.kind() != AuthorityKind::Entra {
+            return Err(
+                ConfigurationError::new("only an Entra authority has regions; remove the region").into(),
+            );
+        }
         Ok(Arc::new(Application {
             telemetry,
             log_personal_data: self.log_personal_data,
-            client: self.client?,
+            client,
             authority: self.authority,
             cache: self.cache,
             transport,
             time_limit: self.time_limit.unwrap_or(Self::TIME_LIMIT),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
+            region: self.region,
             context: TokenContext {
                 continuous_access_evaluation: capabilities.handle_claims_challenges(),
                 ..TokenContext::default()
@@ -229,10 +239,33 @@ impl ClientBuilder<PublicClient> {
 }
 
 impl ClientBuilder<ConfidentialClient> {
+    /// Sets the Azure region whose endpoint grants the application's own tokens, so that they do not depend on
+    /// another region; without it the global endpoint does. Entra's clouds only; a host that is none of them is asked
+    /// as it is. Tokens of users always come from the global endpoint, and the cache knows no regions.
+    ///
+    /// ```
+    /// use cache_core::cache::TokenCache;
+    /// use flows::Error;
+    /// use flows::authority::{Authority, Region};
+    /// use flows::client::{ClientCredential, ConfidentialClient};
+    ///
+    /// # fn client(authority: Authority, credential: ClientCredential, cache: TokenCache) -> Result<(), Error> {
+    /// let region = Region::from_environment().unwrap_or_else(|_| Region::discover());
+    /// let client = ConfidentialClient::builder("11111111-2222-3333-4444-555555555555", authority, credential, cache)
+    ///     .region(region)
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, one that the authority cannot accept, a
+    /// region of an authority that has none, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
     }
@@ -247,12 +280,12 @@ impl<C> fmt::Debug for ClientBuilder<C> {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Ok(Arc::new(crate::http::ReqwestClient::new()?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Err(ConfigurationError::new(
         "no HTTP client: give the builder one, or turn the feature `reqwest` on",
     ))

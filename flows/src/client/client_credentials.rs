@@ -132,7 +132,7 @@ impl AppTokenCall for Call {
             correlation_id,
             refusal,
         } = self;
-        let endpoint = match application.endpoint_without_keys(&application.authority).await {
+        let endpoint = match application.application_endpoint().await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
         };

@@ -47,6 +47,7 @@ mod device_code;
 mod id_token_verifier;
 mod lazy_correlation;
 mod long_running;
+mod managed_identity;
 mod on_behalf_of;
 mod outcome;
 mod public;
@@ -66,6 +67,9 @@ pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
 pub use long_running::BeginLongRunningSession;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;

@@ -20,7 +20,10 @@ use crate::http::Form;
 use crate::response::Subject;
 
 pub(crate) use client_auth::Authentication;
-pub use client_auth::{ClientIdentity, SecretMethod};
+pub use client_auth::{
+    AssertionRequest, ClientAssertionError, ClientAssertionProvider, ClientCertificate, ClientIdentity,
+    FederatedTokenFile, SecretMethod, WorkloadIdentity,
+};
 
 /// What makes a reply carry an ID token and a refresh token.
 const USER_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];
