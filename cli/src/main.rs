@@ -6,6 +6,7 @@ mod arguments;
 mod authority_address;
 mod classify;
 mod commands;
+mod demanded_claims;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;

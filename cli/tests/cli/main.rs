@@ -20,3 +20,4 @@ mod program;
 mod secrecy;
 mod tampering;
 mod usage;
+mod whoami;
