@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
-use super::{CacheError, Inner};
+use super::{CacheError, Inner, TokenCache};
 use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
 use crate::schema::merge;
@@ -48,6 +48,20 @@ pub struct AccountListing {
     pub accounts: Vec<CachedAccount>,
     /// Records that could not be read. They are kept as they are; see [`TokenCache::quarantine`](super::TokenCache::quarantine).
     pub unreadable: Vec<(StoreKey, CacheError)>,
+}
+
+impl TokenCache {
+    /// The ID tokens that the client `client_id` has in the partition `key`, one a tenant. They were checked when they were
+    /// received, and may have expired since: they say who signed in, and grant nothing.
+    ///
+    /// # Errors
+    /// That the store failed, or the record cannot be opened.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn id_tokens(&self, key: &PartitionKey, client_id: &str) -> Result<Vec<IdToken>, CacheError> {
+        self.inner.id_tokens(key, client_id).await
+    }
 }
 
 impl Inner {

@@ -78,9 +78,7 @@ pub use crate::strategy::UnknownOutcomePolicy;
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::random::Random;
-use crate::schema::{
-    Account, AuthorityIdentity, IdToken, PartitionKey, ScopeSet, TokenRequest, TokenResponse,
-};
+use crate::schema::{Account, AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
 use crate::strategy::flights::Flights;
@@ -266,18 +264,6 @@ impl TokenCache {
     /// That the store failed. A record that cannot be opened is reported in the listing.
     pub async fn accounts(&self) -> Result<AccountListing, CacheError> {
         self.inner.accounts().await
-    }
-
-    /// The ID tokens that the client `client_id` has in the partition `key`, one a tenant. They were checked when they were
-    /// received, and may have expired since: they say who signed in, and grant nothing.
-    ///
-    /// # Errors
-    /// That the store failed, or the record cannot be opened.
-    ///
-    /// # Cancellation safety
-    /// Cancellation safe.
-    pub async fn id_tokens(&self, key: &PartitionKey, client_id: &str) -> Result<Vec<IdToken>, CacheError> {
-        self.inner.id_tokens(key, client_id).await
     }
 
     /// Signs a client's user out: removes its tokens and its sessions durably; `false` when there was nothing.
