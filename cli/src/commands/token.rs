@@ -20,16 +20,15 @@ use crate::session::{Missing, Session};
 /// one without if it is cached and nobody is signed in. With `--managed-identity`, the token of the place that the program
 /// runs in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    let demand = arguments.demanded.read()?;
+    let force = arguments.force_refresh || demand == Demand::AnotherToken;
+    let claims = demand.claims();
     if arguments.on_behalf_of.is_given() {
-        let force = arguments.force_refresh;
-        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force).await?;
+        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force, claims).await?;
         return Ok(answer(&result));
     }
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
-    let demand = arguments.demanded.read()?;
-    let force = arguments.force_refresh || demand == Demand::AnotherToken;
-    let claims = demand.claims();
     let result = if arguments.managed_identity || arguments.identity.is_given() {
         acquire(session, arguments.identity.into(), force || !claims.is_empty()).await?
     } else if !session.is_confidential() {
