@@ -423,3 +423,26 @@ async fn a_forced_refresh_replaces_the_rejected_token_once_for_all_who_saw_it_re
     }
     assert_eq!(issuer.redeemed(), 1);
 }
+
+#[tokio::test]
+async fn a_request_with_claims_says_so_and_the_id_tokens_of_a_client_can_be_read() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let cache = open(&store, &clock).await;
+    let mut signed_in = issuer.sign_in("a");
+    signed_in.id_token = Some(cache_core::secret::Secret::new("id-token"));
+    cache.sign_in(&user(), signed_in).await.unwrap();
+    let options = AcquireOptions {
+        freshness: Freshness::Claims,
+        ..AcquireOptions::default()
+    };
+    let asked = (*request("a")).clone().claims(Some("{}".into()));
+    let obtained = cache
+        .acquire(Arc::new(asked), options, issuer.call("a"))
+        .await
+        .unwrap();
+    assert_eq!(obtained.refresh_reason(), Some(RefreshReason::Claims));
+    let own = cache.id_tokens(&user(), CLIENT).await.unwrap();
+    assert_eq!(own.len(), 1);
+    assert!(cache.id_tokens(&user(), "another").await.unwrap().is_empty());
+}

@@ -60,7 +60,8 @@ pub(crate) fn unreadable_object(key: &StoreKey, error: &CacheError) -> Value {
     json!({ "record": key.as_str(), "kind": of_unreadable(error), "message": one_line(&cause) })
 }
 
-fn no_account(wanted: Option<&str>) -> Failure {
+/// The failure that means: sign in.
+pub(crate) fn no_account(wanted: Option<&str>) -> Failure {
     let message = match wanted {
         Some(wanted) => format!(
             "the user must sign in: the account {} is not cached",

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
 use crate::credential_options::CredentialOptions;
+use crate::demanded_claims::DemandedClaims;
 use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
@@ -170,6 +171,8 @@ pub(crate) enum Command {
     Token(TokenArguments),
     /// List the accounts that are signed in
     Accounts,
+    /// Show who is signed in to the application at the authority, from the cache alone
+    Whoami,
     /// Sign an account out
     Logout(LogoutArguments),
     /// Take the tokens of an MSAL cache file (JSON) into the cache
@@ -237,6 +240,8 @@ pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    #[command(flatten)]
+    pub(crate) demanded: DemandedClaims,
     #[command(flatten)]
     pub(crate) on_behalf_of: AssertionArguments,
     /// Take the token of this machine's or service's managed identity, not of an account

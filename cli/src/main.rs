@@ -8,6 +8,7 @@ mod authority_address;
 mod classify;
 mod commands;
 mod credential_options;
+mod demanded_claims;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;

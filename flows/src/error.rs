@@ -8,9 +8,11 @@ use cache_core::random::RandomError;
 
 use crate::http::{HttpError, HttpErrorKind};
 
+pub use crate::challenge::ChallengeError;
 pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::issuer_keys::{IssuerKeysError, IssuerKeysErrorKind};
 pub use crate::managed_identity::ManagedIdentityError;
 pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
@@ -42,6 +44,9 @@ pub enum Error {
     /// The ID token in the reply was refused.
     #[error(transparent)]
     IdToken(#[from] IdTokenError),
+    /// The keys that the ID token's signature is checked with could not be had; nothing of the reply was kept.
+    #[error(transparent)]
+    IssuerKeys(#[from] IssuerKeysError),
     /// The response to an authorization request was refused.
     #[error(transparent)]
     AuthorizationResponse(#[from] AuthorizationResponseError),
@@ -54,6 +59,9 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// A resource's challenge could not be read.
+    #[error(transparent)]
+    Challenge(#[from] ChallengeError),
     /// The endpoint of a managed identity wanted something that it does not get.
     #[error(transparent)]
     ManagedIdentity(#[from] ManagedIdentityError),
@@ -152,6 +160,8 @@ pub struct AuthorityError {
     pub(crate) status: Option<u16>,
     pub(crate) trace_id: Option<String>,
     pub(crate) codes: Vec<i64>,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) error_uri: Option<String>,
 }
 
 impl AuthorityError {
@@ -185,11 +195,49 @@ impl AuthorityError {
         &self.codes
     }
 
+    /// When the authority refused, as it writes the time (Entra's `timestamp`), for its support.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<&str> {
+        self.timestamp.as_deref()
+    }
+
+    /// A page that explains the error (RFC 6749 section 5.2). Show it, but do not open it unasked.
+    #[must_use]
+    pub fn error_uri(&self) -> Option<&str> {
+        self.error_uri.as_deref()
+    }
+
+    /// Whether the user chose to end the sign-in, so that nothing is wrong and nobody needs to be told.
+    #[must_use]
+    pub fn is_cancelled_by_user(&self) -> bool {
+        matches!(self.code(), "authorization_declined" | "user_cancelled")
+            || self.b2c_code() == Some(B2C_CANCELLED)
+    }
+
+    /// The code that B2C begins its descriptions with, such as `AADB2C90118`.
+    pub(crate) fn b2c_code(&self) -> Option<&str> {
+        b2c_code(self.refusal.description.as_deref())
+    }
+
     /// The refusal alone.
     #[must_use]
     pub fn into_refusal(self) -> AuthorityRefusal {
         self.refusal
     }
+}
+
+/// The user asks B2C for a new password, which another user flow gives.
+pub(crate) const B2C_PASSWORD_RESET: &str = "AADB2C90118";
+
+/// The user left B2C's page.
+const B2C_CANCELLED: &str = "AADB2C90091";
+
+/// B2C's code in an error's description: it has no member of its own.
+pub(crate) fn b2c_code(description: Option<&str>) -> Option<&str> {
+    description?
+        .split(':')
+        .next()
+        .filter(|code| code.starts_with("AADB2C"))
 }
 
 impl From<AuthorityRefusal> for AuthorityError {
@@ -199,6 +247,8 @@ impl From<AuthorityRefusal> for AuthorityError {
             status: None,
             trace_id: None,
             codes: Vec::new(),
+            timestamp: None,
+            error_uri: None,
         }
     }
 }

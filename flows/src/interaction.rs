@@ -5,7 +5,7 @@ use std::fmt;
 use cache_core::cache::{AuthorityRefusal, RefusedBecause};
 use cache_core::schema::Refusal;
 
-use crate::error::AuthorityError;
+use crate::error::{AuthorityError, B2C_PASSWORD_RESET};
 
 /// The user has to take part before there can be a token.
 ///
@@ -66,7 +66,10 @@ impl InteractionRequired {
     fn of(error: AuthorityError) -> Self {
         let refusal = &error.refusal;
         Self {
-            classification: InteractionClassification::of(&refusal.error, refusal.suberror.as_deref()),
+            classification: match error.b2c_code() {
+                Some(B2C_PASSWORD_RESET) => InteractionClassification::PasswordReset,
+                _ => InteractionClassification::of(&refusal.error, refusal.suberror.as_deref()),
+            },
             refusal: Some(error),
         }
     }
@@ -122,6 +125,8 @@ pub enum InteractionClassification {
     ConsentRequired,
     /// The password expired (`user_password_expired`).
     UserPasswordExpired,
+    /// Choose a new password, by the user flow for that (B2C, `AADB2C90118`).
+    PasswordReset,
     /// Sign in again: a refresh token was sent, its reply was lost, and it must not be sent twice.
     OutcomeUnknown,
     /// The authority gives no further hint.
@@ -151,6 +156,7 @@ impl fmt::Display for InteractionClassification {
             Self::MessageOnly => "read why access is refused, in a new sign-in",
             Self::ConsentRequired => "consent",
             Self::UserPasswordExpired => "change an expired password",
+            Self::PasswordReset => "choose a new password",
             Self::OutcomeUnknown => "sign in again, because the reply to a refresh was lost",
             Self::Other => "take part",
         })

@@ -11,6 +11,7 @@
 //! - [`TokenEndpoint`]: sends what they built, exactly once, and checks the reply: the ID token, the account, the
 //!   token type. What it returns is ready to be committed to a cache.
 //! - [`http`]: the one door to the network. Bring your own client by implementing one method.
+//! - [`challenge`]: what a resource answers when it wants another token: claims challenges and nonces.
 //! - [`error`]: what can go wrong. [`Error::InteractionRequired`] is the one to handle: ask the user.
 //!
 //! # From a sign-in to a token
@@ -65,6 +66,7 @@
 pub mod authority;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+pub mod challenge;
 pub mod client;
 pub mod error;
 pub mod http;
@@ -77,6 +79,7 @@ mod correlation;
 mod display_text;
 mod id_token;
 mod interaction;
+mod issuer_keys;
 mod response;
 mod result;
 mod telemetry;
@@ -86,7 +89,7 @@ mod transport;
 
 pub use correlation::CorrelationId;
 pub use error::Error;
-pub use id_token::IdTokenClaims;
+pub use id_token::{IdTokenClaims, IdTokenExpectations, IdTokenVerification, IdTokenVerifier};
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
 pub use telemetry::Telemetry;

@@ -12,9 +12,11 @@ use tracing::field::Empty;
 use url::Url;
 
 use crate::authority::{Authority, Metadata};
+use crate::challenge::ClientCapabilities;
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
 use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
+use crate::id_token::{IdTokenClaims, IdTokenVerification, SignatureCheck, verify_signature};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
 use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
 use crate::response::{ReplyContext, Subject, definite_success, token_response};
@@ -31,6 +33,8 @@ pub struct TokenEndpoint {
     authority: Authority,
     metadata: Arc<Metadata>,
     client: ClientIdentity,
+    id_tokens: IdTokenVerification,
+    capabilities: ClientCapabilities,
     telemetry: Option<Arc<Telemetry>>,
     log_personal_data: bool,
 }
@@ -49,9 +53,41 @@ impl TokenEndpoint {
             authority,
             metadata,
             client,
+            id_tokens: IdTokenVerification::default(),
+            capabilities: ClientCapabilities::default(),
             telemetry: None,
             log_personal_data: false,
         }
+    }
+
+    /// Sets when the signatures of ID tokens are checked.
+    #[must_use]
+    pub fn verify_id_tokens(mut self, when: IdTokenVerification) -> Self {
+        self.id_tokens = when;
+        self
+    }
+
+    /// Sets what the client can handle. Only Entra, B2C and External ID are told: elsewhere the claim means nothing, and a
+    /// strict issuer refuses claims that it does not know.
+    #[must_use]
+    pub(crate) fn capabilities(mut self, capabilities: ClientCapabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Fetches the issuer's keys where the ID tokens of this endpoint will be checked with them, unless they are known. Once a
+    /// refresh token was sent it is too late: it is spent, and without the keys the reply cannot be believed.
+    ///
+    /// # Errors
+    /// [`Error::IssuerKeys`] when the keys cannot be had within `time_limit`.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn prepare(&self, time_limit: Duration) -> Result<(), Error> {
+        if !self.checks_signatures() {
+            return Ok(());
+        }
+        self.signature_check().prepare(time_limit).await
     }
 
     /// Tells Microsoft's authorities which application asks. Nothing of it is sent unless this is called.
@@ -142,11 +178,17 @@ impl TokenEndpoint {
             scopes,
             subject,
             context,
+            claims,
+            max_age,
         } = request;
+        if let Some(claims) = self.capabilities.parameter(claims.as_deref())? {
+            form.push("claims", &claims);
+        }
         if self.authority.kind().honours_client_info() {
             form.push("client_info", "1");
         }
         let sent_at = self.transport.clock().now();
+        let began = self.transport.clock().monotonic();
         let url = self.metadata.token_endpoint.clone();
         let response = self.post(url, form, correlation_id, time_limit).await?;
         tracing::Span::current().record("status", response.status);
@@ -157,10 +199,37 @@ impl TokenEndpoint {
             scopes: &scopes,
             context: &context,
             subject: &subject,
+            max_age,
             sent_at,
             now: self.transport.clock().now(),
         };
-        token_response(&reply, &response)
+        let tokens = token_response(&reply, &response)?;
+        let elapsed = self.transport.clock().monotonic().saturating_sub(began);
+        self.check_signature(&tokens, time_limit.saturating_sub(elapsed))
+            .await?;
+        Ok(tokens)
+    }
+
+    /// Checks the signature of the reply's ID token where nothing else vouches for it. Nothing of the reply is kept otherwise.
+    async fn check_signature(&self, tokens: &TokenResponse, time_limit: Duration) -> Result<(), Error> {
+        let Some(token) = tokens.id_token.as_ref().filter(|_| self.checks_signatures()) else {
+            return Ok(());
+        };
+        let claims = IdTokenClaims::decode(token)?;
+        verify_signature(&self.signature_check(), token, &claims, time_limit).await
+    }
+
+    fn checks_signatures(&self) -> bool {
+        let over_tls = self.metadata.token_endpoint.scheme() == "https";
+        self.id_tokens == IdTokenVerification::Always || !over_tls
+    }
+
+    fn signature_check(&self) -> SignatureCheck<'_> {
+        SignatureCheck {
+            transport: &self.transport,
+            authority: &self.authority,
+            metadata: &self.metadata,
+        }
     }
 
     fn keys(&self, request: &TokenRequest) -> RequestKeys {
@@ -171,6 +240,7 @@ impl TokenEndpoint {
             scopes: &request.scopes,
             context: &request.context,
             subject: &request.subject,
+            claims: request.claims.as_deref(),
             form: &request.form,
         })
     }
@@ -212,6 +282,7 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
+        let claims = self.capabilities.parameter(request.claims.as_deref())?;
         let keys = RequestKeys::of(&KeyParts {
             client_id: self.client.id(),
             authority: &self.authority,
@@ -219,12 +290,16 @@ impl TokenEndpoint {
             scopes: request.scopes(),
             context: &TokenContext::default(),
             subject: &Subject::NewUser { nonce: None },
+            claims: request.claims.as_deref(),
             form: &request.form,
         });
         let throttle = self.transport.throttle();
         let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
         let sent_at = self.transport.clock().now();
-        let form = std::mem::take(&mut request.form);
+        let mut form = std::mem::take(&mut request.form);
+        if let Some(claims) = &claims {
+            form.push("claims", claims);
+        }
         let result = match self.post(url, form, correlation_id, time_limit).await {
             Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
             Err(error) => Err(error),

@@ -8,6 +8,7 @@ use cache_core::time::Clock;
 
 use crate::authority::Discovery;
 use crate::http::HttpClient;
+use crate::issuer_keys::IssuerKeys;
 use crate::throttle::Throttle;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
@@ -18,6 +19,7 @@ pub struct Transport {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     discovery: Discovery,
+    issuer_keys: IssuerKeys,
     throttle: Throttle,
 }
 
@@ -27,6 +29,7 @@ impl Transport {
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+            issuer_keys: IssuerKeys::new(Arc::clone(&http), Arc::clone(&clock)),
             throttle: Throttle::new(Arc::clone(&clock), Arc::clone(&random)),
             http,
             clock,
@@ -56,6 +59,11 @@ impl Transport {
     #[must_use]
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// The keys that the authorities sign with.
+    pub(crate) fn issuer_keys(&self) -> &IssuerKeys {
+        &self.issuer_keys
     }
 
     /// What authorities forbid for the moment.

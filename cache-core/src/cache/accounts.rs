@@ -8,11 +8,11 @@ use futures_util::StreamExt;
 
 use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
-use super::{CacheError, Inner};
+use super::{CacheError, Inner, TokenCache};
 use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
 use crate::schema::merge;
-use crate::schema::{Account, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
+use crate::schema::{Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
 use crate::time::UnixMillis;
@@ -50,7 +50,33 @@ pub struct AccountListing {
     pub unreadable: Vec<(StoreKey, CacheError)>,
 }
 
+impl TokenCache {
+    /// The ID tokens that the client `client_id` has in the partition `key`, one a tenant. They were checked when they were
+    /// received, and may have expired since: they say who signed in, and grant nothing.
+    ///
+    /// # Errors
+    /// That the store failed, or the record cannot be opened.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn id_tokens(&self, key: &PartitionKey, client_id: &str) -> Result<Vec<IdToken>, CacheError> {
+        self.inner.id_tokens(key, client_id).await
+    }
+}
+
 impl Inner {
+    pub(crate) async fn id_tokens(
+        &self,
+        key: &PartitionKey,
+        client_id: &str,
+    ) -> Result<Vec<IdToken>, CacheError> {
+        let sighted = self.sight(key).await?;
+        let rows = sighted
+            .iter()
+            .flat_map(|sighted| &sighted.partition.partition().id_tokens);
+        Ok(rows.filter(|row| row.client_id == client_id).cloned().collect())
+    }
+
     pub(crate) async fn sign_in(
         self: &Arc<Self>,
         key: &PartitionKey,

@@ -50,7 +50,8 @@ impl Inner {
         }
         let _ticket = self.tasks.admit().ok_or(CacheError::ShuttingDown)?;
         let reason = match (&options.freshness, &sighted) {
-            (Freshness::Forced { .. } | Freshness::Claims, _) => RefreshReason::Forced,
+            (Freshness::Forced { .. }, _) => RefreshReason::Forced,
+            (Freshness::Claims, _) => RefreshReason::Claims,
             (Freshness::Cached, Some(sighted)) if sighted.partition.find(&request, |_| true).is_some() => {
                 RefreshReason::Expired
             }

@@ -109,8 +109,10 @@ pub enum RefreshReason {
     Expired,
     /// The authority recommended to replace it.
     RefreshAhead,
-    /// The caller forced it, or sent claims.
+    /// The caller forced it.
     Forced,
+    /// The caller sent claims, which no cached token is known to satisfy.
+    Claims,
 }
 
 /// How to acquire a token.

@@ -69,7 +69,8 @@ impl Inner {
         }
         let _ticket = self.tasks.admit().ok_or(CacheError::ShuttingDown)?;
         let reason = match options.freshness {
-            Freshness::Forced { .. } | Freshness::Claims => RefreshReason::Forced,
+            Freshness::Forced { .. } => RefreshReason::Forced,
+            Freshness::Claims => RefreshReason::Claims,
             Freshness::Cached => match &sighted {
                 Some(rows) if rows.partition.find(&request, |_| true).is_some() => RefreshReason::Expired,
                 _ => RefreshReason::NoCachedToken,

@@ -37,6 +37,7 @@ pub(super) fn count_reason(reason: RefreshReason) {
             metrics::counter!("tokenkeep_refresh_reasons_total", "reason" => "refresh_ahead")
         }
         RefreshReason::Forced => metrics::counter!("tokenkeep_refresh_reasons_total", "reason" => "forced"),
+        RefreshReason::Claims => metrics::counter!("tokenkeep_refresh_reasons_total", "reason" => "claims"),
     }
     .increment(1);
 }
@@ -63,6 +64,7 @@ fn reason_name(reason: RefreshReason) -> &'static str {
         RefreshReason::Expired => "expired",
         RefreshReason::RefreshAhead => "refresh_ahead",
         RefreshReason::Forced => "forced",
+        RefreshReason::Claims => "claims",
     }
 }
 

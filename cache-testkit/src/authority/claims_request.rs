@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use super::resource::ANSWERED_CHALLENGE;
 use super::signing::Claims;
 
 /// The claims that a client asked for, so that tests can see that a challenge was answered.
@@ -12,6 +13,8 @@ pub(super) struct ClaimsRequest {
     capabilities: Option<Value>,
     /// The authentication context that conditional access asked for.
     authentication_context: Option<Value>,
+    /// The event that a resource's challenge named.
+    not_before: Option<String>,
 }
 
 impl ClaimsRequest {
@@ -37,6 +40,10 @@ impl ClaimsRequest {
         Ok(Self {
             capabilities: wanted("xms_cc"),
             authentication_context: wanted("acrs"),
+            not_before: parsed
+                .pointer("/access_token/nbf/value")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         })
     }
 
@@ -47,6 +54,9 @@ impl ClaimsRequest {
         }
         if let Some(context) = &self.authentication_context {
             access_token.insert("acrs".to_owned(), context.clone());
+        }
+        if let Some(not_before) = &self.not_before {
+            access_token.insert(ANSWERED_CHALLENGE.to_owned(), not_before.as_str().into());
         }
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
 pub(super) fn keys(core: &Core, request: &IncomingRequest) -> Result<Value, Refusal> {
     TenantPath::parse(&request.tenant, &core.directory)?;
     let issuer = format!("{}/{{tenantid}}/v2.0", core.base_url);
-    Ok(json!({ "keys": [core.signing.public_jwk(&issuer)] }))
+    Ok(json!({ "keys": core.signing.public_jwks(&issuer) }))
 }
 
 /// No user here is federated, so MSALs go on with the password grant.

@@ -34,7 +34,7 @@
 //! # Endpoints
 //!
 //! Instance discovery, the OpenID configuration, keys, authorize, token, device code and logout at Entra's
-//! paths ([`Endpoint`] lists them), and `/devicelogin`, where a person or a `curl` approves a device code.
+//! paths ([`Endpoint`] lists them), `/resource`, which evaluates access continuously, and `/devicelogin`, where a person or a `curl` approves a device code.
 //!
 //! Below `/{tenant}/{policy}` and `/tfp/{tenant}/{policy}`, where the policy begins with `b2c_1`, it is Azure AD B2C; below
 //! `/adfs`, AD FS. External ID has Entra's paths.
@@ -62,6 +62,7 @@ mod opaque;
 mod refusal;
 mod reply;
 mod request;
+mod resource;
 mod respond;
 mod revocation;
 mod saml;
@@ -96,7 +97,6 @@ pub use statistics::{Endpoint, FamilyStatistics, Grant, GrantCount, RecordedRequ
 
 use certificate::ServerCertificate;
 use clock::sleep;
-use families::FamilyId;
 use state::Core;
 
 /// How long a shutdown waits for requests under way: an endless body would otherwise hold it up for ever.
@@ -232,6 +232,35 @@ impl FakeAuthority {
         Ok(())
     }
 
+    /// Signs with a new key from now on, and publishes that one alone: tokens signed before can no longer be checked.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::Cryptography`] if the cryptographic library fails.
+    pub fn roll_signing_key(&self) -> Result<(), AuthorityError> {
+        self.core.signing.roll()
+    }
+
+    /// The address of a resource that evaluates access continuously. It accepts this authority's access tokens.
+    pub fn resource_url(&self) -> String {
+        format!("{}/resource", self.core.base_url)
+    }
+
+    /// Something happens to a user, such as a change of network: from now on the resource answers tokens of clients with the
+    /// capability `cp1` with a claims challenge, until one is shown that was asked for with the claims of the challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::UnknownUser`].
+    pub fn raise_access_event(&self, username: &str) -> Result<(), AuthorityError> {
+        let username = known_user(&self.core, username)?;
+        let now = self.core.clock.unix_seconds();
+        let mut state = self.core.state();
+        let event = state.access_events.entry(username).or_default();
+        *event = now.max(*event + 1);
+        Ok(())
+    }
+
     /// Queues what becomes of the next request that the script matches.
     pub fn script(&self, script: Script) {
         self.core.state().scripts.push_back(script);
@@ -284,10 +313,7 @@ impl FakeAuthority {
         let Some(claims) = self.core.signing.verified_claims(access_token) else {
             return false;
         };
-        let number = |name: &str| claims.get(name).and_then(serde_json::Value::as_u64);
-        let unexpired = number("exp").is_some_and(|expires_at| expires_at > self.core.clock.unix_seconds());
-        let family = number("sid").and_then(FamilyId::from_claim);
-        unexpired && !family.is_some_and(|family| self.core.state().families.is_revoked(family))
+        resource::is_active(&self.core, &claims)
     }
 
     /// A SAML 2.0 assertion (XML) that says that `username` is at the door of the service `client_id`, good for `lifetime`. Its signature is this

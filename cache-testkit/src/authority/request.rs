@@ -25,6 +25,8 @@ pub(super) struct IncomingRequest {
     pub(super) parameters: Parameters,
     /// Client ID and secret from HTTP basic authentication.
     pub(super) basic: Option<(String, String)>,
+    /// The access token that is shown to the resource.
+    pub(super) bearer: Option<String>,
     /// The `client-request-id` header, echoed in errors.
     pub(super) correlation_id: Option<String>,
     header_names: Vec<String>,
@@ -57,6 +59,8 @@ impl IncomingRequest {
             path,
             parameters,
             basic: header(AUTHORIZATION.as_str()).and_then(|value| basic_credentials(&value)),
+            bearer: header(AUTHORIZATION.as_str())
+                .and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned())),
             correlation_id: header("client-request-id"),
             header_names: parts
                 .headers
@@ -142,6 +146,7 @@ fn route(path: &str) -> (Endpoint, &str) {
         "oauth2/devicecode" if prefix == "adfs" => Endpoint::DeviceCode,
         "oauth2/logout" if prefix == "adfs" => Endpoint::Logout,
         "" if prefix == "devicelogin" => Endpoint::DeviceApproval,
+        "" if prefix == "resource" => Endpoint::Resource,
         _ if prefix == "common" && rest.starts_with("userrealm/") => Endpoint::UserRealm,
         _ => Endpoint::Unknown,
     };

@@ -12,6 +12,7 @@ use super::html::page;
 use super::refusal::Refusal;
 use super::reply::{Reply, ReplyBody};
 use super::request::IncomingRequest;
+use super::resource::resource;
 use super::script::{Action, Alteration, Delivery, RetryAfter, Script};
 use super::state::Core;
 use super::statistics::Endpoint;
@@ -117,6 +118,7 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
             Err(refusal) => Err(refusal),
         },
         Endpoint::Logout => return logout(request),
+        Endpoint::Resource => return resource(core, request),
         Endpoint::Revocation | Endpoint::Unknown => return Reply::html(404, page("Not found", "")),
     };
     match answer {

@@ -1,4 +1,6 @@
-//! The key that signs tokens, its public half for clients, and the check of a token that comes back.
+//! The keys that sign tokens, their public halves for clients, and the check of a token that comes back.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,8 +17,51 @@ use super::{AssertionCertificate, AuthorityError};
 /// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
 
-/// An RSA key of 2,048 bits that lives as long as the authority.
-pub(super) struct SigningKey {
+/// The key that signs now, and those that did.
+pub(super) struct SigningKeys(RwLock<Vec<SigningKey>>);
+
+impl SigningKeys {
+    pub(super) fn generate() -> Result<Self, AuthorityError> {
+        Ok(Self(RwLock::new(vec![SigningKey::generate()?])))
+    }
+
+    /// Signs with a new key from now on, and publishes no other.
+    pub(super) fn roll(&self) -> Result<(), AuthorityError> {
+        let key = SigningKey::generate()?;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(key);
+        Ok(())
+    }
+
+    /// The members of the JWK set: the key that signs now. `issuer` is Entra's addition: the template that the issuer of
+    /// every token signed with this key must match.
+    pub(super) fn public_jwks(&self, issuer: &str) -> Vec<Value> {
+        self.keys()
+            .last()
+            .map(|key| key.public_jwk(issuer))
+            .into_iter()
+            .collect()
+    }
+
+    /// Signs with RS256.
+    pub(super) fn sign(&self, claims: &Claims) -> Result<String, AuthorityError> {
+        match self.keys().last() {
+            Some(key) => key.sign(claims),
+            None => Err(AuthorityError::cryptography("signing key", "there is none")),
+        }
+    }
+
+    /// The claims of a token that one of the keys signed, whatever its times say.
+    pub(super) fn verified_claims(&self, token: &str) -> Option<Claims> {
+        self.keys().iter().find_map(|key| key.verified_claims(token))
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Vec<SigningKey>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An RSA key of 2,048 bits.
+struct SigningKey {
     key_id: String,
     encoding: EncodingKey,
     decoding: DecodingKey,
@@ -24,7 +69,7 @@ pub(super) struct SigningKey {
 }
 
 impl SigningKey {
-    pub(super) fn generate() -> Result<Self, AuthorityError> {
+    fn generate() -> Result<Self, AuthorityError> {
         let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
             .map_err(|error| AuthorityError::cryptography("signing key", error))?;
         let failed = |error| AuthorityError::cryptography("signing key", error);
@@ -44,24 +89,20 @@ impl SigningKey {
         })
     }
 
-    /// The public key as a member of a JWK set. `issuer` is Entra's addition: the template that the issuer
-    /// of every token signed with this key must match.
-    pub(super) fn public_jwk(&self, issuer: &str) -> Value {
+    fn public_jwk(&self, issuer: &str) -> Value {
         let mut jwk = self.public.clone();
         jwk["issuer"] = issuer.into();
         jwk
     }
 
-    /// Signs with RS256.
-    pub(super) fn sign(&self, claims: &Claims) -> Result<String, AuthorityError> {
+    fn sign(&self, claims: &Claims) -> Result<String, AuthorityError> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.key_id.clone());
         jsonwebtoken::encode(&header, claims, &self.encoding)
             .map_err(|error| AuthorityError::cryptography("signature of a token", error))
     }
 
-    /// The claims of a token that this key signed, whatever its times say.
-    pub(super) fn verified_claims(&self, token: &str) -> Option<Claims> {
+    fn verified_claims(&self, token: &str) -> Option<Claims> {
         verified_claims(token, Algorithm::RS256, &self.decoding)
     }
 }

@@ -13,7 +13,7 @@ use super::families::Families;
 use super::opaque::OpaqueValues;
 use super::refusal::Refusal;
 use super::script::Script;
-use super::signing::{ClientKey, SigningKey};
+use super::signing::{ClientKey, SigningKeys};
 use super::statistics::Record;
 
 /// The authority without its listener. Requests are answered synchronously: no lock is held across a wait.
@@ -21,7 +21,7 @@ pub(super) struct Core {
     /// `https://host:port`, without a final slash.
     pub(super) base_url: String,
     pub(super) directory: Directory,
-    pub(super) signing: SigningKey,
+    pub(super) signing: SigningKeys,
     pub(super) clock: ServerClock,
     pub(super) alias_groups: Vec<AliasGroup>,
     /// Whether there is a revocation endpoint.
@@ -43,11 +43,12 @@ impl Core {
             rotation: config.rotation,
             device_approval: config.device_approval,
             signed_in_user: config.signed_in_user,
+            access_events: HashMap::new(),
         };
         Ok(Self {
             base_url,
             directory: Directory::new(config.users, config.clients)?,
-            signing: SigningKey::generate()?,
+            signing: SigningKeys::generate()?,
             clock: ServerClock::default(),
             alias_groups: config.alias_groups,
             revocation: config.revocation,
@@ -75,6 +76,8 @@ pub(super) struct State {
     pub(super) rotation: Rotation,
     pub(super) device_approval: DeviceApproval,
     pub(super) signed_in_user: Option<String>,
+    /// What overtook the access tokens of a user, by the user's name: the number grows with each event.
+    pub(super) access_events: HashMap<String, u64>,
 }
 
 /// Users and clients, fixed at the start.

@@ -27,6 +27,8 @@ pub enum Endpoint {
     Logout,
     /// `/common/userrealm/{username}`: whether a user is federated. MSALs ask before a password grant.
     UserRealm,
+    /// `/resource`: what access tokens are for.
+    Resource,
     /// Anything else; answered 404.
     Unknown,
 }

@@ -12,6 +12,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod quarantine;
 mod token;
+mod whoami;
 
 use crate::answer::Answer;
 use crate::arguments::{Command, Keys, Login};
@@ -31,6 +32,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         }
         Command::Token(arguments) => token::run(session, arguments).await,
         Command::Accounts => accounts::run(session).await,
+        Command::Whoami => whoami::run(session).await,
         Command::Logout(arguments) => logout::run(session, arguments).await,
         Command::Import { file } => import::run(session, &file).await,
         Command::Export { file, force } => export::run(session, &file, force).await,

@@ -42,17 +42,18 @@ pub(crate) async fn token(
     session: &Session,
     arguments: &AssertionArguments,
     force: bool,
+    claims: &str,
 ) -> Result<AuthenticationResult, Failure> {
     let scopes = session.scopes()?;
     let named = arguments.session(session.options.account.as_deref())?;
     let client = session.confidential_client(Missing::Create).await?;
     if let Some(id) = &named {
         let silent = client.acquire_token_in_long_running_session(id, scopes);
-        return Ok(silent.force_refresh(force).await?);
+        return Ok(silent.force_refresh(force).claims(claims).await?);
     }
     let assertion = arguments.assertion()?.ok_or_else(no_assertion)?;
     let result = client.acquire_token_on_behalf_of(&assertion, scopes);
-    Ok(result.force_refresh(force).await?)
+    Ok(result.force_refresh(force).claims(claims).await?)
 }
 
 fn no_assertion() -> Failure {

@@ -12,6 +12,7 @@ use super::on_behalf_of;
 use crate::account_choice::choose;
 use crate::answer::{Answer, Output};
 use crate::arguments::TokenArguments;
+use crate::demanded_claims::Demand;
 use crate::failure::Failure;
 use crate::session::{Missing, Session};
 
@@ -19,22 +20,24 @@ use crate::session::{Missing, Session};
 /// one without if it is cached and nobody is signed in. With `--managed-identity`, the token of the place that the program
 /// runs in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    let demand = arguments.demanded.read()?;
+    let force = arguments.force_refresh || demand == Demand::AnotherToken;
+    let claims = demand.claims();
     if arguments.on_behalf_of.is_given() {
-        let force = arguments.force_refresh;
-        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force).await?;
+        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force, claims).await?;
         return Ok(answer(&result));
     }
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
-    let force = arguments.force_refresh;
     let result = if arguments.managed_identity || arguments.identity.is_given() {
-        acquire(session, arguments.identity.into(), force).await?
+        acquire(session, arguments.identity.into(), force || !claims.is_empty()).await?
     } else if !session.is_confidential() {
         let client = session.public_client(Missing::Create).await?;
         let listing = client.accounts().await?;
         if wanted.is_none()
             && listing.accounts.is_empty()
             && !force
+            && claims.is_empty()
             && let Some(result) = own_token(session, client.cache(), &scopes).await?
         {
             return Ok(answer(&result));
@@ -44,6 +47,7 @@ pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<
             .acquire_token_silent(scopes)
             .account(&account)
             .force_refresh(force)
+            .claims(claims)
             .await?
     } else if wanted.is_some() {
         let client = session.confidential_client(Missing::Create).await?;
@@ -52,12 +56,14 @@ pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<
             .acquire_token_silent(scopes)
             .account(&account)
             .force_refresh(force)
+            .claims(claims)
             .await?
     } else {
         let client = session.confidential_client(Missing::Create).await?;
         client
             .acquire_token_for_client(scopes)
             .force_refresh(force)
+            .claims(claims)
             .await?
     };
     Ok(answer(&result))

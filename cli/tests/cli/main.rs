@@ -22,3 +22,4 @@ mod program;
 mod secrecy;
 mod tampering;
 mod usage;
+mod whoami;

@@ -6,7 +6,7 @@ use crate::id_token::IdTokenError;
 use super::CONSUMERS_TENANT;
 
 /// The place of the tenant in Entra's issuers.
-const TENANT: &str = "{tenantid}";
+pub(crate) const TENANT: &str = "{tenantid}";
 
 /// Which `iss` values are the authority's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +24,18 @@ pub enum IssuerRule {
 }
 
 impl IssuerRule {
-    /// The rule of a metadata document that names `issuer`.
+    /// The rule of a metadata document of Entra that names `issuer`. Where that is the issuer of one tenant, tokens have to
+    /// name the same tenant in `tid`: accounts are kept by it.
     pub(crate) fn of(issuer: &str, tenants: TenantPolicy) -> Self {
         if issuer.contains(TENANT) {
             Self::Templates {
                 templates: vec![issuer.to_owned()],
                 tenants,
+            }
+        } else if let Some(tenant) = issuer.split('/').find(|segment| is_guid(segment)) {
+            Self::Templates {
+                templates: vec![issuer.replacen(tenant, TENANT, 1)],
+                tenants: TenantPolicy::Only(tenant.to_owned()),
             }
         } else {
             Self::Exact(issuer.to_owned())
@@ -175,6 +181,24 @@ mod tests {
                 assert_eq!(rule.check(&iss, Some(tid)), Err(IdTokenError::Tenant));
             }
         }
+    }
+
+    #[test]
+    fn the_issuer_of_one_tenant_speaks_for_that_tenant_alone() {
+        let iss = format!("https://login.example/{A}/v2.0");
+        let rule = IssuerRule::of(&iss, TenantPolicy::Any);
+        assert_eq!(rule.check(&iss, Some(A)), Ok(()));
+        assert_eq!(
+            rule.check(&iss, Some(CONSUMERS_TENANT)),
+            Err(IdTokenError::Issuer)
+        );
+        assert_eq!(rule.check(&iss, None), Err(IdTokenError::Tenant));
+        let other = format!("https://login.example/{CONSUMERS_TENANT}/v2.0");
+        assert_eq!(
+            rule.check(&other, Some(CONSUMERS_TENANT)),
+            Err(IdTokenError::Tenant)
+        );
+        assert!(rule.could_be(&iss) && !rule.could_be(&other));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::http::{host_and_port, is_allowed_url};
 use instance::DiscoveredCloud;
 
 pub use discovery::Discovery;
+pub(crate) use issuer::TENANT as KEY_ISSUER_TENANT;
 pub use issuer::{IssuerRule, TenantPolicy};
 pub use metadata::Metadata;
 pub use region::Region;

@@ -13,9 +13,10 @@ use cache_core::schema::{
 
 use super::outcome;
 use crate::authority::{Authority, Metadata, Region, regional};
+use crate::challenge::ClientCapabilities;
 use crate::request::{ClientIdentity, TokenRequest};
 use crate::telemetry::Telemetry;
-use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
+use crate::{AuthenticationResult, CorrelationId, Error, IdTokenVerification, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
 pub(super) struct Application {
@@ -30,6 +31,8 @@ pub(super) struct Application {
     pub(super) region: Option<Region>,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
+    pub(super) id_tokens: IdTokenVerification,
+    pub(super) capabilities: ClientCapabilities,
     pub(super) telemetry: Option<Arc<Telemetry>>,
     pub(super) log_personal_data: bool,
 }
@@ -42,19 +45,25 @@ impl Application {
             .await
     }
 
+    /// The token endpoint of `authority`, with the issuer's keys at hand if the ID tokens from it will be checked with them: a
+    /// refresh token must not be spent for a reply that then cannot be believed.
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        Ok(self.endpoint_with(authority.clone(), metadata))
+        let endpoint = self.endpoint_of(authority, metadata);
+        endpoint.prepare(self.time_limit).await?;
+        Ok(endpoint)
     }
 
-    fn endpoint_with(&self, authority: Authority, metadata: Arc<Metadata>) -> TokenEndpoint {
+    fn endpoint_of(&self, authority: &Authority, metadata: Arc<Metadata>) -> TokenEndpoint {
         let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
-        TokenEndpoint::new(transport, authority, metadata, client)
+        TokenEndpoint::new(transport, authority.clone(), metadata, client)
+            .verify_id_tokens(self.id_tokens)
+            .capabilities(self.capabilities.clone())
             .telemetry(self.telemetry.clone())
             .log_personal_data(self.log_personal_data)
     }
 
-    /// The endpoint for a token of the application itself: in its region, if it has one. Only the host that is asked
+    /// The endpoint for a token of the application itself, which comes without an ID token: in its region, if it has one. Only the host that is asked
     /// differs. The environment in the cache stays the global one, so that tokens of all regions are the same.
     pub(super) async fn application_endpoint(&self) -> Result<TokenEndpoint, Error> {
         let mut metadata = self.metadata(&self.authority).await?;
@@ -67,7 +76,7 @@ impl Application {
                 ..Metadata::clone(&metadata)
             });
         }
-        Ok(self.endpoint_with(self.authority.clone(), metadata))
+        Ok(self.endpoint_of(&self.authority, metadata))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {

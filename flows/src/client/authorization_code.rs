@@ -43,6 +43,7 @@ impl ConfidentialClient {
         let application = self.application();
         request.check_client(application.client.id())?;
         let metadata = application.metadata(&application.authority).await?;
+        let request = request.capabilities(application.capabilities.clone());
         request.begin(&application.authority, &metadata, &**application.cache.random())
     }
 

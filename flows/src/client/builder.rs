@@ -11,11 +11,12 @@ use cache_core::schema::{AuthorityKind, TokenContext};
 use super::application::Application;
 use super::{ConfidentialClient, PublicClient};
 use crate::authority::{Authority, Region};
+use crate::challenge::ClientCapabilities;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::request::ClientIdentity;
 use crate::telemetry::Telemetry;
-use crate::{Error, Transport};
+use crate::{Error, IdTokenVerification, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
 #[must_use]
@@ -27,6 +28,8 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    id_tokens: IdTokenVerification,
+    capabilities: ClientCapabilities,
     telemetry: Option<(String, String)>,
     log_personal_data: bool,
     region: Option<Region>,
@@ -47,6 +50,8 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            id_tokens: IdTokenVerification::default(),
+            capabilities: ClientCapabilities::default(),
             telemetry: None,
             log_personal_data: false,
             region: None,
@@ -78,6 +83,38 @@ impl<C> ClientBuilder<C> {
     /// that rotates strictly would revoke the session.
     pub fn unknown_outcome(mut self, policy: UnknownOutcomePolicy) -> Self {
         self.unknown_outcome = Some(policy);
+        self
+    }
+
+    /// Sets when the signatures of ID tokens are checked; unless set, where they do not come straight over TLS from the token
+    /// endpoint.
+    pub fn verify_id_tokens(mut self, when: IdTokenVerification) -> Self {
+        self.id_tokens = when;
+        self
+    }
+
+    /// Says what this client can handle. `cp1` is a promise: to answer the claims challenges of resources that evaluate access
+    /// continuously, see [`challenge`](crate::challenge). Its tokens then live longer, and are kept apart from those of clients
+    /// that do not promise it.
+    ///
+    /// Entra, B2C and External ID are told with every request. Other issuers do not know the claim that says it, so there the
+    /// capabilities count for nothing.
+    ///
+    /// ```no_run
+    /// # fn build(authority: flows::authority::Authority, cache: cache_core::cache::TokenCache) -> Result<(), flows::Error> {
+    /// use flows::client::PublicClient;
+    ///
+    /// let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+    ///     .client_capabilities(["cp1"])
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn client_capabilities<I>(mut self, capabilities: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.capabilities = ClientCapabilities::new(capabilities);
         self
     }
 
@@ -156,6 +193,10 @@ impl<C> ClientBuilder<C> {
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let capabilities = match self.authority.kind() {
+            kind if kind.honours_client_info() => self.capabilities,
+            _ => ClientCapabilities::default(),
+        };
         let telemetry = self
             .telemetry
             .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
@@ -177,7 +218,12 @@ impl<C> ClientBuilder<C> {
             time_limit: self.time_limit.unwrap_or(Self::TIME_LIMIT),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
             region: self.region,
-            context: TokenContext::default(),
+            context: TokenContext {
+                continuous_access_evaluation: capabilities.handle_claims_challenges(),
+                ..TokenContext::default()
+            },
+            id_tokens: self.id_tokens,
+            capabilities,
         }))
     }
 }

@@ -2,6 +2,9 @@
 
 use cache_core::cache::Freshness;
 
+use crate::challenge::{BearerChallenge, check_claims};
+use crate::error::ConfigurationError;
+
 /// How the cache is to be used.
 #[derive(Debug)]
 pub(super) struct CacheOptions {
@@ -21,6 +24,25 @@ impl CacheOptions {
 
     pub(super) fn force(&mut self, freshness: Freshness) {
         self.freshness = freshness;
+    }
+
+    pub(super) fn ask_claims(&mut self, claims: String) {
+        self.claims = Some(claims).filter(|claims| !claims.trim().is_empty());
+    }
+
+    pub(super) fn answer(&mut self, challenge: &BearerChallenge) {
+        match challenge.claims() {
+            Some(claims) => self.ask_claims(claims.to_owned()),
+            None => self.force(Freshness::Forced { rejected: None }),
+        }
+    }
+
+    /// Refuses claims that could not be sent, before anything is done for their sake.
+    pub(super) fn check(&self) -> Result<(), ConfigurationError> {
+        match &self.claims {
+            Some(claims) => check_claims(claims).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// No cached token is known to satisfy claims.
@@ -55,9 +77,16 @@ macro_rules! cache_option_methods {
             self
         }
 
-        /// Adds a claims request, as a resource demanded it; the cache is not read then.
+        /// Adds a claims request, as a resource demanded it: a JSON object. The cache is not read then.
         pub fn claims(mut self, claims: impl Into<String>) -> Self {
-            self.options.claims = Some(claims.into());
+            self.options.ask_claims(claims.into());
+            self
+        }
+
+        /// Answers a resource's challenge: asks for a token with the claims that it wants or, where it wants none, for
+        /// another token than the cached one.
+        pub fn challenge(mut self, challenge: &$crate::challenge::BearerChallenge) -> Self {
+            self.options.answer(challenge);
             self
         }
 

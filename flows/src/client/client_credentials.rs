@@ -13,6 +13,7 @@ use cache_core::secret::Secret;
 use super::application::{Application, in_realm};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::lazy_correlation::LazyCorrelation;
+use super::seen_refusal::SeenRefusal;
 use super::{Acquisition, ConfidentialClient, cached_app_token, outcome};
 use crate::request::client_credentials;
 use crate::{AuthenticationResult, Error};
@@ -55,6 +56,7 @@ impl<'a> AcquireTokenForClient<'a> {
             scopes,
             options,
         } = self;
+        options.check()?;
         // Checked here and not when the cache has nothing, so that a mistake does not hide behind a hit.
         drop(client_credentials::request(
             &application.authority,
@@ -80,6 +82,7 @@ impl<'a> AcquireTokenForClient<'a> {
             scopes,
             claims,
             correlation_id: LazyCorrelation::default(),
+            refusal: SeenRefusal::default(),
         });
         let sent: Arc<dyn AppTokenCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
@@ -87,7 +90,8 @@ impl<'a> AcquireTokenForClient<'a> {
         let acquired = application
             .cache
             .acquire_app(Arc::new(request), options, sent)
-            .await?;
+            .await
+            .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
         Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
@@ -115,6 +119,7 @@ struct Call {
     scopes: ScopeSet,
     claims: Option<String>,
     correlation_id: LazyCorrelation,
+    refusal: SeenRefusal,
 }
 
 #[async_trait]
@@ -125,6 +130,7 @@ impl AppTokenCall for Call {
             scopes,
             claims,
             correlation_id,
+            refusal,
         } = self;
         let endpoint = match application.application_endpoint().await {
             Ok(endpoint) => endpoint,
@@ -142,12 +148,8 @@ impl AppTokenCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        match endpoint.redeem(request, correlation_id, time_limit).await {
-            CallOutcome::Granted(response) => {
-                CallOutcome::Granted(Box::new(in_realm(&application.authority, *response)))
-            }
-            other => other,
-        }
+        let reply = endpoint.send(request, correlation_id, time_limit).await;
+        refusal.outcome(reply.map(|response| in_realm(&application.authority, response)))
     }
 }
 

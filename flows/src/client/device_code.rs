@@ -142,7 +142,7 @@ impl<'a> AcquireTokenByDeviceCode<'a> {
         };
         let correlation_id = application.correlation_id()?;
         let endpoint = application.endpoint(&authority).await?;
-        let mut request = device_code::request(scopes);
+        let mut request = device_code::request(scopes).context(application.context.clone());
         if let Some(claims) = &claims {
             request = request.claims(claims);
         }

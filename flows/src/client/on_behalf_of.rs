@@ -93,6 +93,7 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
         } = self;
         let authority = tenant_of_assertion(&application.authority, tenant)?;
         let hash = assertion.hash();
+        options.check()?;
         let freshness = options.freshness();
         let CacheOptions {
             claims,

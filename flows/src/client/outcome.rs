@@ -102,6 +102,7 @@ impl From<cache_core::cache::RefreshReason> for RefreshReason {
             Cache::Expired => Self::Expired,
             Cache::RefreshAhead => Self::RefreshAhead,
             Cache::Forced => Self::ForceRefresh,
+            Cache::Claims => Self::Claims,
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::future::IntoFuture;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Freshness, Redemption};
-use cache_core::schema::{Account, ScopeSet, TokenRequest};
+use cache_core::cache::{
+    AuthorityCall, CacheError, CachedAccount, CallError, CallOutcome, Freshness, Redemption,
+};
+use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
 use super::account_selection::AccountSelection;
@@ -15,12 +17,13 @@ use super::application::{Application, in_realm, session_authority, tenant_author
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
+use super::seen_refusal::SeenRefusal;
 use super::session::KeyedSession;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::{self, refresh_token};
-use crate::{AuthenticationResult, Error};
+use crate::{AuthenticationResult, Error, IdTokenClaims};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
 ///
@@ -104,6 +107,7 @@ impl<'a> AcquireTokenSilent<'a> {
             tenant,
             options,
         } = self;
+        options.check()?;
         let authority = match &tenant {
             Some(tenant) => application.authority.with_tenant(tenant)?,
             None => application.authority.clone(),
@@ -132,7 +136,7 @@ impl<'a> AcquireTokenSilent<'a> {
             ..
         } = options;
         let request = TokenRequest::new(
-            partition,
+            partition.clone(),
             authority.kind(),
             application.client.id(),
             authority.environment(),
@@ -143,11 +147,14 @@ impl<'a> AcquireTokenSilent<'a> {
         .claims(claims.clone());
         let call = Arc::new(Call {
             application: Arc::clone(application),
+            partition,
             authority,
             scopes,
             claims,
             account,
             correlation_id: LazyCorrelation::default(),
+            id_token: OnceLock::new(),
+            refusal: SeenRefusal::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
@@ -155,7 +162,8 @@ impl<'a> AcquireTokenSilent<'a> {
         let acquired = application
             .cache
             .acquire(Arc::new(request), options, sent)
-            .await?;
+            .await
+            .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
         Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
@@ -181,17 +189,37 @@ impl fmt::Debug for AcquireTokenSilent<'_> {
 
 struct Call {
     application: Arc<Application>,
+    partition: PartitionKey,
     authority: Authority,
     scopes: ScopeSet,
     claims: Option<String>,
     account: Account,
+    /// What the account's latest ID token in this tenant says: the next one must be of the same subject.
+    id_token: OnceLock<IdTokenClaims>,
     correlation_id: LazyCorrelation,
+    refusal: SeenRefusal,
 }
 
 impl Call {
+    async fn read_id_token(&self) -> Result<(), CacheError> {
+        let application = &self.application;
+        let rows = application
+            .cache
+            .id_tokens(&self.partition, application.client.id())
+            .await?;
+        let row = rows
+            .iter()
+            .find(|row| row.realm.eq_ignore_ascii_case(self.authority.tenant()));
+        if let Some(claims) = row.and_then(|row| IdTokenClaims::decode(&row.secret).ok()) {
+            self.id_token.get_or_init(|| claims);
+        }
+        Ok(())
+    }
+
     fn request(&self, refresh_token: &Secret) -> request::TokenRequest {
         let (scopes, account) = (self.scopes.clone(), self.account.clone());
-        refresh_token::request(&self.authority, refresh_token, scopes, account, None)
+        let id_token = self.id_token.get().cloned();
+        refresh_token::request(&self.authority, refresh_token, scopes, account, id_token)
             .context(self.application.context.clone())
             .claims(self.claims.as_deref().unwrap_or_default())
     }
@@ -205,6 +233,8 @@ impl AuthorityCall for Call {
             .endpoint(&self.authority)
             .await
             .map_err(not_ready)?;
+        let read = self.read_id_token().await;
+        read.map_err(|error| CallError::new("the account's ID token could not be read").with_source(error))?;
         // Before the marker is written: what would be held back must not keep others from the token meanwhile.
         endpoint
             .check(&self.request(&Secret::default()))
@@ -227,15 +257,11 @@ impl AuthorityCall for Call {
                 "the time for the request was over before it was sent",
             ));
         }
-        match endpoint
-            .redeem(request, correlation_id, redemption.time_limit)
-            .await
-        {
-            CallOutcome::Granted(response) => {
-                CallOutcome::Granted(Box::new(in_realm(&self.authority, *response)))
-            }
-            other => other,
-        }
+        let reply = endpoint
+            .send(request, correlation_id, redemption.time_limit)
+            .await;
+        self.refusal
+            .outcome(reply.map(|response| in_realm(&self.authority, response)))
     }
 
     async fn discard(&self, refresh_token: Secret, time_limit: Duration) {

@@ -112,6 +112,7 @@ impl AcquireTokenByTokenExchange<'_> {
         } = self;
         let authority = &application.authority;
         let context = context(application, &exchange);
+        options.check()?;
         let freshness = options.freshness();
         let CacheOptions {
             claims,

@@ -1,7 +1,11 @@
 //! ID tokens at receipt: what is checked, and the claims.
 //!
-//! The token came over TLS straight from the token endpoint, which stands in for its signature (OIDC Core section
-//! 3.1.3.7, item 6). Everything else is checked: an issuer may answer with a token for somebody else.
+//! Where the token came over TLS straight from the token endpoint, that stands in for its signature (OIDC Core section
+//! 3.1.3.7, item 6); everywhere else the signature is checked with the issuer's keys. Everything else is checked always:
+//! an issuer may answer with a token for somebody else.
+
+mod hashes;
+mod verifier;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +18,9 @@ use serde_json::Value;
 
 use crate::authority::{Authority, IssuerRule};
 use crate::response::Fields;
+
+pub use verifier::{IdTokenExpectations, IdTokenVerification, IdTokenVerifier};
+pub(crate) use verifier::{SignatureCheck, verify_signature};
 
 /// Asymmetric algorithms only. `none` is a forgery, and a symmetric one would make the client secret a key that
 /// every holder of it can sign identities with.
@@ -122,6 +129,12 @@ pub(crate) struct IdTokenRules<'a> {
     pub(crate) issuer: &'a IssuerRule,
     pub(crate) client_id: &'a str,
     pub(crate) nonce: Option<&'a Secret>,
+    /// How long ago the user may have signed in, where the request said so (`max_age`).
+    pub(crate) max_age: Option<Duration>,
+    /// The access token that came with it.
+    pub(crate) access_token: Option<&'a Secret>,
+    /// The authorization code that came with it, where the browser brought both.
+    pub(crate) code: Option<&'a Secret>,
     pub(crate) now: UnixSeconds,
 }
 
@@ -143,6 +156,8 @@ impl IdTokenRules<'_> {
         self.check_audience(&claims)?;
         self.check_times(&claims)?;
         self.check_nonce(&claims)?;
+        self.check_authentication_time(&claims)?;
+        self.check_hashes(algorithm, &claims)?;
         Ok(claims)
     }
 
@@ -178,6 +193,69 @@ impl IdTokenRules<'_> {
             Some(nonce) if Secret::new(nonce) == *expected => Ok(()),
             _ => Err(IdTokenError::Nonce),
         }
+    }
+}
+
+impl IdTokenRules<'_> {
+    fn check_authentication_time(&self, claims: &IdTokenClaims) -> Result<(), IdTokenError> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
+        let signed_in = claims
+            .time("auth_time")
+            .ok_or(IdTokenError::Missing("auth_time"))?;
+        if signed_in.saturating_add(max_age).saturating_add(Self::SKEW) < self.now {
+            return Err(IdTokenError::AuthenticationTime);
+        }
+        Ok(())
+    }
+
+    /// The hashes are optional where the token came from the token endpoint; what is there has to be true.
+    fn check_hashes(&self, algorithm: &str, claims: &IdTokenClaims) -> Result<(), IdTokenError> {
+        let belongs = |claim: &str, value: Option<&Secret>| match (claims.0.text(claim), value) {
+            (Some(claimed), Some(value)) => hashes::matches(claimed, algorithm, value),
+            _ => true,
+        };
+        if !belongs("at_hash", self.access_token) {
+            return Err(IdTokenError::AccessTokenHash);
+        }
+        if !belongs("c_hash", self.code) {
+            return Err(IdTokenError::CodeHash);
+        }
+        Ok(())
+    }
+}
+
+/// A signed token (RFC 7515 section 3.1) of which nothing is known to be true.
+pub(crate) struct UnverifiedToken<'a> {
+    /// Header and claims, as they were signed.
+    pub(crate) signed: &'a str,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) algorithm: String,
+    pub(crate) key_id: Option<String>,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    pub(crate) fn parse(token: &'a Secret) -> Result<Self, IdTokenError> {
+        let (header, _) = parts(token)?;
+        let algorithm = header.text("alg").ok_or(IdTokenError::Missing("alg"))?;
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err(IdTokenError::Algorithm);
+        }
+        // Extensions that must be understood, and are not (RFC 7515 section 4.1.11).
+        if header.value("crit").is_some() {
+            return Err(IdTokenError::Unreadable);
+        }
+        let (signed, signature) = token.expose().rsplit_once('.').ok_or(IdTokenError::Unreadable)?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature.trim_end_matches('='))
+            .map_err(|_| IdTokenError::Signature)?;
+        Ok(Self {
+            signed,
+            signature,
+            algorithm: algorithm.to_owned(),
+            key_id: header.text("kid").map(str::to_owned),
+        })
     }
 }
 
@@ -238,6 +316,24 @@ pub enum IdTokenError {
     /// `nonce` is not the one that was sent: the token is of another sign-in.
     #[error("the ID token is of another sign-in (nonce)")]
     Nonce,
+    /// `auth_time` is longer ago than the request allowed (`max_age`).
+    #[error("the user signed in longer ago than was asked for")]
+    AuthenticationTime,
+    /// `at_hash` is not that of the access token: the two do not belong together.
+    #[error("the ID token was issued with another access token (at_hash)")]
+    AccessTokenHash,
+    /// `c_hash` is not that of the code: the two do not belong together.
+    #[error("the ID token was issued with another authorization code (c_hash)")]
+    CodeHash,
+    /// No key of the issuer made the signature.
+    #[error("the ID token's signature is not the issuer's")]
+    Signature,
+    /// It names a key that the issuer does not publish, and the issuer was asked within the last minutes.
+    #[error("the ID token is signed by a key that the issuer does not publish")]
+    UnknownKey,
+    /// The key that signed it may sign for other issuers only (Entra).
+    #[error("the ID token is signed by a key of another issuer")]
+    KeyIssuer,
     /// A refresh brought the token of another user (OIDC Core section 12.2).
     #[error("the refreshed ID token is of another user; nothing of the reply was kept")]
     AnotherUser,

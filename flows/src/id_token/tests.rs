@@ -22,6 +22,9 @@ fn check_token(token: &Secret) -> Result<IdTokenClaims, IdTokenError> {
         issuer: &IssuerRule::of("https://id.example", TenantPolicy::Any),
         client_id: "client",
         nonce: Some(&Secret::new("n")),
+        max_age: None,
+        access_token: None,
+        code: None,
         now: UnixSeconds(NOW),
     }
     .check(token)

@@ -128,6 +128,8 @@ fn refusal(response: &HttpResponse, now: UnixMillis) -> AuthorityError {
         status: Some(response.status),
         trace_id: None,
         codes: Vec::new(),
+        timestamp: None,
+        error_uri: None,
     }
 }
 

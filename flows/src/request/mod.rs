@@ -12,6 +12,8 @@ pub mod refresh_token;
 pub(crate) mod revocation;
 pub mod token_exchange;
 
+use std::time::Duration;
+
 use cache_core::schema::{ScopeSet, TokenContext};
 
 use crate::http::Form;
@@ -36,6 +38,10 @@ pub struct TokenRequest {
     pub(crate) scopes: ScopeSet,
     pub(crate) subject: Subject,
     pub(crate) context: TokenContext,
+    /// The claims that the caller asks for; the client's capabilities are added when it is sent.
+    pub(crate) claims: Option<String>,
+    /// How long ago the user may have signed in, where the sign-in was begun with `max_age`.
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl TokenRequest {
@@ -48,12 +54,17 @@ impl TokenRequest {
             scopes,
             subject,
             context: TokenContext::default(),
+            claims: None,
+            max_age: None,
         }
     }
 
-    /// Adds a claims request, as an authority or a resource demanded it.
+    /// Sets a claims request, as an authority or a resource demanded it: a JSON object (OIDC Core section 5.5). None where it
+    /// is empty.
     pub fn claims(mut self, claims: &str) -> Self {
-        self.form.push_unless_empty("claims", claims);
+        self.claims = Some(claims)
+            .filter(|claims| !claims.is_empty())
+            .map(str::to_owned);
         self
     }
 

@@ -7,7 +7,7 @@ use cache_core::time::UnixMillis;
 use super::Fields;
 use super::retry_after::retry_after;
 use crate::display_text::display_text;
-use crate::error::{AuthorityError, Error, ReplyError};
+use crate::error::{AuthorityError, B2C_PASSWORD_RESET, Error, ReplyError, b2c_code};
 use crate::http::HttpResponse;
 
 /// The JSON object of a reply that granted what was asked; every other reply as the error that it is.
@@ -24,7 +24,7 @@ pub(crate) fn definite_success(
         200..=299 => {
             let fields = Fields::parse(&response.body).ok_or(ReplyError::Unreadable(status))?;
             // Some providers refuse with status 200.
-            if fields.text("error").is_some() && fields.value("access_token").is_none() {
+            if code(&fields).is_some() && fields.value("access_token").is_none() {
                 return Err(refusal(kind, response, Some(&fields), now).into());
             }
             Ok(fields)
@@ -64,7 +64,7 @@ pub(crate) fn by_redirect(kind: AuthorityKind, error: &str, description: Option<
     let error = display_text(error);
     AuthorityError {
         refusal: AuthorityRefusal {
-            about: reason(kind, &error, None, None),
+            about: reason(kind, &error, description, None, None),
             error,
             suberror: None,
             claims: None,
@@ -74,6 +74,8 @@ pub(crate) fn by_redirect(kind: AuthorityKind, error: &str, description: Option<
         status: None,
         trace_id: None,
         codes: Vec::new(),
+        timestamp: None,
+        error_uri: None,
     }
 }
 
@@ -84,14 +86,24 @@ fn refusal(
     now: UnixMillis,
 ) -> AuthorityError {
     let text = |name: &str| fields.and_then(|fields| fields.text(name)).map(display_text);
-    let error = text("error").unwrap_or_else(|| format!("http_{}", response.status));
+    let error = fields
+        .and_then(code)
+        .map(display_text)
+        .unwrap_or_else(|| format!("http_{}", response.status));
+    let description = text("error_description").or_else(|| Some(display_text(nested(fields?, "message")?)));
     let suberror = text("suberror");
     // Claims go back to the authority as they came, so they are not cleaned for display.
     let claims = fields.and_then(|fields| fields.text("claims")).map(str::to_owned);
     let about = if response.status == 429 || error == "temporarily_unavailable" || error == "slow_down" {
         RefusedBecause::Throttled(retry_after(response, now))
     } else {
-        reason(kind, &error, suberror.as_deref(), claims.as_deref())
+        reason(
+            kind,
+            &error,
+            description.as_deref(),
+            suberror.as_deref(),
+            claims.as_deref(),
+        )
     };
     let codes = fields
         .and_then(|fields| fields.value("error_codes")?.as_array())
@@ -100,7 +112,7 @@ fn refusal(
         text("correlation_id").or_else(|| response.header("client-request-id").map(display_text));
     AuthorityError {
         refusal: AuthorityRefusal {
-            description: text("error_description"),
+            description,
             correlation_id,
             error,
             suberror,
@@ -110,10 +122,32 @@ fn refusal(
         status: Some(response.status),
         trace_id: text("trace_id"),
         codes: codes.unwrap_or_default(),
+        timestamp: text("timestamp"),
+        error_uri: text("error_uri"),
     }
 }
 
-fn reason(kind: AuthorityKind, error: &str, suberror: Option<&str>, claims: Option<&str>) -> RefusedBecause {
+/// The error's code: `error`, or `error.code` where the error is an object, as Azure's other services write it.
+fn code(fields: &Fields) -> Option<&str> {
+    fields.text("error").or_else(|| nested(fields, "code"))
+}
+
+fn nested<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    let text = fields.value("error")?.get(name)?.as_str()?;
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn reason(
+    kind: AuthorityKind,
+    error: &str,
+    description: Option<&str>,
+    suberror: Option<&str>,
+    claims: Option<&str>,
+) -> RefusedBecause {
+    // B2C says `access_denied` when the user asked for a new password, which is the user's to go on with.
+    if kind == AuthorityKind::B2c && b2c_code(description) == Some(B2C_PASSWORD_RESET) {
+        return RefusedBecause::Interaction;
+    }
     match error {
         "invalid_grant" if kind == AuthorityKind::Oidc => RefusedBecause::Token,
         "invalid_grant" => match suberror {
@@ -136,6 +170,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::InteractionClassification;
     use cache_core::secret::SecretBytes;
 
     fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
@@ -155,6 +190,8 @@ mod tests {
             .expect("an error")
     }
 
+    const B2C_RESET: &str = r#"{"error":"access_denied","error_description":"AADB2C90118: forgotten"}"#;
+
     fn about(kind: AuthorityKind, body: &str) -> RefusedBecause {
         match error(kind, &reply(400, &[], body)) {
             Error::Authority(error) => error.refusal.about,
@@ -165,7 +202,7 @@ mod tests {
 
     #[test]
     fn refusals_are_about_the_right_thing() {
-        use AuthorityKind::{Adfs, Entra, Oidc};
+        use AuthorityKind::{Adfs, B2c, Entra, Oidc};
         use RefusedBecause::{Caller, Interaction, NotInFamily, Throttled, Token};
         for (kind, body, expected) in [
             (Oidc, r#"{"error":"invalid_grant"}"#, Token),
@@ -233,7 +270,20 @@ mod tests {
             (Entra, "", Caller),
             (Entra, "<html>Bad Request</html>", Caller),
             (Entra, r#"["invalid_grant"]"#, Caller),
-            (Entra, r#"{"error":{"code":"invalid_grant"}}"#, Caller),
+            (Entra, r#"{"error":{"code":"invalid_grant"}}"#, Token),
+            (Entra, r#"{"error":{"code":7}}"#, Caller),
+            (
+                Adfs,
+                r#"{"error":{"code":"invalid_request","message":"x"}}"#,
+                Caller,
+            ),
+            (B2c, B2C_RESET, Interaction),
+            (
+                B2c,
+                r#"{"error":"access_denied","error_description":"AADB2C90091: left"}"#,
+                Caller,
+            ),
+            (Entra, B2C_RESET, Caller),
             (Entra, r#"{"error":7}"#, Caller),
         ] {
             assert_eq!(about(kind, body), expected, "{kind:?} {body}");
@@ -263,10 +313,12 @@ mod tests {
                 "{status}"
             );
         }
-        assert!(matches!(
-            error(kind, &reply(200, &[], body)),
-            Error::InteractionRequired(_)
-        ));
+        for body in [body, r#"{"error":{"code":"invalid_grant","message":"m"}}"#] {
+            assert!(matches!(
+                error(kind, &reply(200, &[], body)),
+                Error::InteractionRequired(_)
+            ));
+        }
     }
 
     #[test]
@@ -285,6 +337,40 @@ mod tests {
             panic!()
         };
         assert_eq!((empty.code(), empty.status()), ("http_400", Some(400)));
+    }
+
+    #[test]
+    fn what_support_asks_for_is_kept() {
+        let body = r#"{"error":"invalid_client","timestamp":"2026-01-01 00:00:00Z","error_uri":"https://x.example/e?code=1"}"#;
+        let Error::Authority(refused) = error(AuthorityKind::Entra, &reply(401, &[], body)) else {
+            panic!()
+        };
+        assert_eq!(refused.timestamp(), Some("2026-01-01 00:00:00Z"));
+        assert_eq!(refused.error_uri(), Some("https://x.example/e?code=1"));
+        let nested = r#"{"error":{"code":"invalid_request","message":"no\u0007good"}}"#;
+        let Error::Authority(refused) = error(AuthorityKind::Entra, &reply(400, &[], nested)) else {
+            panic!()
+        };
+        assert_eq!(
+            refused.to_string(),
+            "the authority refused: invalid_request: no good"
+        );
+        assert!(!refused.is_cancelled_by_user());
+    }
+
+    #[test]
+    fn b2c_says_in_words_what_the_user_wants() {
+        let by_redirect = |text| Error::from(by_redirect(AuthorityKind::B2c, "access_denied", Some(text)));
+        let Error::InteractionRequired(reset) =
+            by_redirect("AADB2C90118: The user has forgotten their password.")
+        else {
+            panic!()
+        };
+        assert_eq!(reset.classification(), InteractionClassification::PasswordReset);
+        let Error::Authority(left) = by_redirect("AADB2C90091: The user has cancelled.") else {
+            panic!()
+        };
+        assert!(left.is_cancelled_by_user());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct KeyParts<'a> {
     pub(crate) scopes: &'a ScopeSet,
     pub(crate) context: &'a TokenContext,
     pub(crate) subject: &'a Subject,
+    /// What the caller asks for besides.
+    pub(crate) claims: Option<&'a str>,
     /// Before the client's authentication was added: that is fresh in each request.
     pub(crate) form: &'a Form,
 }
@@ -93,7 +95,8 @@ impl RequestKeys {
         let silent = SILENT.contains(&parts.grant).then(|| {
             let mut silent = Parts::new();
             silent.add(&service);
-            silent.add_parameters(parts.form, |name| name == b"claims" || name == b"refresh_token");
+            silent.add(parts.claims.unwrap_or_default().as_bytes());
+            silent.add_parameters(parts.form, |name| name == b"refresh_token");
             silent.finish()
         });
         Self {

@@ -7,6 +7,7 @@ mod pkce;
 mod response;
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{TokenRequest, user_scopes};
 use crate::authority::{Authority, Metadata};
+use crate::challenge::ClientCapabilities;
 use crate::error::{ConfigurationError, DiscoveryError, DiscoveryErrorKind, Error};
 use crate::response::Subject;
 
@@ -48,12 +50,15 @@ pub struct AuthorizationRequest {
     client_id: String,
     redirect_uri: String,
     scopes: ScopeSet,
+    claims: Option<String>,
+    capabilities: ClientCapabilities,
+    max_age: Option<Duration>,
     /// Optional parameters, in the order in which they were given.
     parameters: Vec<(String, String)>,
 }
 
 /// Parameters that only [`AuthorizationRequest::begin`] sets: a second one would contradict what is checked later.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 11] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -63,6 +68,8 @@ const RESERVED: [&str; 9] = [
     "code_challenge",
     "code_challenge_method",
     "client_info",
+    "claims",
+    "max_age",
 ];
 
 impl AuthorizationRequest {
@@ -73,6 +80,9 @@ impl AuthorizationRequest {
             client_id: client_id.into(),
             redirect_uri: redirect_uri.into(),
             scopes,
+            claims: None,
+            capabilities: ClientCapabilities::default(),
+            max_age: None,
             parameters: Vec::new(),
         }
     }
@@ -92,9 +102,25 @@ impl AuthorizationRequest {
         self.parameter("prompt", prompt.as_str())
     }
 
-    /// A claims request, as an authority or a resource demanded it.
-    pub fn claims(self, claims: &str) -> Self {
-        self.parameter("claims", claims)
+    /// A claims request, as an authority or a resource demanded it: a JSON object (OIDC Core section 5.5). None where it is
+    /// empty.
+    pub fn claims(mut self, claims: &str) -> Self {
+        self.claims = Some(claims)
+            .filter(|claims| !claims.is_empty())
+            .map(str::to_owned);
+        self
+    }
+
+    /// How long ago the user may have signed in (`max_age`, whole seconds); the ID token has to say that it is so.
+    pub fn max_age(mut self, limit: Duration) -> Self {
+        self.max_age = Some(limit);
+        self
+    }
+
+    /// What the client can handle, which is sent with the claims.
+    pub(crate) fn capabilities(mut self, capabilities: ClientCapabilities) -> Self {
+        self.capabilities = capabilities;
+        self
     }
 
     /// How the response comes: `query` unless set, or `form_post`, which keeps the code out of histories and logs.
@@ -146,6 +172,7 @@ impl AuthorizationRequest {
         {
             return Err(ConfigurationError::new(format!("the parameter `{name}` cannot be chosen")).into());
         }
+        let claims = self.capabilities.parameter(self.claims.as_deref())?;
         let state = random_text(random)?;
         let nonce = random_text(random)?;
         let verifier = pkce::Verifier::random(random)?;
@@ -163,6 +190,12 @@ impl AuthorizationRequest {
             if authority.kind().honours_client_info() {
                 query.append_pair("client_info", "1");
             }
+            if let Some(claims) = &claims {
+                query.append_pair("claims", claims);
+            }
+            if let Some(max_age) = self.max_age {
+                query.append_pair("max_age", &max_age.as_secs().to_string());
+            }
             for (name, value) in &self.parameters {
                 query.append_pair(name, value);
             }
@@ -175,6 +208,7 @@ impl AuthorizationRequest {
                 code_verifier: verifier.into_secret(),
                 redirect_uri: self.redirect_uri,
                 scopes: self.scopes,
+                max_age: self.max_age,
             },
         })
     }
@@ -261,6 +295,8 @@ pub struct PendingParts {
     pub redirect_uri: String,
     /// What was asked for.
     pub scopes: ScopeSet,
+    /// How long ago the user may have signed in, where that was asked for.
+    pub max_age: Option<Duration>,
 }
 
 impl PendingAuthorization {
@@ -316,6 +352,7 @@ impl PendingParts {
             nonce: Some(self.nonce.clone()),
         };
         let mut request = TokenRequest::new("authorization_code", self.scopes.clone(), subject);
+        request.max_age = self.max_age;
         request.form.push_secret("code", code.secret());
         request.form.push("redirect_uri", &self.redirect_uri);
         request.form.push_secret("code_verifier", &self.code_verifier);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cache_core::cache::RefusedBecause;
-use cache_core::schema::{AuthorityKind, ScopeSet, TokenResponse};
+use cache_core::schema::{AuthorityKind, ScopeSet, TokenContext, TokenResponse};
 use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 use url::Url;
@@ -26,19 +26,34 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 pub struct DeviceCodeRequest {
     pub(crate) form: Form,
     scopes: ScopeSet,
+    pub(crate) claims: Option<String>,
+    context: TokenContext,
 }
 
 /// Asks for a device code (RFC 8628 section 3.1) that will bring `scopes` and an account.
 pub fn request(scopes: ScopeSet) -> DeviceCodeRequest {
     let mut form = Form::new();
     form.push("scope", user_scopes(&scopes).as_str());
-    DeviceCodeRequest { form, scopes }
+    DeviceCodeRequest {
+        form,
+        scopes,
+        claims: None,
+        context: TokenContext::default(),
+    }
 }
 
 impl DeviceCodeRequest {
-    /// Adds a claims request.
+    /// Sets a claims request: a JSON object. None where it is empty.
     pub fn claims(mut self, claims: &str) -> Self {
-        self.form.push_unless_empty("claims", claims);
+        self.claims = Some(claims)
+            .filter(|claims| !claims.is_empty())
+            .map(str::to_owned);
+        self
+    }
+
+    /// Says what else sets the tokens of this request apart in the cache.
+    pub fn context(mut self, context: TokenContext) -> Self {
+        self.context = context;
         self
     }
 
@@ -84,6 +99,8 @@ impl DeviceCodeRequest {
                 .take_secret("device_code")
                 .ok_or(ReplyError::Missing("device_code"))?,
             scopes: self.scopes.clone(),
+            claims: self.claims.clone(),
+            context: self.context.clone(),
         })
     }
 }
@@ -102,6 +119,8 @@ pub struct DeviceAuthorization {
     expires_at: UnixMillis,
     interval: Duration,
     scopes: ScopeSet,
+    claims: Option<String>,
+    context: TokenContext,
 }
 
 impl DeviceAuthorization {
@@ -158,7 +177,9 @@ impl DeviceAuthorization {
     /// The request that asks whether the user is done (RFC 8628 section 3.4). It is sent once an interval.
     pub fn token_request(&self, authority: &Authority) -> TokenRequest {
         let subject = Subject::NewUser { nonce: None };
-        let mut request = TokenRequest::new(GRANT_TYPE, self.scopes.clone(), subject);
+        let mut request = TokenRequest::new(GRANT_TYPE, self.scopes.clone(), subject)
+            .context(self.context.clone())
+            .claims(self.claims.as_deref().unwrap_or_default());
         request.form.push_secret("device_code", &self.device_code);
         if authority.kind() == AuthorityKind::Adfs {
             // AD FS documents the older name besides.

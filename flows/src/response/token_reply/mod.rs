@@ -42,6 +42,8 @@ pub(crate) struct ReplyContext<'a> {
     pub(crate) scopes: &'a ScopeSet,
     pub(crate) context: &'a TokenContext,
     pub(crate) subject: &'a Subject,
+    /// How long ago the user may have signed in, where the request said so.
+    pub(crate) max_age: Option<Duration>,
     /// When the request was sent: all lifetimes count from here.
     pub(crate) sent_at: UnixMillis,
     /// When the reply was complete.
@@ -72,10 +74,20 @@ pub(crate) fn token_response(
                 context.authority.kind().honours_client_info() && fields.text("client_info").is_some();
             match (&id_token, is_named) {
                 (None, false) => None,
-                _ => Some(user(context, &mut fields, id_token.as_ref())?),
+                _ => Some(user(
+                    context,
+                    &mut fields,
+                    id_token.as_ref(),
+                    access_token.as_ref(),
+                )?),
             }
         }
-        _ => Some(user(context, &mut fields, id_token.as_ref())?),
+        _ => Some(user(
+            context,
+            &mut fields,
+            id_token.as_ref(),
+            access_token.as_ref(),
+        )?),
     };
     let is_user = user.is_some();
     // A sign-in for `openid` alone may bring no access token; a refresh or an application's request is for one.
@@ -121,7 +133,12 @@ struct User {
 }
 
 /// Who signed in, by the checked ID token and the `client_info` of authorities that may name accounts with it.
-fn user(context: &ReplyContext<'_>, fields: &mut Fields, id_token: Option<&Secret>) -> Result<User, Error> {
+fn user(
+    context: &ReplyContext<'_>,
+    fields: &mut Fields,
+    id_token: Option<&Secret>,
+    access_token: Option<&Secret>,
+) -> Result<User, Error> {
     let kind = context.authority.kind();
     let nonce = match context.subject {
         Subject::NewUser { nonce } => nonce.as_ref(),
@@ -131,6 +148,9 @@ fn user(context: &ReplyContext<'_>, fields: &mut Fields, id_token: Option<&Secre
         issuer: &context.metadata.issuer,
         client_id: context.client_id,
         nonce,
+        max_age: context.max_age,
+        access_token,
+        code: None,
         now: context.now.to_seconds(),
     };
     let claims = match (id_token, nonce) {

@@ -67,6 +67,7 @@ fn read(authority: &(Authority, Metadata), subject: &Subject, body: &Value) -> R
         scopes: &ScopeSet::parse("asked"),
         context: &TokenContext::default(),
         subject,
+        max_age: None,
         sent_at: UnixMillis(SENT * 1_000 + 900),
         now: UnixMillis(SENT * 1_000 + 5_000),
     };
@@ -309,6 +310,7 @@ proptest! {
             scopes: &ScopeSet::default(),
             context: &TokenContext::default(),
             subject: &NEW,
+            max_age: None,
             sent_at: UnixMillis(i64::MAX),
             now: UnixMillis(i64::MAX),
         };

@@ -1,0 +1,13 @@
+//! Replies that must not be believed: each is refused with an error of its own, and the cache stays as it was.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod issuer;
+mod key_rotation;
+mod refreshes;
+mod scene;
+mod sign_ins;
+mod signatures;
