@@ -1,5 +1,9 @@
 //! The proxy does to each connection what its script says, and nothing to the others.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
