@@ -12,6 +12,7 @@ use crate::authority::{Authority, Metadata};
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
 use crate::http::{Form, HttpRequest, HttpResponse};
+use crate::request::authorization_code::PendingAuthorization;
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
 use crate::request::{Authentication, ClientIdentity, TokenRequest};
 use crate::response::{ReplyContext, definite_success, token_response};
@@ -100,6 +101,38 @@ impl TokenEndpoint {
             Ok(response) => CallOutcome::Granted(Box::new(response)),
             Err(error) => error.into_call_outcome(),
         }
+    }
+
+    /// Hands an authorization request in (RFC 9126), authenticated as at the token endpoint. The URL of what comes back
+    /// holds the client's ID and a reference, and nothing else of the request.
+    ///
+    /// # Errors
+    /// [`Error::Discovery`] when the authority has no such endpoint; [`Error::Reply`] when the reply has no
+    /// `request_uri`; else as [`send`](Self::send).
+    ///
+    /// # Cancellation safety
+    /// Dropping the future loses nothing: an unused request expires.
+    pub async fn push_authorization(
+        &self,
+        pending: PendingAuthorization,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<PendingAuthorization, Error> {
+        let url = self
+            .metadata
+            .pushed_authorization_request_endpoint
+            .clone()
+            .ok_or_else(|| {
+                let kind = DiscoveryErrorKind::NotOffered("pushed_authorization_request_endpoint");
+                DiscoveryError::new(kind, self.authority.environment())
+            })?;
+        tracing::debug!("pushing the authorization request");
+        let sent_at = self.transport.clock().now();
+        let response = self
+            .post(url, pending.pushed_form(), correlation_id, time_limit)
+            .await?;
+        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
+        Ok(pending.accept_pushed(self.client.id(), &fields, sent_at)?)
     }
 
     /// Asks for a device code.

@@ -4,6 +4,7 @@
 //! kept until the browser comes back, and it judges the answer; [`AuthorizationCode`] is redeemed for tokens.
 
 mod pkce;
+mod pushed;
 mod response;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cache_core::random::{Random, RandomError, random_bytes};
 use cache_core::schema::{AuthorityKind, ScopeSet};
 use cache_core::secret::Secret;
+use cache_core::time::UnixMillis;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -50,10 +52,12 @@ pub struct AuthorizationRequest {
     scopes: ScopeSet,
     /// Optional parameters, in the order in which they were given.
     parameters: Vec<(String, String)>,
+    /// Whether the request is handed in first; `None` for as the issuer requires it.
+    pushed: Option<bool>,
 }
 
 /// Parameters that only [`AuthorizationRequest::begin`] sets: a second one would contradict what is checked later.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 11] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -63,6 +67,8 @@ const RESERVED: [&str; 9] = [
     "code_challenge",
     "code_challenge_method",
     "client_info",
+    "request",
+    "request_uri",
 ];
 
 impl AuthorizationRequest {
@@ -74,6 +80,7 @@ impl AuthorizationRequest {
             redirect_uri: redirect_uri.into(),
             scopes,
             parameters: Vec::new(),
+            pushed: None,
         }
     }
 
@@ -100,6 +107,17 @@ impl AuthorizationRequest {
     /// How the response comes: `query` unless set, or `form_post`, which keeps the code out of histories and logs.
     pub fn response_mode(self, mode: ResponseMode) -> Self {
         self.parameter("response_mode", mode.as_str())
+    }
+
+    /// Hands the request in at the authority before the browser is sent (RFC 9126), so that nobody can read or
+    /// change it on the way. Unless set, this is done where the issuer requires it.
+    ///
+    /// The clients do it. Who calls [`begin`](Self::begin) gives the result to
+    /// [`TokenEndpoint::push_authorization`](crate::TokenEndpoint::push_authorization) if it
+    /// [asks for that](PendingAuthorization::is_to_be_pushed).
+    pub fn pushed(mut self, pushed: bool) -> Self {
+        self.pushed = Some(pushed);
+        self
     }
 
     /// Any other parameter.
@@ -146,6 +164,11 @@ impl AuthorizationRequest {
         {
             return Err(ConfigurationError::new(format!("the parameter `{name}` cannot be chosen")).into());
         }
+        let is_to_be_pushed = self
+            .pushed
+            .unwrap_or(metadata.require_pushed_authorization_requests);
+        // What the endpoint's own address says stays in the address when the request is pushed.
+        let own_parameters = url.query_pairs().count();
         let state = random_text(random)?;
         let nonce = random_text(random)?;
         let verifier = pkce::Verifier::random(random)?;
@@ -169,6 +192,9 @@ impl AuthorizationRequest {
         }
         Ok(PendingAuthorization {
             url,
+            own_parameters,
+            is_to_be_pushed,
+            expires_on: None,
             parts: PendingParts {
                 state,
                 nonce,
@@ -246,6 +272,10 @@ impl ResponseMode {
 /// session, as its [`parts`](Self::into_parts). Use it once.
 pub struct PendingAuthorization {
     url: Url,
+    /// How many parameters of the URL belong to the endpoint's address.
+    own_parameters: usize,
+    is_to_be_pushed: bool,
+    expires_on: Option<UnixMillis>,
     parts: PendingParts,
 }
 
