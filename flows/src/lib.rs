@@ -58,9 +58,13 @@
 //!
 //! # Features
 //!
+//! - `interactive` (default): sign-in in the system's browser,
+//!   [`acquire_token_interactive`](client::PublicClient::acquire_token_interactive).
 //! - `reqwest` (default): [`http::ReqwestClient`].
 
 pub mod authority;
+#[cfg(feature = "interactive")]
+pub mod browser;
 pub mod client;
 pub mod error;
 pub mod http;
@@ -72,6 +76,10 @@ mod correlation;
 mod display_text;
 mod id_token;
 mod interaction;
+#[cfg(feature = "interactive")]
+mod interactive_error;
+#[cfg(feature = "interactive")]
+mod loopback;
 mod response;
 mod result;
 mod token_endpoint;

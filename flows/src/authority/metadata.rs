@@ -267,7 +267,11 @@ mod tests {
         };
         let metadata = parse("https://id.example/par").unwrap();
         assert!(metadata.require_pushed_authorization_requests);
-        for endpoint in ["http://id.example/par", "http://127.0.0.1/par", "https://u@id.example/par"] {
+        for endpoint in [
+            "http://id.example/par",
+            "http://127.0.0.1/par",
+            "https://u@id.example/par",
+        ] {
             let refused = parse(endpoint).unwrap_err();
             let kind = DiscoveryErrorKind::Endpoint("pushed_authorization_request_endpoint");
             assert_eq!(refused.kind(), &kind, "{endpoint}");

@@ -37,15 +37,23 @@
 
 mod application;
 mod authorization_code;
+#[cfg(feature = "interactive")]
+mod browser_options;
+#[cfg(feature = "interactive")]
+mod browser_sign_in;
 mod builder;
 mod cache_options;
 mod cached_app_token;
 mod client_credentials;
 mod confidential;
 mod device_code;
+#[cfg(feature = "interactive")]
+mod interactive;
 mod lazy_correlation;
 mod outcome;
 mod public;
+#[cfg(feature = "interactive")]
+mod session_authorization;
 mod silent;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
@@ -54,7 +62,11 @@ pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
+#[cfg(feature = "interactive")]
+pub use interactive::AcquireTokenInteractive;
 pub use public::PublicClient;
+#[cfg(feature = "interactive")]
+pub use session_authorization::AcquireTokenBySession;
 pub use silent::AcquireTokenSilent;
 
 #[cfg(doc)]
