@@ -1,7 +1,7 @@
 // Clients, scopes, lifetimes and features of the provider.
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { errors } from 'oidc-provider';
+import { errors, interactionPolicy } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
@@ -10,7 +10,7 @@ const API_SCOPES = ['api:read', 'api:write'];
 const DAY = 24 * 60 * 60;
 
 // The port of a loopback redirect is ignored for native clients (RFC 8252 section 7.3).
-const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/'];
+const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/', 'http://localhost'];
 
 export const ACCOUNT = {
   sub: 'alice',
@@ -27,6 +27,16 @@ const CLIENTS = [
     grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code'],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
+  },
+  {
+    // As tokenkeep-cli, but its authorization requests must be pushed (RFC 9126).
+    client_id: 'tokenkeep-pushed',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    grant_types: ['refresh_token', 'authorization_code'],
+    response_types: ['code'],
+    redirect_uris: LOOPBACK_REDIRECTS,
+    require_pushed_authorization_requests: true,
   },
   {
     client_id: 'tokenkeep-service',
@@ -73,6 +83,7 @@ export function configuration(memory, settings) {
       deviceFlow: { enabled: true },
       devInteractions: { enabled: false },
       introspection: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -86,7 +97,7 @@ export function configuration(memory, settings) {
     },
     rotateRefreshToken: true,
     pkce: { required: () => true },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     ttl: {
       AccessToken: accessTokenTtl,
       ClientCredentials: accessTokenTtl,
@@ -101,6 +112,14 @@ export function configuration(memory, settings) {
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     jwks: { keys: [signingKey()] },
   };
+}
+
+// The provider asks for consent anew at every sign-in of a native client, since another program could pose as it (RFC 8252
+// section 8.6). Then prompt=none would never succeed, and that has to be tested.
+function policy() {
+  const prompts = interactionPolicy.base();
+  prompts.get('consent').checks.remove('native_client_prompt');
+  return prompts;
 }
 
 function signingKey() {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
+use super::config::PushedRequests;
 use super::refusal::Refusal;
 use super::request::IncomingRequest;
 use super::state::Core;
@@ -52,7 +53,7 @@ pub(super) fn instance(core: &Core, request: &IncomingRequest) -> Result<Value, 
 pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Result<Value, Refusal> {
     let tenant = TenantPath::parse(&request.tenant, &core.directory)?;
     let endpoint = |path: &str| format!("{}/{}/{path}", core.base_url, tenant.segment());
-    Ok(json!({
+    let mut document = json!({
         "issuer": format!("{}/{}/v2.0", core.base_url, tenant.issuer_segment()),
         "authorization_endpoint": endpoint("oauth2/v2.0/authorize"),
         "token_endpoint": endpoint("oauth2/v2.0/token"),
@@ -73,7 +74,16 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
         "request_uri_parameter_supported": false,
         "tenant_region_scope": null,
         "cloud_instance_name": "microsoftonline.com",
-    }))
+    });
+    if core.pushed_requests != PushedRequests::Off {
+        document["pushed_authorization_request_endpoint"] = endpoint("oauth2/v2.0/par").into();
+        document["require_pushed_authorization_requests"] =
+            (core.pushed_requests == PushedRequests::Required).into();
+    }
+    if core.response_iss {
+        document["authorization_response_iss_parameter_supported"] = true.into();
+    }
+    Ok(document)
 }
 
 /// The public keys. Each names, as Entra's do, the issuer whose tokens it may sign.

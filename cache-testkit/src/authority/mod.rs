@@ -34,7 +34,7 @@
 //! # Endpoints
 //!
 //! Instance discovery, the OpenID configuration, keys, authorize, token, device code and logout at Entra's
-//! paths ([`Endpoint`] lists them), and `/devicelogin`, where a person or a `curl` approves a device code.
+//! paths ([`Endpoint`] lists them), pushed authorization requests if they are [turned on](PushedRequests), and `/devicelogin`, where a person or a `curl` approves a device code.
 //!
 //! # What it does not do
 //!
@@ -55,6 +55,7 @@ mod families;
 mod grants;
 mod html;
 mod opaque;
+mod pushed;
 mod refusal;
 mod reply;
 mod request;
@@ -79,7 +80,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{Config, DeviceApproval, Lifetimes, Rotation};
+pub use config::{Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
 pub use directory::{
     ALICE, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client, FAMILY_CLIENTS,
     GUEST_TENANT, Guest, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,

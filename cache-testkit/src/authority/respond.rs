@@ -15,7 +15,7 @@ use super::request::IncomingRequest;
 use super::script::{Action, Alteration, Delivery, RetryAfter, Script};
 use super::state::Core;
 use super::statistics::Endpoint;
-use super::{authorize, device, discovery, token_endpoint};
+use super::{authorize, device, discovery, pushed, token_endpoint};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
@@ -108,6 +108,12 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
         Endpoint::UserRealm => Ok(discovery::user_realm(request)),
         Endpoint::DeviceCode => device::authorize(core, request),
         Endpoint::Token => token_endpoint::token(core, request, alterations).map(Value::Object),
+        Endpoint::PushedAuthorization => {
+            return match pushed::push(core, request) {
+                Ok(body) => echo(Reply::json(201, &body), request),
+                Err(refusal) => refuse(core, request, &refusal),
+            };
+        }
         Endpoint::Authorize => return authorize::authorize(core, request),
         Endpoint::DeviceApproval => return device::approval_page(core, request),
         Endpoint::Logout => return logout(request),

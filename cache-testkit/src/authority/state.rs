@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Lifetimes, Rotation};
+use super::config::{Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::families::Families;
 use super::opaque::OpaqueValues;
+use super::pushed::PushedRequest;
 use super::refusal::Refusal;
 use super::script::Script;
 use super::signing::{ClientKey, SigningKey};
@@ -23,6 +24,8 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKey,
     pub(super) clock: ServerClock,
+    pub(super) pushed_requests: PushedRequests,
+    pub(super) response_iss: bool,
     state: Mutex<State>,
 }
 
@@ -31,6 +34,7 @@ impl Core {
         let state = State {
             opaque: OpaqueValues::new()?,
             codes: HashMap::new(),
+            pushed: HashMap::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
             scripts: VecDeque::new(),
@@ -45,6 +49,8 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
+            pushed_requests: config.pushed_requests,
+            response_iss: config.response_iss,
             state: Mutex::new(state),
         })
     }
@@ -59,6 +65,8 @@ impl Core {
 pub(super) struct State {
     pub(super) opaque: OpaqueValues,
     pub(super) codes: HashMap<String, AuthorizationCode>,
+    /// Authorization requests that were pushed and not used yet, by their `request_uri`.
+    pub(super) pushed: HashMap<String, PushedRequest>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
     pub(super) scripts: VecDeque<Script>,

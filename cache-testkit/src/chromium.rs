@@ -1,0 +1,172 @@
+//! Headless Chromium, driven by chromedriver, with a profile of its own.
+//!
+//! ```no_run
+//! use cache_testkit::chromium::Chromium;
+//!
+//! # async fn example() -> Result<(), cache_testkit::chromium::Error> {
+//! let browser = Chromium::start().await?;
+//! browser.open("http://127.0.0.1:3000/").await?;
+//! browser.fill("#login", "alice").await?;
+//! browser.click("#sign-in").await?;
+//! browser.wait_for_text("Welcome").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Sessions and cookies last as long as the value, and certificates are not checked: the fake authority's is nobody's.
+
+mod driver;
+mod error;
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use thirtyfour::prelude::{By, DesiredCapabilities, WebDriver};
+use thirtyfour::{CapabilitiesHelper, ChromiumLikeCapabilities};
+
+use self::driver::Driver;
+pub use self::error::Error;
+
+/// How long a page may take to show what a test looks for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it is looked for.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Where distributions put the browser, and what they call it.
+const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// A running browser. It ends, and its profile is deleted, when this is dropped, and with the test's own process.
+#[derive(Debug)]
+pub struct Chromium {
+    web: WebDriver,
+    // In this order: the profile is deleted when nothing uses it any more.
+    _driver: Driver,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// Starts chromedriver on a free port, and a headless browser with a fresh profile.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when one of the programs is not on `PATH`, [`Error::NotReady`] when chromedriver does not
+    /// come up, and [`Error::Browser`] when the browser does not.
+    pub async fn start() -> Result<Self, Error> {
+        let binary = PROGRAMS
+            .into_iter()
+            .find_map(driver::on_path)
+            .ok_or(Error::NotInstalled { program: "chromium" })?;
+        let profile = tempfile::tempdir().map_err(|source| Error::Profile { source })?;
+        let driver = Driver::start().await?;
+        let mut capabilities = DesiredCapabilities::chrome();
+        capabilities.set_binary(&binary.display().to_string())?;
+        capabilities.accept_insecure_certs(true)?;
+        for argument in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--no-proxy-server",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ] {
+            capabilities.add_arg(argument)?;
+        }
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display()))?;
+        let web = WebDriver::new(&driver.address(), capabilities).await?;
+        Ok(Self {
+            web,
+            _driver: driver,
+            _profile: profile,
+        })
+    }
+
+    /// Opens `url` and waits until the page is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Browser`] when it cannot be loaded.
+    pub async fn open(&self, url: &str) -> Result<(), Error> {
+        Ok(self.web.goto(url).await?)
+    }
+
+    /// Types `text` into the element that the CSS selector finds, as soon as there is one, in place of what stands there.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none after 20 seconds; [`Error::Browser`].
+    pub async fn fill(&self, selector: &str, text: &str) -> Result<(), Error> {
+        let element = self.element(selector).await?;
+        element.clear().await?;
+        Ok(element.send_keys(text).await?)
+    }
+
+    /// Clicks the element that the CSS selector finds, as soon as there is one.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub async fn click(&self, selector: &str) -> Result<(), Error> {
+        Ok(self.element(selector).await?.click().await?)
+    }
+
+    /// The visible text of the page.
+    ///
+    /// # Errors
+    /// [`Error::Browser`].
+    pub async fn text(&self) -> Result<String, Error> {
+        Ok(self.web.find(By::Css("body")).await?.text().await?)
+    }
+
+    /// Waits until the page shows `text`, and returns all that it shows.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it does not within 20 seconds.
+    pub async fn wait_for_text(&self, text: &str) -> Result<String, Error> {
+        for _ in 0..attempts() {
+            // A page that is being left has no body for a moment.
+            if let Ok(shown) = self.text().await
+                && shown.contains(text)
+            {
+                return Ok(shown);
+            }
+            pause().await;
+        }
+        Err(Error::Missing {
+            what: text.to_owned(),
+            shown: self.text().await.unwrap_or_default(),
+        })
+    }
+
+    /// The value of a CSS property of the element, as the browser computed it.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub async fn style(&self, selector: &str, property: &str) -> Result<String, Error> {
+        Ok(self.element(selector).await?.css_value(property).await?)
+    }
+
+    async fn element(&self, selector: &str) -> Result<thirtyfour::WebElement, Error> {
+        for _ in 0..attempts() {
+            if let Ok(element) = self.web.find(By::Css(selector)).await {
+                return Ok(element);
+            }
+            pause().await;
+        }
+        Err(Error::Missing {
+            what: selector.to_owned(),
+            shown: self.text().await.unwrap_or_default(),
+        })
+    }
+}
+
+fn attempts() -> u128 {
+    PATIENCE.as_millis() / INTERVAL.as_millis()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process knows no injected clock"
+)]
+async fn pause() {
+    tokio::time::sleep(INTERVAL).await;
+}
