@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::authority_address::AuthorityAddress;
+use crate::browser_arguments::BrowserArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
 use crate::variable_name::VariableName;
@@ -229,6 +230,8 @@ pub(crate) enum Command {
 pub(crate) enum Login {
     /// Sign a user in: shows an address and a code to enter there, on any device
     DeviceCode,
+    /// Sign a user in in the browser of this machine
+    Browser(BrowserArguments),
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
 }

@@ -4,6 +4,7 @@ mod account_choice;
 mod answer;
 mod arguments;
 mod authority_address;
+mod browser_arguments;
 mod classify;
 mod commands;
 #[cfg(feature = "demo")]

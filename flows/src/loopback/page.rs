@@ -16,7 +16,7 @@ use crate::error::AuthorityError;
 const STYLE: &str = include_str!("page.css");
 
 /// The hash is that of [`STYLE`]: no other style, and nothing else at all, is let in.
-const OWN_POLICY: &str = "default-src 'none'; style-src 'sha256-PO/qgc7w2k4Ixsn1Nz3CIjV8+rJ7vB66OExWDCUqN6Y='; img-src data:; \
+const OWN_POLICY: &str = "default-src 'none'; style-src 'sha256-RfF3AcTrjMa7oXtY4C+mX1j0p3xTiWH6db7SErEK9eA='; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// For pages of the application, which may bring a style and pictures with them, and nothing that runs.
