@@ -19,9 +19,12 @@ mod error;
 
 use std::time::Duration;
 
+use fantoccini::elements::Element;
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
 use tempfile::TempDir;
-use thirtyfour::prelude::{By, DesiredCapabilities, WebDriver};
-use thirtyfour::{CapabilitiesHelper, ChromiumLikeCapabilities};
 
 use self::driver::Driver;
 pub use self::error::Error;
@@ -38,7 +41,7 @@ const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "c
 /// A running browser. It ends, and its profile is deleted, when this is dropped, and with the test's own process.
 #[derive(Debug)]
 pub struct Chromium {
-    web: WebDriver,
+    web: Client,
     // In this order: the profile is deleted when nothing uses it any more.
     _driver: Driver,
     _profile: TempDir,
@@ -57,10 +60,7 @@ impl Chromium {
             .ok_or(Error::NotInstalled { program: "chromium" })?;
         let profile = tempfile::tempdir().map_err(|source| Error::Profile { source })?;
         let driver = Driver::start().await?;
-        let mut capabilities = DesiredCapabilities::chrome();
-        capabilities.set_binary(&binary.display().to_string())?;
-        capabilities.accept_insecure_certs(true)?;
-        for argument in [
+        let arguments = [
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -71,11 +71,17 @@ impl Chromium {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-        ] {
-            capabilities.add_arg(argument)?;
-        }
-        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display()))?;
-        let web = WebDriver::new(&driver.address(), capabilities).await?;
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let mut capabilities = Capabilities::new();
+        capabilities.insert("acceptInsecureCerts".to_owned(), true.into());
+        let options = json!({ "binary": binary.display().to_string(), "args": arguments });
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        // chromedriver is on loopback, so there is no TLS.
+        let web = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&driver.address())
+            .await?;
         Ok(Self {
             web,
             _driver: driver,
@@ -114,7 +120,7 @@ impl Chromium {
     /// # Errors
     /// [`Error::Browser`].
     pub async fn text(&self) -> Result<String, Error> {
-        Ok(self.web.find(By::Css("body")).await?.text().await?)
+        Ok(self.web.find(Locator::Css("body")).await?.text().await?)
     }
 
     /// Waits until the page shows `text`, and returns all that it shows.
@@ -145,9 +151,9 @@ impl Chromium {
         Ok(self.element(selector).await?.css_value(property).await?)
     }
 
-    async fn element(&self, selector: &str) -> Result<thirtyfour::WebElement, Error> {
+    async fn element(&self, selector: &str) -> Result<Element, Error> {
         for _ in 0..attempts() {
-            if let Ok(element) = self.web.find(By::Css(selector)).await {
+            if let Ok(element) = self.web.find(Locator::Css(selector)).await {
                 return Ok(element);
             }
             pause().await;

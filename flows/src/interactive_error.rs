@@ -19,7 +19,7 @@ pub enum InteractiveError {
     },
     /// No browser could be opened. It knows the URL, for a program that can show it in another way.
     #[error(transparent)]
-    Browser(#[from] BrowserError),
+    Browser(Box<BrowserError>),
     /// Nobody finished the sign-in in time. A user who closed the browser looks the same.
     #[error("nobody finished the sign-in in the browser within {} seconds; start again", .0.as_secs())]
     TimedOut(Duration),
@@ -31,6 +31,12 @@ pub enum InteractiveError {
 impl InteractiveError {
     pub(crate) fn listen(port: Option<u16>, source: std::io::Error) -> Self {
         Self::Listen { port, source }
+    }
+}
+
+impl From<BrowserError> for InteractiveError {
+    fn from(error: BrowserError) -> Self {
+        Self::Browser(Box::new(error))
     }
 }
 

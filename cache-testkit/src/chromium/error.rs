@@ -1,4 +1,4 @@
-use thirtyfour::error::WebDriverError;
+use fantoccini::error::{CmdError, NewSessionError};
 
 /// Why the browser could not be started or driven.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,16 @@ pub enum Error {
     },
 }
 
-impl From<WebDriverError> for Error {
-    fn from(source: WebDriverError) -> Self {
+impl From<CmdError> for Error {
+    fn from(source: CmdError) -> Self {
+        Self::Browser {
+            source: Box::new(source),
+        }
+    }
+}
+
+impl From<NewSessionError> for Error {
+    fn from(source: NewSessionError) -> Self {
         Self::Browser {
             source: Box::new(source),
         }

@@ -1,6 +1,10 @@
 //! Sign-in in the browser: against the fake Entra authority and oidc-provider with a scripted browser, which misbehaves where a test
 //! wants it to, and in real Chromium.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a failure here is a failed test"
+)]
 
 mod chromium;
 mod limits;
