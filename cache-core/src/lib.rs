@@ -44,6 +44,8 @@
 //!     async fn redeem(&self, _: Redemption) -> CallOutcome {
 //!         CallOutcome::NotSent(CallError::new("there is no network in this example"))
 //!     }
+//!
+//!     async fn discard(&self, _: Secret, _: Duration) {}
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -65,6 +67,7 @@
 //!     environment: "id.example.org".into(),
 //!     realm: String::new(),
 //!     scopes: ScopeSet::parse("openid mail.read mail.send"),
+//!     requested_scopes: ScopeSet::parse("openid mail.read mail.send"),
 //!     token_type: TokenType::Bearer,
 //!     access_token: Some(Secret::new("an access token")),
 //!     requested_at: now,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache, TokenSource};
 use cache_core::random::OsRandom;
 use cache_core::seal::{Namespace, RecordKind};
+use cache_core::secret::Secret;
 use cache_core::store::error::Operation;
 use cache_core::store::{MemoryStore, Store, StoreKey};
 use cache_core::time::Clock;
@@ -98,7 +99,7 @@ fn pause(place: &str, operation: Operation, number: usize) -> (Fault, PausePoint
 
 #[tokio::test]
 async fn whatever_the_other_process_does_during_a_refresh_stays_done() {
-    let mut reached = 0;
+    let (mut reached, mut discarded_by) = (0, 0);
     for meanwhile in [
         Meanwhile::SignOut,
         Meanwhile::Forget,
@@ -184,8 +185,17 @@ async fn whatever_the_other_process_does_during_a_refresh_stays_done() {
             }
             assert!(!world.issuer.sent_twice(), "{at}");
             assert_eq!(world.issuer.revoked_families(), 0, "{at}");
+            for discarded in world.issuer.discarded() {
+                assert!(!world.issuer.is_live(&Secret::new(discarded)), "{at}");
+                discarded_by += 1;
+                assert!(
+                    matches!(meanwhile, Meanwhile::SignOut | Meanwhile::Forget),
+                    "{at}"
+                );
+            }
         }
     }
+    assert!(discarded_by >= 4, "only {discarded_by} tokens were discarded");
     // Three reads and two writes, each held before and after, for each of the four.
     assert!(reached >= 40, "only {reached} points were reached");
 }
@@ -339,4 +349,65 @@ async fn a_spender_that_was_stopped_past_its_deadline_is_refused_when_it_wakes()
     world.clock.advance(HOUR);
     world.acquire(&world.other).await.unwrap();
     assert_eq!(world.issuer.redeemed(), 3);
+}
+
+#[tokio::test]
+async fn a_sign_out_hands_out_the_refresh_tokens_that_it_removed_and_no_others() {
+    let world = World::new().await;
+    let own = world.acquire(&world.other).await.unwrap();
+    assert_eq!(own.source(), TokenSource::Authority);
+    let kept = world.issuer.sign_in_as("other", "a");
+    world.other.sign_in(&user(), kept.clone()).await.unwrap();
+    let removed = world
+        .refreshing
+        .sign_out_with_tokens(&user(), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
+    assert!(removed.found);
+    let [token] = &removed.refresh_tokens[..] else {
+        panic!("{removed:?}")
+    };
+    assert!(world.issuer.is_live(token) && Some(token) != kept.refresh_token.as_ref());
+    assert!(!format!("{removed:?}").contains("canary"));
+    let again = world
+        .refreshing
+        .sign_out_with_tokens(&user(), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
+    assert!(!again.found && again.refresh_tokens.is_empty());
+}
+
+#[tokio::test]
+async fn a_family_token_that_stays_for_others_is_not_handed_out() {
+    let world = World::new().await;
+    world.other.forget_account(&user()).await.unwrap();
+    for client in [CLIENT, "sister"] {
+        let mut response = world.issuer.sign_in_as(client, "a");
+        response.family_id = Some("1".into());
+        world.other.sign_in(&user(), response).await.unwrap();
+    }
+    let sign_out = |client: &'static str, scope| {
+        let cache = world.other.clone();
+        async move { cache.sign_out_with_tokens(&user(), client, scope).await.unwrap() }
+    };
+    let first = sign_out(CLIENT, SignOutScope::Client).await;
+    assert!(first.found && first.refresh_tokens.is_empty(), "{first:?}");
+    let last = sign_out("sister", SignOutScope::Client).await;
+    assert_eq!(last.refresh_tokens.len(), 1, "the last member takes it along");
+}
+
+#[tokio::test]
+async fn a_sign_out_whose_acknowledgement_is_lost_still_hands_out_its_tokens() {
+    let world = World::new().await;
+    let lost = Fault::lost_reply().on(Operation::Delete).at_key(is_user).once();
+    world.faults.inject(lost);
+    let _ticking = ticking(&world.clock);
+    let removed = world
+        .refreshing
+        .sign_out_with_tokens(&user(), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
+    assert!(removed.found);
+    assert_eq!(removed.refresh_tokens.len(), 1);
+    assert!(world.issuer.is_live(&removed.refresh_tokens[0]));
 }

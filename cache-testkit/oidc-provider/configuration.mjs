@@ -1,10 +1,13 @@
 // Clients, scopes, lifetimes and features of the provider.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { errors, interactionPolicy } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 const API_SCOPES = ['api:read', 'api:write'];
 const DAY = 24 * 60 * 60;
@@ -43,7 +46,7 @@ const CLIENTS = [
     client_secret: 'tokenkeep-service-secret',
     application_type: 'native',
     token_endpoint_auth_method: 'client_secret_post',
-    grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
+    grant_types: ['client_credentials', 'refresh_token', 'authorization_code', TOKEN_EXCHANGE, JWT_BEARER],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },
@@ -51,6 +54,15 @@ const CLIENTS = [
     client_id: 'tokenkeep-service-basic',
     client_secret: 'tokenkeep-service-secret',
     token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+  },
+  {
+    client_id: 'tokenkeep-service-jwt',
+    token_endpoint_auth_method: 'private_key_jwt',
+    // Public halves of keys of the tests, which protect nothing: keys/service-rsa.pem and keys/service-ec.pem.
+    jwks: { keys: ['service-rsa', 'service-ec'].map(publicKey) },
     grant_types: ['client_credentials'],
     response_types: [],
     redirect_uris: [],
@@ -120,6 +132,11 @@ function policy() {
   const prompts = interactionPolicy.base();
   prompts.get('consent').checks.remove('native_client_prompt');
   return prompts;
+}
+
+function publicKey(name) {
+  const pem = readFileSync(new URL(`keys/${name}.pem`, import.meta.url));
+  return { ...createPublicKey(pem).export({ format: 'jwk' }), use: 'sig', kid: name };
 }
 
 function signingKey() {

@@ -91,7 +91,13 @@ pub mod broken;
 pub mod chromium;
 pub mod clock;
 pub mod fault;
+#[cfg(feature = "glewlwyd")]
+pub mod glewlwyd;
+#[cfg(feature = "managed-identity")]
+pub mod managed_identity;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 pub mod suite;

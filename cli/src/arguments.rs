@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::authority_address::AuthorityAddress;
 use crate::browser_arguments::BrowserArguments;
+use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
 use crate::variable_name::VariableName;
@@ -234,13 +235,20 @@ pub(crate) enum Login {
     Browser(BrowserArguments),
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
+    /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
+    ManagedIdentity(IdentityArguments),
 }
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    /// Take the token of this machine's or service's managed identity, not of an account
+    #[arg(long)]
+    pub(crate) managed_identity: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -251,6 +259,9 @@ pub(crate) struct LogoutArguments {
     /// Remove everything of the account, of every application
     #[arg(long, conflicts_with = "family")]
     pub(crate) forget: bool,
+    /// Do not ask the authority to revoke the refresh tokens that are removed
+    #[arg(long)]
+    pub(crate) no_revoke: bool,
 }
 
 #[derive(Debug, Subcommand)]

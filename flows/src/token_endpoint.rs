@@ -5,17 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
-use cache_core::schema::TokenResponse;
+use cache_core::schema::{TokenContext, TokenResponse};
+use cache_core::secret::Secret;
+use tracing::Instrument;
+use tracing::field::Empty;
 use url::Url;
 
 use crate::authority::{Authority, Metadata};
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{Form, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::request::authorization_code::PendingAuthorization;
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
-use crate::request::{Authentication, ClientIdentity, TokenRequest};
-use crate::response::{ReplyContext, definite_success, token_response};
+use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
+use crate::response::{ReplyContext, Subject, definite_success, token_response};
+use crate::telemetry::Telemetry;
+use crate::throttle::{KeyParts, RequestKeys};
 use crate::transport::Transport;
 
 /// An authority's token endpoint, and its device authorization endpoint, as one client uses them.
@@ -27,6 +32,8 @@ pub struct TokenEndpoint {
     authority: Authority,
     metadata: Arc<Metadata>,
     client: ClientIdentity,
+    telemetry: Option<Arc<Telemetry>>,
+    log_personal_data: bool,
 }
 
 impl TokenEndpoint {
@@ -43,7 +50,33 @@ impl TokenEndpoint {
             authority,
             metadata,
             client,
+            telemetry: None,
+            log_personal_data: false,
         }
+    }
+
+    /// Tells Microsoft's authorities which application asks. Nothing of it is sent unless this is called.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Option<Arc<Telemetry>>) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Names accounts in the spans of this endpoint's requests. They are personal data, so they appear nowhere unless
+    /// this is set.
+    #[must_use]
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
+        self
+    }
+
+    /// Whether `request` may be sent now, as [`send`](Self::send) would decide.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] and [`Error::InteractionRequired`], as [`send`](Self::send).
+    pub fn check(&self, request: &TokenRequest) -> Result<(), Error> {
+        let throttle = self.transport.throttle();
+        throttle.check(&self.keys(request), self.authority.environment())
     }
 
     /// Sends `request`; the reply has `time_limit` to be complete.
@@ -51,6 +84,8 @@ impl TokenEndpoint {
     /// # Errors
     /// [`Error::Authority`] and [`Error::InteractionRequired`] when the authority refused; [`Error::Http`] and
     /// [`Error::Reply`] when there was no usable answer; [`Error::IdToken`] when the reply speaks for somebody else.
+    /// [`Error::Throttled`] when an earlier answer forbids the request still, and nothing was sent; a refusal that
+    /// needs the user is repeated for two minutes without asking, unless a user attends the request.
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the outcome unknown. What must not be lost that way belongs into a task.
@@ -60,8 +95,50 @@ impl TokenEndpoint {
         correlation_id: CorrelationId,
         time_limit: Duration,
     ) -> Result<TokenResponse, Error> {
+        let span = tracing::info_span!(
+            "token_request",
+            grant = request.grant,
+            authority = self.authority.environment(),
+            correlation_id = %correlation_id,
+            outcome = Empty,
+            status = Empty,
+            account = Empty,
+        );
+        let sent = self.send_once(request, correlation_id, time_limit);
+        let result = sent.instrument(span.clone()).await;
+        span.record("outcome", outcome(&result));
+        if self.log_personal_data
+            && let Ok(TokenResponse {
+                account: Some(account),
+                ..
+            }) = &result
+        {
+            span.record("account", &*account.home_account_id);
+        }
+        result
+    }
+
+    async fn send_once(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(self.keys(&request), self.authority.environment(), time_limit)?;
+        let result = self.exchange(request, correlation_id, time_limit).await;
+        permit.settle(result.as_ref().map(drop), result.as_ref().ok());
+        result
+    }
+
+    async fn exchange(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
         let TokenRequest {
-            grant,
+            grant: _,
             mut form,
             scopes,
             subject,
@@ -70,10 +147,10 @@ impl TokenEndpoint {
         if self.authority.kind().honours_client_info() {
             form.push("client_info", "1");
         }
-        tracing::debug!(grant, "asking the token endpoint");
         let sent_at = self.transport.clock().now();
         let url = self.metadata.token_endpoint.clone();
         let response = self.post(url, form, correlation_id, time_limit).await?;
+        tracing::Span::current().record("status", response.status);
         let reply = ReplyContext {
             authority: &self.authority,
             metadata: &self.metadata,
@@ -85,6 +162,18 @@ impl TokenEndpoint {
             now: self.transport.clock().now(),
         };
         token_response(&reply, &response)
+    }
+
+    fn keys(&self, request: &TokenRequest) -> RequestKeys {
+        RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: request.grant,
+            scopes: &request.scopes,
+            context: &request.context,
+            subject: &request.subject,
+            form: &request.form,
+        })
     }
 
     /// As [`send`](Self::send), with the answer that the cache needs when a refresh token is spent.
@@ -126,13 +215,26 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("pushed_authorization_request_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
+        let form = pending.pushed_form();
+        let keys = RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: "pushed_authorization",
+            scopes: pending.scopes(),
+            context: &TokenContext::default(),
+            subject: &Subject::NewUser { nonce: None },
+            form: &form,
+        });
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
         tracing::debug!("pushing the authorization request");
         let sent_at = self.transport.clock().now();
-        let response = self
-            .post(url, pending.pushed_form(), correlation_id, time_limit)
-            .await?;
-        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
-        Ok(pending.accept_pushed(self.client.id(), &fields, sent_at)?)
+        let result = match self.post(url, form, correlation_id, time_limit).await {
+            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Err(error) => Err(error),
+        };
+        permit.settle(result.as_ref().map(drop), None);
+        Ok(pending.accept_pushed(self.client.id(), &result?, sent_at)?)
     }
 
     /// Asks for a device code.
@@ -156,11 +258,25 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
+        let keys = RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: "device_authorization",
+            scopes: request.scopes(),
+            context: &TokenContext::default(),
+            subject: &Subject::NewUser { nonce: None },
+            form: &request.form,
+        });
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
         let sent_at = self.transport.clock().now();
         let form = std::mem::take(&mut request.form);
-        let response = self.post(url, form, correlation_id, time_limit).await?;
-        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
-        Ok(request.accept(fields, sent_at)?)
+        let result = match self.post(url, form, correlation_id, time_limit).await {
+            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Err(error) => Err(error),
+        };
+        permit.settle(result.as_ref().map(drop), None);
+        Ok(request.accept(result?, sent_at)?)
     }
 
     /// Waits until the user has entered the code, asking once an interval; each request has `time_limit`.
@@ -190,6 +306,35 @@ impl TokenEndpoint {
         }
     }
 
+    /// Whether the authority revokes tokens at its clients' request (RFC 7009).
+    #[must_use]
+    pub fn offers_revocation(&self) -> bool {
+        self.metadata.revocation_endpoint.is_some()
+    }
+
+    /// Asks the authority to revoke a refresh token, and with it all that was granted with it (RFC 7009 section 2.1).
+    ///
+    /// # Errors
+    /// [`Error::Discovery`] when the authority has no such endpoint; else as [`send`](Self::send). The token may then still
+    /// be good.
+    ///
+    /// # Cancellation safety
+    /// As [`send`](Self::send).
+    pub async fn revoke(
+        &self,
+        refresh_token: &Secret,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<(), Error> {
+        let url = self.metadata.revocation_endpoint.clone().ok_or_else(|| {
+            let kind = DiscoveryErrorKind::NotOffered("revocation_endpoint");
+            DiscoveryError::new(kind, self.authority.environment())
+        })?;
+        let form = revocation::form(refresh_token);
+        let response = self.post(url, form, correlation_id, time_limit).await?;
+        revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
+    }
+
     async fn post(
         &self,
         url: Url,
@@ -200,8 +345,14 @@ impl TokenEndpoint {
         let authentication = Authentication {
             authority: &self.authority,
             metadata: &self.metadata,
+            transport: &self.transport,
+            time_limit,
         };
+        let clock = self.transport.clock();
+        let began = clock.monotonic();
         let authorization = self.client.authenticate(&authentication, &mut form).await?;
+        // Whoever made the assertion spent a part of the time.
+        let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
@@ -211,8 +362,26 @@ impl TokenEndpoint {
             request = request
                 .header("client-request-id", correlation_id.to_string())
                 .header("return-client-request-id", "true".to_owned());
+            if let Some(telemetry) = &self.telemetry {
+                request = telemetry.add_to(request);
+            }
         }
-        Ok(self.transport.http().send(request).await?)
+        let began = self.transport.clock().monotonic();
+        let result = self.transport.http().send(request).await;
+        let elapsed = self.transport.clock().monotonic().saturating_sub(began);
+        match &result {
+            Ok(_) => metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "answered"),
+            Err(error) => match error.kind() {
+                HttpErrorKind::NotSent => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "not_sent")
+                }
+                HttpErrorKind::OutcomeUnknown => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "unknown")
+                }
+            },
+        }
+        .record(elapsed);
+        Ok(result?)
     }
 }
 
@@ -222,5 +391,19 @@ impl fmt::Debug for TokenEndpoint {
             .field("authority", &self.authority)
             .field("client", &self.client)
             .finish_non_exhaustive()
+    }
+}
+
+/// How a request ended, in a word for logs.
+fn outcome(result: &Result<TokenResponse, Error>) -> &'static str {
+    match result {
+        Ok(_) => "granted",
+        Err(Error::InteractionRequired(_)) => "interaction_required",
+        Err(Error::Authority(_)) => "refused",
+        Err(Error::Throttled(_)) => "throttled",
+        Err(Error::Http(error)) if error.kind() == HttpErrorKind::NotSent => "not_sent",
+        Err(Error::Http(_)) => "no_reply",
+        Err(Error::Reply(_) | Error::IdToken(_)) => "unusable_reply",
+        Err(_) => "not_sent",
     }
 }

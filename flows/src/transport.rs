@@ -8,6 +8,7 @@ use cache_core::time::Clock;
 
 use crate::authority::Discovery;
 use crate::http::HttpClient;
+use crate::throttle::Throttle;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
 ///
@@ -17,6 +18,7 @@ pub struct Transport {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     discovery: Discovery,
+    throttle: Throttle,
 }
 
 impl Transport {
@@ -25,6 +27,7 @@ impl Transport {
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+            throttle: Throttle::new(Arc::clone(&clock), Arc::clone(&random)),
             http,
             clock,
             random,
@@ -53,6 +56,11 @@ impl Transport {
     #[must_use]
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// What authorities forbid for the moment.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 }
 

@@ -59,7 +59,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 6] = [
+const PREREQUISITES: [Prerequisite; 7] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -95,6 +95,12 @@ const PREREQUISITES: [Prerequisite; 6] = [
         reason: "it drives Chromium; on macOS: brew install --cask chromedriver",
         is_present: has_chromedriver,
         packages: ["chromium-driver", "chromedriver", "chromium-chromedriver", ""],
+    },
+    Prerequisite {
+        name: "glewlwyd",
+        reason: "it is the second OpenID provider; of these systems only Debian and its kin package it",
+        is_present: has_glewlwyd,
+        packages: ["glewlwyd", "", "", ""],
     },
 ];
 
@@ -177,6 +183,10 @@ fn has_chromedriver() -> bool {
     succeeds(Command::new("chromedriver").arg("--version"))
 }
 
+fn has_glewlwyd() -> bool {
+    succeeds(Command::new("glewlwyd").arg("--version"))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -194,7 +204,7 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver"
+             chromium-driver glewlwyd"
         ));
     }
 

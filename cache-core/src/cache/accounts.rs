@@ -1,4 +1,4 @@
-//! Accounts: signing in, listing, signing out.
+//! Accounts: signing in and listing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +11,11 @@ use super::commit::Verdict;
 use super::{CacheError, Inner};
 use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
-use crate::schema::merge::{self, SignOutScope};
-use crate::schema::{
-    Account, Partition, PartitionKey, RefreshToken, SessionAnchor, SessionLink, TokenResponse,
-};
+use crate::schema::merge;
+use crate::schema::{Account, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
+use crate::time::UnixMillis;
 
 /// An account in the cache and the clients that have tokens for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,15 +61,16 @@ impl Inner {
         {
             return Err(CacheError::WrongAccount);
         }
-        self.store_granted(key, response, None).await
+        self.store_granted(key, response, None, None).await
     }
 
-    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to.
+    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to and until the moment that it ends.
     pub(crate) async fn store_granted(
         self: &Arc<Self>,
         key: &PartitionKey,
         response: TokenResponse,
         anchor: Option<SessionAnchor>,
+        until: Option<UnixMillis>,
     ) -> Result<Acquired, CacheError> {
         let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
         let alone = {
@@ -88,7 +88,11 @@ impl Inner {
                 let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
                 partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
-                (Verdict::Store(partition), ())
+                let verdict = match until {
+                    Some(until) => Verdict::StoreUntil(partition, until),
+                    None => Verdict::Store(partition),
+                };
+                (verdict, ())
             })
             .await?;
         let stored = slot.map(|slot| slot.partition).and_then(|partition| {
@@ -137,75 +141,6 @@ impl Inner {
             visit(stored_key, opened.map(|loaded| loaded.partition));
         }
         Ok(())
-    }
-
-    pub(crate) async fn sign_out(
-        self: &Arc<Self>,
-        key: &PartitionKey,
-        client_id: &str,
-        scope: SignOutScope,
-    ) -> Result<bool, CacheError> {
-        let client_id = client_id.to_owned();
-        self.remove(key, move |partition| {
-            merge::sign_out(partition, &client_id, scope)
-        })
-        .await
-    }
-
-    pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<bool, CacheError> {
-        self.remove(key, |partition| {
-            *partition = Partition::new(partition.key.clone())
-        })
-        .await
-    }
-
-    /// Applies `change`, and with it removes the sessions that are no longer linked. `false` when nothing was there.
-    async fn remove(
-        self: &Arc<Self>,
-        key: &PartitionKey,
-        change: impl Fn(&mut Partition) + Send + 'static,
-    ) -> Result<bool, CacheError> {
-        // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
-        let mut removed: Option<Vec<SessionLink>> = None;
-        let (unlinked, _) = self
-            .commit(key, Durability::Durable, move |partition| {
-                let Some(mut partition) = partition else {
-                    return (Verdict::Keep(None), removed.clone());
-                };
-                let before = partition.clone();
-                change(&mut partition);
-                // A record without rows is one whose rows were rolled back, and must not come to life again.
-                if partition == before && !partition.is_empty() {
-                    return (Verdict::Keep(Some(partition)), removed.clone());
-                }
-                let unlinked = removed.get_or_insert_default();
-                for link in before.sessions {
-                    if !partition.sessions.contains(&link) && !unlinked.contains(&link) {
-                        unlinked.push(link);
-                    }
-                }
-                let verdict = if partition.is_empty() {
-                    Verdict::Delete
-                } else {
-                    Verdict::Store(partition)
-                };
-                (verdict, removed.clone())
-            })
-            .await?;
-        let Some(unlinked) = unlinked else {
-            return Ok(false);
-        };
-        // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
-        for link in unlinked {
-            let Some(session) = PartitionKey::from_bytes(&link.key) else {
-                continue;
-            };
-            let taken_away = self.commit(&session, Durability::Durable, |_| (Verdict::Delete, ()));
-            if let Err(error) = taken_away.await {
-                tracing::warn!(error = %error, "the record of a session that was signed out could not be removed");
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct FlightKey {
     pub(crate) request: RequestHash,
     pub(crate) freshness: Freshness,
     pub(crate) ahead: bool,
+    /// Whether the token is asked for anew, and no refresh token is spent.
+    pub(crate) obtains: bool,
 }
 
 impl Inner {
@@ -78,7 +80,7 @@ impl Inner {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
             async move {
                 let _ticket = ticket;
-                inner.refresh(&request, options, reason, &*call).await
+                inner.refresh(&request, options, reason, &call).await
             }
         };
         // A store that never answers must not hold its callers for ever.
@@ -95,6 +97,7 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: false,
+            obtains: false,
         };
         match with_deadline(&*self.clock, limit, self.flights.join(key, work)).await {
             Some(Landing::Done(result)) => result,
@@ -118,13 +121,14 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: true,
+            obtains: false,
         };
         self.flights.start(key, || {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
             async move {
                 let _ticket = ticket;
                 let result = inner
-                    .refresh(&request, options, RefreshReason::RefreshAhead, &*call)
+                    .refresh(&request, options, RefreshReason::RefreshAhead, &call)
                     .await;
                 inner
                     .ahead

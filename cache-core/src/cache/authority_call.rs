@@ -24,6 +24,13 @@ pub trait AuthorityCall: Send + Sync + 'static {
     /// It must end within `redemption.time_limit`; the cache abandons it then and treats the outcome as unknown. Right before
     /// the first byte it must look at `redemption.send_before`.
     async fn redeem(&self, redemption: Redemption) -> CallOutcome;
+
+    /// Gets rid of a refresh token that [`redeem`](Self::redeem) brought and that was not stored, because its user was signed out
+    /// meanwhile: nobody else has it, and at the authority it would go on living. Revoking it (RFC 7009) within `time_limit` is
+    /// the best answer, doing nothing a sound one.
+    ///
+    /// It runs in a task of its own, for which [`TokenCache::shutdown`](super::TokenCache::shutdown) waits.
+    async fn discard(&self, refresh_token: Secret, time_limit: Duration);
 }
 
 /// Obtains a token for the application itself.

@@ -50,7 +50,7 @@ impl Inner {
         request: &Arc<TokenRequest>,
         options: AcquireOptions,
         reason: RefreshReason,
-        call: &dyn AuthorityCall,
+        call: &Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
         let began = self.clock.now();
         // On the monotonic clock: a wall clock that is set back must not make anybody wait longer.
@@ -90,7 +90,7 @@ impl Inner {
                         return Err(interaction(InteractionReason::NoRefreshToken));
                     }
                     if !std::mem::replace(&mut is_prepared, true) {
-                        self.prepare(call, left).await?;
+                        self.prepare(&**call, left).await?;
                     }
                     let Some(spending) = self.mark(request, options, rows, candidate).await? else {
                         // Somebody was faster, or the store was too slow to begin: either way there is no hurry.
@@ -222,7 +222,7 @@ impl Inner {
         request: &Arc<TokenRequest>,
         spending: &Spending,
         reason: RefreshReason,
-        call: &dyn AuthorityCall,
+        call: &Arc<dyn AuthorityCall>,
     ) -> Result<Round, CacheError> {
         let limit = self.strategy.limits.request;
         let redemption = Redemption {
@@ -249,7 +249,7 @@ impl Inner {
         metrics::counter!("tokenkeep_refreshes_total", "outcome" => label).increment(1);
         match outcome {
             CallOutcome::Granted(response) => {
-                self.store_reply(request, spending, *response, reason, time_in_authority)
+                self.store_reply(request, spending, *response, reason, time_in_authority, call)
                     .await
             }
             CallOutcome::Refused(refusal) => self.store_refusal(request, spending, refusal).await,

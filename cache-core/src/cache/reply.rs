@@ -4,20 +4,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acquired::{Acquired, RefreshReason, TokenSource};
-use super::authority_call::{AuthorityRefusal, RefusedBecause};
+use super::authority_call::{AuthorityCall, AuthorityRefusal, RefusedBecause};
 use super::commit::Verdict;
 use super::refresh::{Round, Spending, refused};
 use super::{CacheError, Inner};
 use crate::schema::merge::{self, Refreshed};
 use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest, TokenResponse};
+use crate::secret::Secret;
 use crate::store::Durability;
 use crate::strategy::spend::Candidate;
+use crate::time::with_deadline;
 
 /// Between attempts to store what must not be lost.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A change to the row whose token has this hash, by this attempt; `false` when the row is no longer its own.
 type Change = Arc<dyn Fn(&mut Partition, &[u8; 32], Option<&[u8; 16]>) -> bool + Send + Sync>;
+
+/// What became of a reply.
+#[derive(Clone, Copy)]
+enum Stored {
+    /// It is in the store.
+    Applied,
+    /// The lineage went on without it. Its refresh token is left alone: where another attempt took over it belongs to the very grant
+    /// that lives on, and after a new sign-in it may (providers make one grant of all sign-ins of a browser's session).
+    Superseded,
+    /// The client has no lineage any more: the refresh token is nobody's.
+    SignedOut,
+}
 
 impl Inner {
     /// Stores the granted tokens before anybody sees them: a token that only the caller has is lost with it.
@@ -28,6 +42,7 @@ impl Inner {
         response: TokenResponse,
         reason: RefreshReason,
         time_in_authority: Duration,
+        call: &Arc<dyn AuthorityCall>,
     ) -> Result<Round, CacheError> {
         let began = self.clock.monotonic();
         let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken);
@@ -46,12 +61,15 @@ impl Inner {
             let result = self
                 .commit(request.partition(), Durability::Durable, move |partition| {
                     let Some(mut partition) = partition else {
-                        return (Verdict::Keep(None), Refreshed::Superseded);
+                        return (Verdict::Keep(None), Stored::SignedOut);
                     };
                     let now = clock.now().to_seconds();
                     match merge::refreshed(&mut partition, &hash, attempt.as_ref(), &response, now) {
-                        Refreshed::Applied => (Verdict::Store(partition), Refreshed::Applied),
-                        Refreshed::Superseded => (Verdict::Keep(Some(partition)), Refreshed::Superseded),
+                        Refreshed::Applied => (Verdict::Store(partition), Stored::Applied),
+                        Refreshed::Superseded if merge::has_lineage(&partition, &response.client_id) => {
+                            (Verdict::Keep(Some(partition)), Stored::Superseded)
+                        }
+                        Refreshed::Superseded => (Verdict::Keep(Some(partition)), Stored::SignedOut),
                     }
                 })
                 .await;
@@ -65,9 +83,12 @@ impl Inner {
                 Err(error) => return Err(CacheError::NotPersisted(Arc::new(error))),
             }
         };
-        let (Refreshed::Applied, Some(slot)) = stored else {
+        let (Stored::Applied, Some(slot)) = stored else {
             // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
             tracing::info!("a refreshed token was discarded: its account was changed meanwhile");
+            if let (Stored::SignedOut, Some(token)) = (stored.0, &response.refresh_token) {
+                self.discard(Arc::clone(call), token.clone());
+            }
             return Ok(Round::Again);
         };
         let secret = secret?;
@@ -87,6 +108,16 @@ impl Inner {
             time_in_store: self.clock.monotonic().saturating_sub(began),
             time_in_authority,
         }))
+    }
+
+    fn discard(&self, call: Arc<dyn AuthorityCall>, token: Secret) {
+        let (clock, limit) = (Arc::clone(&self.clock), self.strategy.limits.request);
+        self.tasks.spawn(async move {
+            let discarded = with_deadline(&*clock, limit, call.discard(token, limit));
+            if discarded.await.is_none() {
+                tracing::warn!("a discarded refresh token was not revoked in time");
+            }
+        });
     }
 
     pub(super) async fn store_refusal(

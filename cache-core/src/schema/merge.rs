@@ -162,6 +162,12 @@ pub fn refreshed(
     Refreshed::Applied
 }
 
+/// Whether `client_id` still has a refresh token here, be it its own or one of a family's.
+pub(crate) fn has_lineage(partition: &Partition, client_id: &str) -> bool {
+    let mut rows = partition.refresh_tokens.iter();
+    rows.any(|row| row.client_id == client_id || row.family_id.is_some())
+}
+
 /// Takes the marker of `attempt`, which did not send the token, off the row that it spends. `false` when the row is no longer its
 /// own. Of an earlier attempt whose outcome is not known the marker stays, or the token would be sent once too often.
 pub fn release(partition: &mut Partition, spent: &[u8; 32], attempt: &[u8; 16]) -> bool {

@@ -36,6 +36,7 @@ struct State {
     revoked: HashSet<usize>,
     families: usize,
     redeemed: Vec<String>,
+    discarded: Vec<String>,
     mishaps: VecDeque<Mishap>,
     lifetime: i64,
     obtained: usize,
@@ -94,6 +95,16 @@ impl Issuer {
     /// The refresh tokens that were sent, in order.
     pub fn sent(&self) -> Vec<String> {
         self.state.lock().unwrap().redeemed.clone()
+    }
+
+    /// The refresh tokens that the cache let go, in order.
+    pub fn discarded(&self) -> Vec<String> {
+        self.state.lock().unwrap().discarded.clone()
+    }
+
+    /// Whether `token` could be redeemed.
+    pub fn is_live(&self, token: &Secret) -> bool {
+        self.state.lock().unwrap().live.contains_key(token.expose())
     }
 
     /// How many mishaps are still to come.
@@ -159,6 +170,7 @@ impl State {
             environment: "issuer.example".into(),
             realm: String::new(),
             scopes: ScopeSet::parse(scopes),
+            requested_scopes: ScopeSet::parse(scopes),
             token_type: TokenType::Bearer,
             access_token: Some(Secret::new(format!("canary-access-{}", self.next))),
             requested_at: now,
@@ -262,6 +274,15 @@ impl AuthorityCall for Call {
                 other => other,
             },
             _ => outcome,
+        }
+    }
+
+    /// Revokes the whole family, as RFC 7009 section 2.1 has it.
+    async fn discard(&self, refresh_token: Secret, _time_limit: Duration) {
+        let mut state = self.issuer.state.lock().unwrap();
+        state.discarded.push(refresh_token.expose().to_owned());
+        if let Some(family) = state.live.get(refresh_token.expose()).copied() {
+            state.live.retain(|_, live| *live != family);
         }
     }
 }

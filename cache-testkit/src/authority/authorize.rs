@@ -79,7 +79,7 @@ pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Reply {
     if core.response_iss {
         let tenant = TenantPath::parse(&request.tenant, &core.directory);
         answer.extend(tenant.map(|tenant| {
-            let issuer = format!("{}/{}/v2.0", core.base_url, tenant.issuer_segment());
+            let issuer = tenant.kind().issuer(core, tenant.issuer_segment());
             ("iss", issuer)
         }));
     }

@@ -32,6 +32,33 @@ pub struct Config {
     pub pushed_requests: PushedRequests,
     /// Whether authorization responses carry `iss` (RFC 9207). Entra's do not.
     pub response_iss: bool,
+    /// Which further hosts belong together, for instance discovery.
+    pub alias_groups: Vec<AliasGroup>,
+    /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
+    pub revocation: bool,
+}
+
+/// Hosts that are one cloud, as instance discovery tells of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AliasGroup {
+    /// The host that requests go to.
+    pub preferred_network: String,
+    /// The host under which caches keep the cloud's rows.
+    pub preferred_cache: String,
+    /// All hosts.
+    pub aliases: Vec<String>,
+}
+
+impl AliasGroup {
+    /// A group of `aliases`.
+    pub fn new(preferred_network: &str, preferred_cache: &str, aliases: &[&str]) -> Self {
+        Self {
+            preferred_network: preferred_network.to_owned(),
+            preferred_cache: preferred_cache.to_owned(),
+            aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+        }
+    }
 }
 
 impl Default for Config {
@@ -48,6 +75,8 @@ impl Default for Config {
             device_approval: DeviceApproval::Manual,
             pushed_requests: PushedRequests::Off,
             response_iss: false,
+            alias_groups: Vec::new(),
+            revocation: false,
         }
     }
 }
@@ -65,6 +94,13 @@ impl Config {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Lets instance discovery tell of one more group of hosts.
+    #[must_use]
+    pub fn alias_group(mut self, group: AliasGroup) -> Self {
+        self.alias_groups.push(group);
         self
     }
 
@@ -109,6 +145,13 @@ impl Config {
     #[must_use]
     pub fn response_iss(mut self, iss: bool) -> Self {
         self.response_iss = iss;
+        self
+    }
+
+    /// Offers a revocation endpoint (RFC 7009), and names it in the metadata.
+    #[must_use]
+    pub fn revocation(mut self) -> Self {
+        self.revocation = true;
         self
     }
 

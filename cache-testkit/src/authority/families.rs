@@ -144,6 +144,25 @@ impl Families {
         }
     }
 
+    /// Revokes the family of a token, for the client that it was issued to or one that shares it.
+    pub(super) fn revoke_token(&mut self, token: &str, client: &Client) -> Result<(), Refusal> {
+        let Some(row) = self.tokens.get(token) else {
+            return Ok(());
+        };
+        let Some(family) = self.families.get_mut(row.family.0) else {
+            return Ok(());
+        };
+        let shares = family.client_family.is_some() && family.client_family == client.family;
+        if family.client_id != client.client_id && !shares {
+            return Err(Refusal::invalid_grant(
+                70_000,
+                "The refresh token was issued to another client.",
+            ));
+        }
+        family.revoked = true;
+        Ok(())
+    }
+
     /// Revokes every family of a user, as an administrator does.
     pub(super) fn revoke_user(&mut self, username: &str) {
         for family in self

@@ -15,7 +15,7 @@ use super::request::IncomingRequest;
 use super::script::{Action, Alteration, Delivery, RetryAfter, Script};
 use super::state::Core;
 use super::statistics::Endpoint;
-use super::{authorize, device, discovery, pushed, token_endpoint};
+use super::{authorize, device, discovery, pushed, revocation, token_endpoint};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
@@ -116,8 +116,12 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
         }
         Endpoint::Authorize => return authorize::authorize(core, request),
         Endpoint::DeviceApproval => return device::approval_page(core, request),
+        Endpoint::Revocation if core.revocation => match revocation::revoke(core, request) {
+            Ok(()) => return Reply::empty(200),
+            Err(refusal) => Err(refusal),
+        },
         Endpoint::Logout => return logout(request),
-        Endpoint::Unknown => return Reply::html(404, page("Not found", "")),
+        Endpoint::Revocation | Endpoint::Unknown => return Reply::html(404, page("Not found", "")),
     };
     match answer {
         Ok(body) => echo(Reply::json(200, &body), request),

@@ -1,12 +1,12 @@
 //! Everything that the running authority knows, shared by its connections and its handle.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::families::Families;
@@ -26,6 +26,9 @@ pub(super) struct Core {
     pub(super) clock: ServerClock,
     pub(super) pushed_requests: PushedRequests,
     pub(super) response_iss: bool,
+    pub(super) alias_groups: Vec<AliasGroup>,
+    /// Whether there is a revocation endpoint.
+    pub(super) revocation: bool,
     state: Mutex<State>,
 }
 
@@ -35,6 +38,7 @@ impl Core {
             opaque: OpaqueValues::new()?,
             codes: HashMap::new(),
             pushed: HashMap::new(),
+            used_assertions: HashSet::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
             scripts: VecDeque::new(),
@@ -51,6 +55,8 @@ impl Core {
             clock: ServerClock::default(),
             pushed_requests: config.pushed_requests,
             response_iss: config.response_iss,
+            alias_groups: config.alias_groups,
+            revocation: config.revocation,
             state: Mutex::new(state),
         })
     }
@@ -67,6 +73,8 @@ pub(super) struct State {
     pub(super) codes: HashMap<String, AuthorizationCode>,
     /// Authorization requests that were pushed and not used yet, by their `request_uri`.
     pub(super) pushed: HashMap<String, PushedRequest>,
+    /// Clients and the `jti` of their assertions.
+    pub(super) used_assertions: HashSet<(String, String)>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
     pub(super) scripts: VecDeque<Script>,
@@ -92,8 +100,13 @@ pub(super) struct RegisteredClient {
 impl Directory {
     fn new(users: Vec<User>, clients: Vec<Client>) -> Result<Self, AuthorityError> {
         let clients = clients.into_iter().map(|client| {
-            let keys = client.assertion_keys.iter().map(|pem| {
-                ClientKey::from_pem(pem).ok_or_else(|| AuthorityError::PublicKey {
+            let certificates = client
+                .assertion_certificates
+                .iter()
+                .map(ClientKey::of_certificate);
+            let keys = client.assertion_keys.iter().map(|pem| ClientKey::from_pem(pem));
+            let keys = certificates.chain(keys).map(|key| {
+                key.ok_or_else(|| AuthorityError::PublicKey {
                     client_id: client.client_id.clone(),
                 })
             });

@@ -23,6 +23,8 @@ pub enum Endpoint {
     DeviceCode,
     /// `/devicelogin`: the page on which a person approves a device code.
     DeviceApproval,
+    /// `/{tenant}/oauth2/v2.0/revoke` (RFC 7009), with [`super::Config::revocation`]. Entra itself has none.
+    Revocation,
     /// `/{tenant}/oauth2/v2.0/logout`.
     Logout,
     /// `/common/userrealm/{username}`: whether a user is federated. MSALs ask before a password grant.
@@ -34,9 +36,15 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether requests must be a POST of a form.
     pub(super) fn takes_secrets(self) -> bool {
-        matches!(self, Self::Token | Self::DeviceCode | Self::PushedAuthorization)
+        matches!(
+            self,
+            Self::Token | Self::DeviceCode | Self::PushedAuthorization | Self::Revocation
+        )
     }
 }
+
+/// The grant type of a SAML 2.0 assertion (RFC 7522).
+pub(super) const SAML2_BEARER: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 
 /// A grant type of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +60,7 @@ pub enum Grant {
     ClientCredentials,
     /// `password` (RFC 6749 section 4.3).
     Password,
-    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, Entra's on-behalf-of.
+    /// Entra's on-behalf-of: `urn:ietf:params:oauth:grant-type:jwt-bearer`, and `…:saml2-bearer` for a SAML assertion.
     OnBehalfOf,
 }
 
@@ -65,7 +73,7 @@ impl Grant {
             "refresh_token" => Self::RefreshToken,
             "client_credentials" => Self::ClientCredentials,
             "password" => Self::Password,
-            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Self::OnBehalfOf,
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" | SAML2_BEARER => Self::OnBehalfOf,
             _ => return None,
         })
     }

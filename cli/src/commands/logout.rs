@@ -1,15 +1,16 @@
 //! `logout`: signs an account out.
 
-use cache_core::cache::SignOutScope;
+use cache_core::cache::CachedAccount;
+use flows::client::{Revocation, SignedOut};
 use serde_json::json;
 
 use crate::account_choice::choose;
-use crate::answer::Answer;
+use crate::answer::{Answer, say};
 use crate::arguments::LogoutArguments;
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session, Stdin};
 
-/// Removes the account's tokens of this client, or as much more as the options say.
+/// Removes the account's tokens of this client, or as much more as the options say, and has the authority revoke them.
 ///
 /// Every other process notices: a refresh of theirs that is under way finds its row gone and keeps nothing.
 pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result<Answer, Failure> {
@@ -27,15 +28,20 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         account.partition.authority() == Some(&identity) && (is_ours || arguments.forget)
     });
     let account = choose(listing, session.options.account.as_deref())?;
-    let key = &account.partition;
-    let removed = if arguments.forget {
-        cache.forget_account(key).await?
-    } else if arguments.family {
-        cache.sign_out(key, client_id, SignOutScope::Family).await?
+    let (removed, revocation) = if arguments.forget {
+        // The tokens of other applications are theirs to revoke.
+        (cache.forget_account(&account.partition).await?, "not_asked")
     } else {
-        cache.sign_out(key, client_id, SignOutScope::Client).await?
+        let SignedOut {
+            found, revocation, ..
+        } = sign_out(session, &account, arguments).await?;
+        (found, told(&revocation))
     };
-    let object = json!({ "home_account_id": account.account.home_account_id, "removed": removed });
+    let object = json!({
+        "home_account_id": account.account.home_account_id,
+        "removed": removed,
+        "revocation": revocation,
+    });
     let name = one_line(&account.account.username);
     let text = if removed {
         format!("{name} is signed out")
@@ -43,4 +49,43 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         format!("there was nothing of this client to remove for {name}")
     };
     Ok(Answer::new(object, text))
+}
+
+async fn sign_out(
+    session: &Session,
+    account: &CachedAccount,
+    arguments: LogoutArguments,
+) -> Result<SignedOut, Failure> {
+    let (public, confidential);
+    let removal = if session.is_confidential() {
+        confidential = session.confidential_client(Missing::Create).await?;
+        confidential.remove_account(account)
+    } else {
+        public = session.public_client(Missing::Create).await?;
+        public.remove_account(account)
+    };
+    let removal = removal.revoke(!arguments.no_revoke);
+    Ok(if arguments.family {
+        removal.family().await?
+    } else {
+        removal.await?
+    })
+}
+
+/// Names what became of the tokens at the authority; a failure is no failure of the sign-out, but worth a warning.
+fn told(revocation: &Revocation) -> &'static str {
+    match revocation {
+        Revocation::NotOffered => "not_offered",
+        Revocation::NotAsked => "not_asked",
+        Revocation::Nothing => "nothing",
+        Revocation::Revoked => "revoked",
+        Revocation::Failed(error) => {
+            say(&format!(
+                "warning: signed out here, but the authority did not revoke the refresh token: {}",
+                one_line(&error.to_string())
+            ));
+            "failed"
+        }
+        _ => "unknown",
+    }
 }

@@ -35,7 +35,32 @@ async fn sign_in_refresh_with_rotation_and_sign_out() {
         (0, 0)
     );
 
-    program.json(&["logout"]).await;
+    assert_eq!(program.json(&["logout"]).await["revocation"], "revoked");
+    assert_eq!(program.failing(&TOKEN, 3).await["kind"], "interaction_required");
+    assert_eq!(provider.statistics().await.unwrap().grants_revoked, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_stands_although_the_authority_is_gone_and_asks_nobody_when_told_so() {
+    let provider = OidcProvider::start(Options::default()).await.unwrap();
+    let program = Program::of_provider(&provider);
+    program.sign_in(&provider).await;
+    let quiet = program.json(&["logout", "--no-revoke"]).await;
+    assert_eq!(
+        (&quiet["removed"], &quiet["revocation"]),
+        (&true.into(), &"not_asked".into())
+    );
+    assert_eq!(provider.statistics().await.unwrap().grants_revoked, 0);
+
+    program.sign_in(&provider).await;
+    drop(provider);
+    let ran = program.run(&["logout"]).await.succeeded();
+    assert!(
+        ran.stderr
+            .contains("warning: signed out here, but the authority did not revoke"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(program.failing(&TOKEN, 3).await["kind"], "interaction_required");
 }
 

@@ -35,6 +35,7 @@
 //! # let _ = header; Ok(()) }
 //! ```
 
+mod account_selection;
 mod application;
 mod authorization_code;
 #[cfg(feature = "interactive")]
@@ -50,11 +51,20 @@ mod device_code;
 #[cfg(feature = "interactive")]
 mod interactive;
 mod lazy_correlation;
+mod long_running;
+mod managed_identity;
+mod on_behalf_of;
 mod outcome;
 mod public;
+mod refresh_token;
+mod remove_account;
+mod session;
 #[cfg(feature = "interactive")]
 mod session_authorization;
+mod session_id;
 mod silent;
+mod token_exchange;
+mod web_session;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 pub use builder::ClientBuilder;
@@ -64,10 +74,19 @@ pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
 #[cfg(feature = "interactive")]
 pub use interactive::AcquireTokenInteractive;
+pub use long_running::BeginLongRunningSession;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
+pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
+pub use refresh_token::AcquireTokenByRefreshToken;
+pub use remove_account::{RemoveAccount, Revocation, SignedOut};
 #[cfg(feature = "interactive")]
 pub use session_authorization::AcquireTokenBySession;
+pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
+pub use token_exchange::AcquireTokenByTokenExchange;
 
 #[cfg(doc)]
 use cache_core::cache::TokenCache;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::cache::{AccountListing, CachedAccount, SignOutScope, TokenCache};
+use cache_core::cache::{AccountListing, TokenCache};
 use cache_core::schema::ScopeSet;
 
 use super::application::Application;
@@ -56,30 +56,6 @@ impl PublicClient {
     /// Cancellation safe.
     pub async fn accounts(&self) -> Result<AccountListing, Error> {
         self.application.accounts().await
-    }
-
-    /// Signs an account out of this client: its tokens are removed, and no refresh that is under way brings them back. `false`
-    /// when there was nothing to remove. The user's session at the authority, in the browser, goes on.
-    ///
-    /// # Errors
-    /// [`Error::Cache`]; the account may then still be signed in.
-    ///
-    /// # Cancellation safety
-    /// The sign-out goes on.
-    pub async fn remove_account(&self, account: &CachedAccount) -> Result<bool, Error> {
-        self.application
-            .remove_account(account, SignOutScope::Client)
-            .await
-    }
-
-    /// As [`remove_account`](Self::remove_account), for all clients of this client's family at once.
-    ///
-    /// # Errors
-    /// As [`remove_account`](Self::remove_account).
-    pub async fn remove_account_from_family(&self, account: &CachedAccount) -> Result<bool, Error> {
-        self.application
-            .remove_account(account, SignOutScope::Family)
-            .await
     }
 
     /// The cache.

@@ -1,5 +1,6 @@
 //! Handing an authorization request in before the browser is sent (RFC 9126).
 
+use cache_core::schema::ScopeSet;
 use cache_core::time::UnixMillis;
 
 use super::PendingAuthorization;
@@ -22,6 +23,11 @@ impl PendingAuthorization {
     #[must_use]
     pub fn expires_on(&self) -> Option<UnixMillis> {
         self.expires_on
+    }
+
+    /// What is asked for.
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        &self.parts.scopes
     }
 
     /// The request as the form that is pushed, without the client's identity.

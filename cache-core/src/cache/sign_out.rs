@@ -1,0 +1,148 @@
+//! Signing out: what is removed, and the refresh tokens that it leaves to be revoked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::commit::Verdict;
+use super::{CacheError, Inner};
+use crate::schema::merge::{self, SignOutScope};
+use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
+use crate::secret::Secret;
+use crate::store::Durability;
+
+/// What a sign-out removed.
+#[derive(Clone, Default)]
+pub struct RemovedTokens {
+    /// Whether there was anything to remove.
+    pub found: bool,
+    /// The refresh tokens that were removed and that nobody keeps, each once: those that the authority may be asked to
+    /// revoke (RFC 7009). A family's token that stays for its other members is not among them.
+    pub refresh_tokens: Vec<Secret>,
+}
+
+impl fmt::Debug for RemovedTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemovedTokens")
+            .field("found", &self.found)
+            .field("refresh_tokens", &self.refresh_tokens.len())
+            .finish()
+    }
+}
+
+/// What the round of a commit took out of a user's partition.
+#[derive(Clone, Default)]
+struct Removed {
+    sessions: Vec<SessionLink>,
+    refresh_tokens: Vec<Secret>,
+}
+
+impl Inner {
+    pub(crate) async fn sign_out(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        client_id: &str,
+        scope: SignOutScope,
+    ) -> Result<RemovedTokens, CacheError> {
+        let client_id = client_id.to_owned();
+        self.remove(key, move |partition| {
+            merge::sign_out(partition, &client_id, scope)
+        })
+        .await
+    }
+
+    pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
+        self.remove(key, |partition| {
+            *partition = Partition::new(partition.key.clone())
+        })
+        .await
+    }
+
+    /// Applies `change`, and with it removes the sessions that are no longer linked.
+    async fn remove(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        change: impl Fn(&mut Partition) + Send + 'static,
+    ) -> Result<RemovedTokens, CacheError> {
+        // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
+        let mut removed: Option<Removed> = None;
+        let (removed, _) = self
+            .commit(key, Durability::Durable, move |partition| {
+                let Some(mut partition) = partition else {
+                    return (Verdict::Keep(None), removed.clone());
+                };
+                let before = partition.clone();
+                change(&mut partition);
+                // A record without rows is one whose rows were rolled back, and must not come to life again.
+                if partition == before && !partition.is_empty() {
+                    return (Verdict::Keep(Some(partition)), removed.clone());
+                }
+                let noted = removed.get_or_insert_default();
+                // Only this round's: what an earlier one would have taken may have become another member's since.
+                noted.refresh_tokens = taken(&before, &partition);
+                for link in before.sessions {
+                    if !partition.sessions.contains(&link) && !noted.sessions.contains(&link) {
+                        noted.sessions.push(link);
+                    }
+                }
+                let verdict = if partition.is_empty() {
+                    Verdict::Delete
+                } else {
+                    Verdict::Store(partition)
+                };
+                (verdict, removed.clone())
+            })
+            .await?;
+        let Some(Removed {
+            sessions,
+            mut refresh_tokens,
+        }) = removed
+        else {
+            return Ok(RemovedTokens::default());
+        };
+        // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
+        for link in sessions {
+            let Some(session) = PartitionKey::from_bytes(&link.key) else {
+                continue;
+            };
+            let (user, mut held) = (key.to_bytes(), Vec::new());
+            let taken_away = self.commit(&session, Durability::Durable, move |partition| {
+                // Begun anew under the same key for somebody else, it is theirs.
+                let is_others = |anchor: &SessionAnchor| anchor.user != user;
+                match partition {
+                    Some(partition) if partition.anchor.as_ref().is_some_and(is_others) => {
+                        (Verdict::Keep(Some(partition)), held.clone())
+                    }
+                    partition => {
+                        let rows = partition.map(|partition| partition.refresh_tokens);
+                        held.extend(rows.into_iter().flatten().map(|row| row.secret));
+                        (Verdict::Delete, held.clone())
+                    }
+                }
+            });
+            match taken_away.await {
+                Ok((held, _)) => refresh_tokens.extend(held),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the record of a session that was signed out could not be removed");
+                }
+            }
+        }
+        let mut once = Vec::with_capacity(refresh_tokens.len());
+        for token in refresh_tokens {
+            if !once.contains(&token) {
+                once.push(token);
+            }
+        }
+        Ok(RemovedTokens {
+            found: true,
+            refresh_tokens: once,
+        })
+    }
+}
+
+/// The refresh tokens of `before` that `after` no longer has.
+fn taken(before: &Partition, after: &Partition) -> Vec<Secret> {
+    let gone = before.refresh_tokens.iter().map(|row| &row.secret);
+    gone.filter(|secret| after.refresh_tokens.iter().all(|row| row.secret != **secret))
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! Signing out with revocation, keys that tokens are bound to, and passwords: against the fake Entra authority over HTTPS
+//! and against a real OpenID provider.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a failure here is a failed test"
+)]
+
+mod revocation;
+mod scene;
