@@ -17,6 +17,7 @@
 mod driver;
 mod error;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use fantoccini::elements::Element;
@@ -35,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked for.
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long a browser may take to close.
+const END: Duration = Duration::from_secs(5);
+
 /// Where distributions put the browser, and what they call it.
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
@@ -42,6 +46,7 @@ const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "c
 #[derive(Debug)]
 pub struct Chromium {
     web: Client,
+    _session: Session,
     // In this order: the profile is deleted when nothing uses it any more.
     _driver: Driver,
     _profile: TempDir,
@@ -82,8 +87,13 @@ impl Chromium {
             .capabilities(capabilities)
             .connect(&driver.address())
             .await?;
+        let id = web.session_id().await?.unwrap_or_default();
         Ok(Self {
             web,
+            _session: Session {
+                port: driver.port(),
+                id,
+            },
             _driver: driver,
             _profile: profile,
         })
@@ -162,6 +172,30 @@ impl Chromium {
             what: selector.to_owned(),
             shown: self.text().await.unwrap_or_default(),
         })
+    }
+}
+
+/// The browser's session with chromedriver. Dropping it closes the browser and waits for that: chromedriver, when it ends,
+/// does not always take a browser with it.
+#[derive(Debug)]
+struct Session {
+    port: u16,
+    id: String,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Self { port, id } = self;
+        let request =
+            format!("DELETE /session/{id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        let end = || -> std::io::Result<()> {
+            let mut stream = std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, *port))?;
+            stream.set_read_timeout(Some(END))?;
+            stream.write_all(request.as_bytes())?;
+            stream.read(&mut [0; 64]).map(drop)
+        };
+        // A browser that is gone already is what is wanted.
+        let _ = end();
     }
 }
 

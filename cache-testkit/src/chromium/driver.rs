@@ -65,6 +65,10 @@ impl Driver {
         Err(Error::NotReady { said })
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(super) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
