@@ -3,10 +3,12 @@
 mod account_choice;
 mod answer;
 mod arguments;
+mod assertion;
 mod authority_address;
 mod browser_arguments;
 mod classify;
 mod commands;
+mod credential_options;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;

@@ -61,9 +61,12 @@
 //!
 //! - `interactive` (default): sign-in in the system's browser,
 //!   [`acquire_token_interactive`](client::PublicClient::acquire_token_interactive).
-//! - `reqwest` (default): [`http::ReqwestClient`].
+//! - `reqwest` (default): [`http::ReqwestClient`], and managed identities on Service Fabric.
+//! - `blocking`: `flows::blocking`, for programs without an asynchronous runtime.
 
 pub mod authority;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "interactive")]
 pub mod browser;
 pub mod client;

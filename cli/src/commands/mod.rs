@@ -9,6 +9,7 @@ mod keys;
 mod login;
 mod logout;
 mod managed_identity;
+mod on_behalf_of;
 mod quarantine;
 mod token;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Login(Login::DeviceCode) => login::device_code(session).await,
         Command::Login(Login::Browser(arguments)) => login::browser(session, arguments).await,
         Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
+        Command::Login(Login::OnBehalfOf(arguments)) => on_behalf_of::login(session, &arguments).await,
         Command::Login(Login::ManagedIdentity(identity)) => {
             login::managed_identity(session, identity.into()).await
         }

@@ -7,6 +7,7 @@
 )]
 
 mod browser;
+mod credentials;
 mod crowd;
 #[cfg(feature = "demo")]
 mod demonstration;
@@ -17,6 +18,7 @@ mod keys;
 mod killed;
 mod managed_identity;
 mod oidc;
+mod on_behalf_of;
 mod program;
 mod secrecy;
 mod tampering;
