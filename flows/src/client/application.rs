@@ -44,14 +44,14 @@ impl Application {
 
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        Ok(TokenEndpoint::new(
-            Arc::clone(&self.transport),
-            authority.clone(),
-            metadata,
-            self.client.clone(),
-        )
-        .telemetry(self.telemetry.clone())
-        .log_personal_data(self.log_personal_data))
+        Ok(self.endpoint_with(authority.clone(), metadata))
+    }
+
+    fn endpoint_with(&self, authority: Authority, metadata: Arc<Metadata>) -> TokenEndpoint {
+        let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
+        TokenEndpoint::new(transport, authority, metadata, client)
+            .telemetry(self.telemetry.clone())
+            .log_personal_data(self.log_personal_data)
     }
 
     /// The endpoint for a token of the application itself: in its region, if it has one. Only the host that is asked
@@ -67,12 +67,7 @@ impl Application {
                 ..Metadata::clone(&metadata)
             });
         }
-        Ok(TokenEndpoint::new(
-            Arc::clone(&self.transport),
-            self.authority.clone(),
-            metadata,
-            self.client.clone(),
-        ))
+        Ok(self.endpoint_with(self.authority.clone(), metadata))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
