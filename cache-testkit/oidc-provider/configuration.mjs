@@ -2,7 +2,7 @@
 
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { errors } from 'oidc-provider';
+import { errors, interactionPolicy } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
@@ -13,7 +13,7 @@ const API_SCOPES = ['api:read', 'api:write'];
 const DAY = 24 * 60 * 60;
 
 // The port of a loopback redirect is ignored for native clients (RFC 8252 section 7.3).
-const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/'];
+const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/', 'http://localhost'];
 
 export const ACCOUNT = {
   sub: 'alice',
@@ -30,6 +30,16 @@ const CLIENTS = [
     grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code'],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
+  },
+  {
+    // As tokenkeep-cli, but its authorization requests must be pushed (RFC 9126).
+    client_id: 'tokenkeep-pushed',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    grant_types: ['refresh_token', 'authorization_code'],
+    response_types: ['code'],
+    redirect_uris: LOOPBACK_REDIRECTS,
+    require_pushed_authorization_requests: true,
   },
   {
     client_id: 'tokenkeep-service',
@@ -85,6 +95,7 @@ export function configuration(memory, settings) {
       deviceFlow: { enabled: true },
       devInteractions: { enabled: false },
       introspection: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -98,7 +109,7 @@ export function configuration(memory, settings) {
     },
     rotateRefreshToken: true,
     pkce: { required: () => true },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     ttl: {
       AccessToken: accessTokenTtl,
       ClientCredentials: accessTokenTtl,
@@ -113,6 +124,14 @@ export function configuration(memory, settings) {
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     jwks: { keys: [signingKey()] },
   };
+}
+
+// The provider asks for consent anew at every sign-in of a native client, since another program could pose as it (RFC 8252
+// section 8.6). Then prompt=none would never succeed, and that has to be tested.
+function policy() {
+  const prompts = interactionPolicy.base();
+  prompts.get('consent').checks.remove('native_client_prompt');
+  return prompts;
 }
 
 function publicKey(name) {

@@ -17,9 +17,10 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Provider from 'oidc-provider';
-import { approveDevice, approveInteraction } from './approval.mjs';
+import { approveDevice } from './approval.mjs';
 import { configuration } from './configuration.mjs';
 import { registerExchanges } from './exchange.mjs';
+import { interact } from './interaction.mjs';
 import { Memory } from './memory.mjs';
 import { Statistics } from './statistics.mjs';
 
@@ -67,7 +68,7 @@ const server = createServer(async (request, response) => {
     if (test) {
       reply(response, ...await test(url.searchParams));
     } else if (url.pathname.startsWith('/interaction/')) {
-      await approveInteraction(provider, request, response);
+      await interact(provider, request, response);
     } else {
       await answer(request, response);
     }

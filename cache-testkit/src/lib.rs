@@ -87,6 +87,8 @@
 #[cfg(feature = "authority")]
 pub mod authority;
 pub mod broken;
+#[cfg(feature = "chromium")]
+pub mod chromium;
 pub mod clock;
 pub mod fault;
 #[cfg(feature = "glewlwyd")]

@@ -37,6 +37,15 @@ use self::process::Process;
 /// A public client: device code, authorization code with PKCE, refresh token.
 pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
 
+/// A public client whose authorization requests must be pushed (RFC 9126).
+pub const PUSHED_CLIENT_ID: &str = "tokenkeep-pushed";
+
+/// The user name that the sign-in page takes, with [`PASSWORD`]. A client that does not ask for HTML never sees the page.
+pub const USERNAME: &str = "alice@example.test";
+
+/// The password that the sign-in page takes.
+pub const PASSWORD: &str = "alice-password";
+
 /// A confidential client that sends its secret in the form (`client_secret_post`): client
 /// credentials, authorization code with PKCE, refresh token, token exchange (RFC 8693), and on-behalf-of as Entra words it, with an
 /// access token of this provider as the assertion.

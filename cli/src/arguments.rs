@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
+use crate::browser_arguments::BrowserArguments;
 use crate::credential_options::CredentialOptions;
 use crate::demanded_claims::DemandedClaims;
 use crate::identity_choice::IdentityArguments;
@@ -226,6 +227,8 @@ pub(crate) enum Command {
 pub(crate) enum Login {
     /// Sign a user in: shows an address and a code to enter there, on any device
     DeviceCode,
+    /// Sign a user in in the browser of this machine
+    Browser(BrowserArguments),
     /// Sign the application itself in, with its secret, its certificate or an assertion (--client-secret-env,
     /// --client-certificate, --client-assertion-file)
     ClientCredentials,

@@ -7,6 +7,7 @@ use cache_core::codec::CodecError;
 use cache_core::seal::{KeySourceError, SealError};
 use cache_core::store::StoreError;
 use cache_core::store::error::ErrorKind;
+use flows::error::InteractiveError;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -27,6 +28,7 @@ impl From<flows::Error> for Failure {
             E::Random(_) => ("random", Exit::Other),
             E::Authority(_) => ("refused", Exit::Authority),
             E::DeviceCode(_) => ("device_code", Exit::Authority),
+            E::Interactive(error) => return interactive(error),
             E::IdToken(_) => ("id_token", Exit::Authority),
             E::Discovery(_) => ("discovery", Exit::Authority),
             E::ManagedIdentity(_) => ("managed_identity", Exit::Authority),
@@ -91,6 +93,16 @@ impl From<StoreError> for Failure {
 fn interaction_required(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new("interaction_required", Exit::InteractionRequired, error)
         .next("sign in with `tokenkeep login device-code`, with the same --authority and --client-id")
+}
+
+fn interactive(error: InteractiveError) -> Failure {
+    match error {
+        InteractiveError::TimedOut(_) => Failure::new("timed_out", Exit::InteractionRequired, error),
+        InteractiveError::Cancelled => Failure::new("interrupted", Exit::Interrupted, error),
+        InteractiveError::Browser(_) => Failure::new("no_browser", Exit::InteractionRequired, error)
+            .next("use `tokenkeep login device-code`, or --no-browser, which prints the address"),
+        _ => Failure::new("no_port", Exit::Other, error),
+    }
 }
 
 fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

@@ -5,6 +5,7 @@ mod answer;
 mod arguments;
 mod assertion;
 mod authority_address;
+mod browser_arguments;
 mod classify;
 mod commands;
 mod credential_options;

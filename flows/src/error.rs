@@ -18,6 +18,11 @@ pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 pub use crate::throttle::{Throttled, ThrottledBecause};
 
+#[cfg(feature = "interactive")]
+pub use crate::browser::BrowserError;
+#[cfg(feature = "interactive")]
+pub use crate::interactive_error::InteractiveError;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why no token was acquired.
@@ -56,6 +61,10 @@ pub enum Error {
     /// The device code sign-in ended without the user.
     #[error(transparent)]
     DeviceCode(#[from] DeviceCodeError),
+    /// The sign-in in the browser ended without an answer of the authority.
+    #[cfg(feature = "interactive")]
+    #[error(transparent)]
+    Interactive(#[from] InteractiveError),
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),

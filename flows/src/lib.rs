@@ -60,12 +60,16 @@
 //!
 //! # Features
 //!
+//! - `interactive` (default): sign-in in the system's browser,
+//!   [`acquire_token_interactive`](client::PublicClient::acquire_token_interactive).
 //! - `reqwest` (default): [`http::ReqwestClient`], and managed identities on Service Fabric.
 //! - `blocking`: `flows::blocking`, for programs without an asynchronous runtime.
 
 pub mod authority;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+#[cfg(feature = "interactive")]
+pub mod browser;
 pub mod challenge;
 pub mod client;
 pub mod error;
@@ -79,7 +83,11 @@ mod correlation;
 mod display_text;
 mod id_token;
 mod interaction;
+#[cfg(feature = "interactive")]
+mod interactive_error;
 mod issuer_keys;
+#[cfg(feature = "interactive")]
+mod loopback;
 mod response;
 mod result;
 mod telemetry;

@@ -17,6 +17,7 @@ use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
 use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::id_token::{IdTokenClaims, IdTokenVerification, SignatureCheck, verify_signature};
+use crate::request::authorization_code::PendingAuthorization;
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
 use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
 use crate::response::{ReplyContext, Subject, definite_success, token_response};
@@ -259,6 +260,52 @@ impl TokenEndpoint {
             Ok(response) => CallOutcome::Granted(Box::new(response)),
             Err(error) => error.into_call_outcome(),
         }
+    }
+
+    /// Hands an authorization request in (RFC 9126), authenticated as at the token endpoint. The URL of what comes back
+    /// holds the client's ID and a reference, and nothing else of the request.
+    ///
+    /// # Errors
+    /// [`Error::Discovery`] when the authority has no such endpoint; [`Error::Reply`] when the reply has no
+    /// `request_uri`; else as [`send`](Self::send).
+    ///
+    /// # Cancellation safety
+    /// Dropping the future loses nothing: an unused request expires.
+    pub async fn push_authorization(
+        &self,
+        pending: PendingAuthorization,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<PendingAuthorization, Error> {
+        let url = self
+            .metadata
+            .pushed_authorization_request_endpoint
+            .clone()
+            .ok_or_else(|| {
+                let kind = DiscoveryErrorKind::NotOffered("pushed_authorization_request_endpoint");
+                DiscoveryError::new(kind, self.authority.environment())
+            })?;
+        let form = pending.pushed_form();
+        let keys = RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: "pushed_authorization",
+            scopes: pending.scopes(),
+            context: &TokenContext::default(),
+            subject: &Subject::NewUser { nonce: None },
+            claims: None,
+            form: &form,
+        });
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
+        tracing::debug!("pushing the authorization request");
+        let sent_at = self.transport.clock().now();
+        let result = match self.post(url, form, correlation_id, time_limit).await {
+            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Err(error) => Err(error),
+        };
+        permit.settle(result.as_ref().map(drop), None);
+        Ok(pending.accept_pushed(self.client.id(), &result?, sent_at)?)
     }
 
     /// Asks for a device code.

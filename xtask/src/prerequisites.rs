@@ -59,7 +59,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 5] = [
+const PREREQUISITES: [Prerequisite; 7] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -83,6 +83,18 @@ const PREREQUISITES: [Prerequisite; 5] = [
         reason: "it runs MSAL Python",
         is_present: has_python,
         packages: ["python3-venv", "python3", "python3", "python3"],
+    },
+    Prerequisite {
+        name: "Chromium",
+        reason: "it is the browser of interactive sign-in; on macOS: brew install --cask chromium",
+        is_present: has_chromium,
+        packages: ["chromium", "chromium", "chromium", ""],
+    },
+    Prerequisite {
+        name: "chromedriver",
+        reason: "it drives Chromium; on macOS: brew install --cask chromedriver",
+        is_present: has_chromedriver,
+        packages: ["chromium-driver", "chromedriver", "chromium-chromedriver", ""],
     },
     Prerequisite {
         name: "glewlwyd",
@@ -160,6 +172,17 @@ fn has_python() -> bool {
     succeeds(Command::new("python3").args(["-c", check]))
 }
 
+/// Under one of the names that cache-testkit looks for.
+fn has_chromium() -> bool {
+    ["chromium", "chromium-browser", "google-chrome", "chrome"]
+        .iter()
+        .any(|name| succeeds(Command::new(name).arg("--version")))
+}
+
+fn has_chromedriver() -> bool {
+    succeeds(Command::new("chromedriver").arg("--version"))
+}
+
 fn has_glewlwyd() -> bool {
     succeeds(Command::new("glewlwyd").arg("--version"))
 }
@@ -180,7 +203,8 @@ mod tests {
             assert!(report.contains(name) && report.contains(reason), "{report}");
         }
         assert!(report.ends_with(
-            "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv glewlwyd"
+            "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
+             chromium-driver glewlwyd"
         ));
     }
 

@@ -5,6 +5,7 @@ use url::Url;
 use super::claims_request::ClaimsRequest;
 use super::directory::{Client, User};
 use super::html::{escape, page};
+use super::pushed;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::request::IncomingRequest;
@@ -39,12 +40,18 @@ enum ResponseMode {
 /// `/{tenant}/oauth2/v2.0/authorize`. An unknown client or redirect address ends on a page of the authority:
 /// sending anything there would make it an open redirector.
 pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Reply {
+    let shown = |refusal: &Refusal| {
+        let text = format!("<p>{}</p>", escape(&refusal.described()));
+        Reply::html(400, page("Sorry, but we cannot sign you in", &text))
+    };
+    let pushed = match pushed::resolve(core, request) {
+        Ok(pushed) => pushed,
+        Err(refusal) => return shown(&refusal),
+    };
+    let request = pushed.as_ref().unwrap_or(request);
     let (client, redirect_uri) = match destination(core, request) {
         Ok(destination) => destination,
-        Err(refusal) => {
-            let text = format!("<p>{}</p>", escape(&refusal.described()));
-            return Reply::html(400, page("Sorry, but we cannot sign you in", &text));
-        }
+        Err(refusal) => return shown(&refusal),
     };
     let mut answer: Vec<(&str, String)> = match code(core, request, client, &redirect_uri) {
         Ok((code, user)) => {
@@ -69,6 +76,13 @@ pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Reply {
             .get("state")
             .map(|state| ("state", state.to_owned())),
     );
+    if core.response_iss {
+        let tenant = TenantPath::parse(&request.tenant, &core.directory);
+        answer.extend(tenant.map(|tenant| {
+            let issuer = tenant.kind().issuer(core, tenant.issuer_segment());
+            ("iss", issuer)
+        }));
+    }
     deliver(response_mode(request), redirect_uri, &answer)
 }
 
@@ -152,7 +166,8 @@ fn challenge(request: &IncomingRequest) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The user that `login_hint` names, or else the one who is signed in.
+/// The user that `login_hint` names, or else the one who is signed in. Without anybody signed in there is no session, so
+/// that a hint is not enough for `prompt=none`.
 fn signed_in_user<'a>(core: &'a Core, request: &IncomingRequest) -> Result<&'a User, Refusal> {
     let signed_in = core.state().signed_in_user.clone();
     let hint = request.parameters.get("login_hint");
@@ -161,7 +176,9 @@ fn signed_in_user<'a>(core: &'a Core, request: &IncomingRequest) -> Result<&'a U
         .and_then(|username| core.directory.user(username));
     if request.parameters.get("prompt") == Some("none") {
         let text = "A silent sign-in request was sent but no user is signed in.";
-        return user.ok_or_else(|| Refusal::new("login_required", 50_058, text));
+        return user
+            .filter(|_| signed_in.is_some())
+            .ok_or_else(|| Refusal::new("login_required", 50_058, text));
     }
     user.ok_or_else(|| {
         Refusal::new(

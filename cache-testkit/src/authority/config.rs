@@ -28,6 +28,10 @@ pub struct Config {
     pub rotation: Rotation,
     /// Who approves device codes on their own, and when.
     pub device_approval: DeviceApproval,
+    /// Whether authorization requests can be, or must be, pushed (RFC 9126). Entra has no such endpoint.
+    pub pushed_requests: PushedRequests,
+    /// Whether authorization responses carry `iss` (RFC 9207). Entra's do not.
+    pub response_iss: bool,
     /// Which further hosts belong together, for instance discovery.
     pub alias_groups: Vec<AliasGroup>,
     /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
@@ -69,6 +73,8 @@ impl Default for Config {
             lifetimes: Lifetimes::default(),
             rotation: Rotation::EntraLike,
             device_approval: DeviceApproval::Manual,
+            pushed_requests: PushedRequests::Off,
+            response_iss: false,
             alias_groups: Vec::new(),
             revocation: false,
         }
@@ -125,6 +131,20 @@ impl Config {
     #[must_use]
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = rotation;
+        self
+    }
+
+    /// Sets whether authorization requests can be, or must be, pushed.
+    #[must_use]
+    pub fn pushed_requests(mut self, pushed: PushedRequests) -> Self {
+        self.pushed_requests = pushed;
+        self
+    }
+
+    /// Sets whether authorization responses carry `iss`.
+    #[must_use]
+    pub fn response_iss(mut self, iss: bool) -> Self {
+        self.response_iss = iss;
         self
     }
 
@@ -229,4 +249,16 @@ pub enum DeviceApproval {
         /// The user who approves.
         username: String,
     },
+}
+
+/// What becomes of pushed authorization requests (RFC 9126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushedRequests {
+    /// There is no endpoint for them.
+    Off,
+    /// They are taken; plain ones too.
+    Offered,
+    /// Only they are taken.
+    Required,
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
+use super::config::PushedRequests;
 use super::refusal::Refusal;
 use super::request::IncomingRequest;
 use super::state::Core;
@@ -87,6 +88,14 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
         "tenant_region_scope": null,
         "cloud_instance_name": "microsoftonline.com",
     });
+    if core.pushed_requests != PushedRequests::Off {
+        document["pushed_authorization_request_endpoint"] = endpoint("par").into();
+        document["require_pushed_authorization_requests"] =
+            (core.pushed_requests == PushedRequests::Required).into();
+    }
+    if core.response_iss {
+        document["authorization_response_iss_parameter_supported"] = true.into();
+    }
     if core.revocation {
         document["revocation_endpoint"] = endpoint("revoke").into();
     }

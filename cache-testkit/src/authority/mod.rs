@@ -34,7 +34,8 @@
 //! # Endpoints
 //!
 //! Instance discovery, the OpenID configuration, keys, authorize, token, device code and logout at Entra's
-//! paths ([`Endpoint`] lists them), `/resource`, which evaluates access continuously, and `/devicelogin`, where a person or a `curl` approves a device code.
+//! paths ([`Endpoint`] lists them), pushed authorization requests if they are [turned on](PushedRequests), `/resource`, which
+//! evaluates access continuously, and `/devicelogin`, where a person or a `curl` approves a device code.
 //!
 //! Below `/{tenant}/{policy}` and `/tfp/{tenant}/{policy}`, where the policy begins with `b2c_1`, it is Azure AD B2C; below
 //! `/adfs`, AD FS. External ID has Entra's paths.
@@ -59,6 +60,7 @@ mod grants;
 mod html;
 mod kind;
 mod opaque;
+mod pushed;
 mod refusal;
 mod reply;
 mod request;
@@ -86,7 +88,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
+pub use config::{AliasGroup, Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
 pub use directory::{
     ALICE, AssertionCertificate, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT,
     Client, FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,

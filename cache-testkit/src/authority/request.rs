@@ -15,6 +15,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A request whose body has arrived.
+#[derive(Clone)]
 pub(super) struct IncomingRequest {
     pub(super) method: Method,
     pub(super) path: String,
@@ -78,6 +79,14 @@ impl IncomingRequest {
         Grant::parse(self.parameters.get("grant_type")?)
     }
 
+    /// The same request with other parameters.
+    pub(super) fn with_parameters(&self, parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn client_id(&self) -> Option<&str> {
         self.parameters
             .get("client_id")
@@ -99,7 +108,7 @@ impl IncomingRequest {
 }
 
 /// Form or query parameters, in order. An empty parameter counts as absent (RFC 6749 section 3.1).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -112,6 +121,17 @@ impl Parameters {
             .iter()
             .find(|(key, value)| key == name && !value.is_empty())
             .map(|(_, value)| value.as_str())
+    }
+
+    /// All but what authenticates the client.
+    pub(super) fn without_credentials(&self) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                "client_secret" | "client_assertion" | "client_assertion_type"
+            )
+        });
+        Self(kept.cloned().collect())
     }
 
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
@@ -137,6 +157,7 @@ fn route(path: &str) -> (Endpoint, &str) {
         "discovery/v2.0/keys" => Endpoint::Keys,
         "oauth2/v2.0/authorize" => Endpoint::Authorize,
         "oauth2/v2.0/token" => Endpoint::Token,
+        "oauth2/v2.0/par" => Endpoint::PushedAuthorization,
         "oauth2/v2.0/devicecode" => Endpoint::DeviceCode,
         "oauth2/v2.0/revoke" => Endpoint::Revocation,
         "oauth2/v2.0/logout" => Endpoint::Logout,

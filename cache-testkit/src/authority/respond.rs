@@ -16,7 +16,7 @@ use super::resource::resource;
 use super::script::{Action, Alteration, Delivery, RetryAfter, Script};
 use super::state::Core;
 use super::statistics::Endpoint;
-use super::{authorize, device, discovery, revocation, token_endpoint};
+use super::{authorize, device, discovery, pushed, revocation, token_endpoint};
 
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
@@ -111,6 +111,12 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
             .and_then(|reply| token_endpoint::altered(core, reply, alterations))
             .map(Value::Object),
         Endpoint::Token => token_endpoint::token(core, request, alterations).map(Value::Object),
+        Endpoint::PushedAuthorization => {
+            return match pushed::push(core, request) {
+                Ok(body) => echo(Reply::json(201, &body), request),
+                Err(refusal) => refuse(core, request, &refusal),
+            };
+        }
         Endpoint::Authorize => return authorize::authorize(core, request),
         Endpoint::DeviceApproval => return device::approval_page(core, request),
         Endpoint::Revocation if core.revocation => match revocation::revoke(core, request) {

@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::families::Families;
 use super::opaque::OpaqueValues;
+use super::pushed::PushedRequest;
 use super::refusal::Refusal;
 use super::script::Script;
 use super::signing::{ClientKey, SigningKeys};
@@ -23,6 +24,8 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKeys,
     pub(super) clock: ServerClock,
+    pub(super) pushed_requests: PushedRequests,
+    pub(super) response_iss: bool,
     pub(super) alias_groups: Vec<AliasGroup>,
     /// Whether there is a revocation endpoint.
     pub(super) revocation: bool,
@@ -34,6 +37,7 @@ impl Core {
         let state = State {
             opaque: OpaqueValues::new()?,
             codes: HashMap::new(),
+            pushed: HashMap::new(),
             used_assertions: HashSet::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
@@ -50,6 +54,8 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKeys::generate()?,
             clock: ServerClock::default(),
+            pushed_requests: config.pushed_requests,
+            response_iss: config.response_iss,
             alias_groups: config.alias_groups,
             revocation: config.revocation,
             state: Mutex::new(state),
@@ -66,6 +72,8 @@ impl Core {
 pub(super) struct State {
     pub(super) opaque: OpaqueValues,
     pub(super) codes: HashMap<String, AuthorizationCode>,
+    /// Authorization requests that were pushed and not used yet, by their `request_uri`.
+    pub(super) pushed: HashMap<String, PushedRequest>,
     /// Clients and the `jti` of their assertions.
     pub(super) used_assertions: HashSet<(String, String)>,
     pub(super) devices: DeviceCodes,

@@ -15,6 +15,8 @@ pub enum Endpoint {
     Keys,
     /// `/{tenant}/oauth2/v2.0/authorize`.
     Authorize,
+    /// `/{tenant}/oauth2/v2.0/par`: pushed authorization requests (RFC 9126).
+    PushedAuthorization,
     /// `/{tenant}/oauth2/v2.0/token`.
     Token,
     /// `/{tenant}/oauth2/v2.0/devicecode`.
@@ -36,7 +38,10 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether requests must be a POST of a form.
     pub(super) fn takes_secrets(self) -> bool {
-        matches!(self, Self::Token | Self::DeviceCode | Self::Revocation)
+        matches!(
+            self,
+            Self::Token | Self::DeviceCode | Self::PushedAuthorization | Self::Revocation
+        )
     }
 }
 

@@ -132,6 +132,13 @@ async fn prompt_none_depends_on_who_is_signed_in() {
     );
 
     authority.set_signed_in_user(None);
+    let hint = [("prompt", "none"), ("login_hint", BOB)];
+    let (_, parameters) = authorize(&client, PUBLIC_CLIENT, &hint).await.redirected();
+    assert_eq!(
+        parameter(&parameters, "error"),
+        "login_required",
+        "a hint is no session"
+    );
     let (_, parameters) = authorize(&client, PUBLIC_CLIENT, &[("prompt", "none")])
         .await
         .redirected();

@@ -14,5 +14,6 @@ mod device_code;
 mod discovery;
 mod faults;
 mod grants;
+mod pushed_requests;
 mod rotation;
 mod verify;

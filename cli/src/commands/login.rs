@@ -7,6 +7,7 @@ use serde_json::json;
 use super::managed_identity::acquire;
 use super::token::{account_object, metadata_object};
 use crate::answer::{Answer, say};
+use crate::browser_arguments::BrowserArguments;
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session};
 
@@ -20,11 +21,45 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
         .acquire_token_by_device_code(scopes)
         .on_prompt(|prompt| say(&one_line(&prompt.message())))
         .await?;
-    let who = match &result.account {
-        Some(account) => format!("Signed in as {}", one_line(&account.username)),
-        None => "Signed in".to_owned(),
-    };
-    Ok(signed_in(&result, &format!("{who}. {SILENTLY}")))
+    Ok(user_signed_in(&result))
+}
+
+/// Signs a user in in the browser of this machine (RFC 8252).
+pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> Result<Answer, Failure> {
+    let scopes = session.scopes()?;
+    let client = session.public_client(Missing::Create).await?;
+    let BrowserArguments {
+        login_hint,
+        domain_hint,
+        prompt,
+        session_first,
+        no_browser,
+        redirect_uri,
+        timeout,
+    } = arguments;
+    let mut acquire = client
+        .acquire_token_interactive(scopes)
+        .session_first(session_first)
+        .time_limit(timeout);
+    if let Some(hint) = login_hint {
+        acquire = acquire.login_hint(hint);
+    }
+    if let Some(hint) = domain_hint {
+        acquire = acquire.domain_hint(hint);
+    }
+    if let Some(prompt) = prompt {
+        acquire = acquire.prompt(prompt.into());
+    }
+    if let Some(uri) = redirect_uri {
+        acquire = acquire.redirect_uri(uri);
+    }
+    if no_browser {
+        acquire =
+            acquire.on_url(|url| say(&format!("To sign in, open this address on this machine:\n{url}")));
+    } else {
+        say("Sign in in the browser that opens now. Ctrl-C ends it.");
+    }
+    Ok(user_signed_in(&acquire.await?))
 }
 
 /// Obtains a token for the application itself (RFC 6749 section 4.4).
@@ -40,6 +75,14 @@ pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Fail
         &result,
         &format!("Signed in as the application. {SILENTLY}"),
     ))
+}
+
+fn user_signed_in(result: &AuthenticationResult) -> Answer {
+    let who = match &result.account {
+        Some(account) => format!("Signed in as {}", one_line(&account.username)),
+        None => "Signed in".to_owned(),
+    };
+    signed_in(result, &format!("{who}. {SILENTLY}"))
 }
 
 /// Obtains a token of a managed identity.

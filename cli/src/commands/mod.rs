@@ -25,6 +25,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         #[cfg(feature = "demo")]
         Command::Demo => crate::demo::run(session).await,
         Command::Login(Login::DeviceCode) => login::device_code(session).await,
+        Command::Login(Login::Browser(arguments)) => login::browser(session, arguments).await,
         Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
         Command::Login(Login::OnBehalfOf(arguments)) => on_behalf_of::login(session, &arguments).await,
         Command::Login(Login::ManagedIdentity(identity)) => {

@@ -6,6 +6,7 @@
     reason = "tests; the lint's own exception does not reach helper functions"
 )]
 
+mod browser;
 mod credentials;
 mod crowd;
 #[cfg(feature = "demo")]

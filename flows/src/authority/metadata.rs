@@ -21,6 +21,10 @@ pub struct Metadata {
     pub authorization_endpoint: Option<Url>,
     /// Where a device asks for a code (RFC 8628).
     pub device_authorization_endpoint: Option<Url>,
+    /// Where an authorization request is handed in before the browser is sent (RFC 9126).
+    pub pushed_authorization_request_endpoint: Option<Url>,
+    /// Whether authorization requests are accepted only from there (RFC 9126 section 5).
+    pub require_pushed_authorization_requests: bool,
     /// Where tokens are revoked (RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// Its signing keys.
@@ -56,6 +60,8 @@ impl Metadata {
             token_endpoint: endpoint("oauth2/v2.0/token")?,
             authorization_endpoint: endpoint("oauth2/v2.0/authorize"),
             device_authorization_endpoint: endpoint("oauth2/v2.0/devicecode"),
+            pushed_authorization_request_endpoint: None,
+            require_pushed_authorization_requests: false,
             revocation_endpoint: None,
             jwks_uri: endpoint("discovery/v2.0/keys"),
             end_session_endpoint: endpoint("oauth2/v2.0/logout"),
@@ -94,6 +100,10 @@ impl Metadata {
                 .ok_or_else(|| error(DiscoveryErrorKind::Missing("token_endpoint")))?,
             authorization_endpoint: endpoint("authorization_endpoint")?,
             device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
+            pushed_authorization_request_endpoint: endpoint("pushed_authorization_request_endpoint")?,
+            require_pushed_authorization_requests: document
+                .boolean("require_pushed_authorization_requests")
+                .unwrap_or(false),
             revocation_endpoint: endpoint("revocation_endpoint")?,
             jwks_uri: endpoint("jwks_uri")?,
             end_session_endpoint: endpoint("end_session_endpoint")?,
@@ -243,6 +253,31 @@ mod tests {
             Err(DiscoveryErrorKind::Endpoint("token_endpoint"))
         );
         assert!(entra("https://login.microsoftonline.us/x/token").is_err());
+    }
+
+    #[test]
+    fn the_endpoint_for_pushed_requests_obeys_the_same_rules() {
+        let parse = |endpoint: &str| {
+            let document = serde_json::json!({
+                "issuer": "https://id.example",
+                "token_endpoint": "https://id.example/token",
+                "pushed_authorization_request_endpoint": endpoint,
+                "require_pushed_authorization_requests": true,
+            });
+            let fields = Fields::parse(&SecretBytes::new(document.to_string().into_bytes())).unwrap();
+            Metadata::parse(&Authority::detect("https://id.example").unwrap(), &fields)
+        };
+        let metadata = parse("https://id.example/par").unwrap();
+        assert!(metadata.require_pushed_authorization_requests);
+        for endpoint in [
+            "http://id.example/par",
+            "http://127.0.0.1/par",
+            "https://u@id.example/par",
+        ] {
+            let refused = parse(endpoint).unwrap_err();
+            let kind = DiscoveryErrorKind::Endpoint("pushed_authorization_request_endpoint");
+            assert_eq!(refused.kind(), &kind, "{endpoint}");
+        }
     }
 
     #[test]

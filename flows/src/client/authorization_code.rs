@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::application::Application;
+use super::lazy_correlation::LazyCorrelation;
 use super::session::KeyedSession;
 use super::session_id::SessionId;
 use super::{Acquisition, ConfidentialClient};
@@ -29,10 +30,12 @@ pub struct AcquireTokenByAuthorizationCode<'a> {
 
 impl ConfidentialClient {
     /// Begins a sign-in in the user's browser: send it to [`url`](PendingAuthorization::url), and keep the
-    /// [parts](PendingAuthorization::into_parts) in the user's web session.
+    /// [parts](PendingAuthorization::into_parts) in the user's web session. Where the issuer requires it, or
+    /// [`pushed`](AuthorizationRequest::pushed) says so, the request is handed in at the authority first (RFC 9126).
     ///
     /// # Errors
-    /// [`Error::Configuration`] when `request` is for another client; as [`AuthorizationRequest::begin`]; as discovery.
+    /// [`Error::Configuration`] when `request` is for another client; as [`AuthorizationRequest::begin`]; as discovery;
+    /// as [`TokenEndpoint::push_authorization`](crate::TokenEndpoint::push_authorization).
     ///
     /// # Cancellation safety
     /// Cancellation safe.
@@ -42,9 +45,9 @@ impl ConfidentialClient {
     ) -> Result<PendingAuthorization, Error> {
         let application = self.application();
         request.check_client(application.client.id())?;
-        let metadata = application.metadata(&application.authority).await?;
-        let request = request.capabilities(application.capabilities.clone());
-        request.begin(&application.authority, &metadata, &**application.cache.random())
+        application
+            .begin_authorization(request, &LazyCorrelation::default())
+            .await
     }
 
     /// Ends a sign-in that [`begin_authorization`](Self::begin_authorization) began: `response` is the URL that the browser came back to, its query,
@@ -55,6 +58,29 @@ impl ConfidentialClient {
         response: &'a str,
     ) -> AcquireTokenByAuthorizationCode<'a> {
         AcquireTokenByAuthorizationCode::new(self.application(), pending, response)
+    }
+}
+
+impl Application {
+    /// Begins a sign-in in a browser, and hands its request in where that is required or chosen.
+    pub(super) async fn begin_authorization(
+        &self,
+        request: AuthorizationRequest,
+        correlation_id: &LazyCorrelation,
+    ) -> Result<PendingAuthorization, Error> {
+        let metadata = self.metadata(&self.authority).await?;
+        let pending = request.capabilities(self.capabilities.clone()).begin(
+            &self.authority,
+            &metadata,
+            &**self.cache.random(),
+        )?;
+        if !pending.is_to_be_pushed() {
+            return Ok(pending);
+        }
+        self.endpoint(&self.authority)
+            .await?
+            .push_authorization(pending, correlation_id.draw(self)?, self.time_limit)
+            .await
     }
 }
 

@@ -38,6 +38,10 @@
 mod account_selection;
 mod application;
 mod authorization_code;
+#[cfg(feature = "interactive")]
+mod browser_options;
+#[cfg(feature = "interactive")]
+mod browser_sign_in;
 mod builder;
 mod cache_options;
 mod cached_app_token;
@@ -45,6 +49,8 @@ mod client_credentials;
 mod confidential;
 mod device_code;
 mod id_token_verifier;
+#[cfg(feature = "interactive")]
+mod interactive;
 mod lazy_correlation;
 mod long_running;
 mod managed_identity;
@@ -55,6 +61,8 @@ mod refresh_token;
 mod remove_account;
 mod seen_refusal;
 mod session;
+#[cfg(feature = "interactive")]
+mod session_authorization;
 mod session_id;
 mod silent;
 mod token_exchange;
@@ -66,6 +74,8 @@ pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
+#[cfg(feature = "interactive")]
+pub use interactive::AcquireTokenInteractive;
 pub use long_running::BeginLongRunningSession;
 pub use managed_identity::{
     AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
@@ -74,6 +84,8 @@ pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};
+#[cfg(feature = "interactive")]
+pub use session_authorization::AcquireTokenBySession;
 pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
 pub use token_exchange::AcquireTokenByTokenExchange;

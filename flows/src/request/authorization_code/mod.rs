@@ -4,6 +4,7 @@
 //! kept until the browser comes back, and it judges the answer; [`AuthorizationCode`] is redeemed for tokens.
 
 mod pkce;
+mod pushed;
 mod response;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cache_core::random::{Random, RandomError, random_bytes};
 use cache_core::schema::{AuthorityKind, ScopeSet};
 use cache_core::secret::Secret;
+use cache_core::time::UnixMillis;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -55,10 +57,12 @@ pub struct AuthorizationRequest {
     max_age: Option<Duration>,
     /// Optional parameters, in the order in which they were given.
     parameters: Vec<(String, String)>,
+    /// Whether the request is handed in first; `None` for as the issuer requires it.
+    pushed: Option<bool>,
 }
 
 /// Parameters that only [`AuthorizationRequest::begin`] sets: a second one would contradict what is checked later.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 13] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -70,6 +74,8 @@ const RESERVED: [&str; 11] = [
     "client_info",
     "claims",
     "max_age",
+    "request",
+    "request_uri",
 ];
 
 impl AuthorizationRequest {
@@ -84,6 +90,7 @@ impl AuthorizationRequest {
             capabilities: ClientCapabilities::default(),
             max_age: None,
             parameters: Vec::new(),
+            pushed: None,
         }
     }
 
@@ -126,6 +133,17 @@ impl AuthorizationRequest {
     /// How the response comes: `query` unless set, or `form_post`, which keeps the code out of histories and logs.
     pub fn response_mode(self, mode: ResponseMode) -> Self {
         self.parameter("response_mode", mode.as_str())
+    }
+
+    /// Hands the request in at the authority before the browser is sent (RFC 9126), so that nobody can read or
+    /// change it on the way. Unless set, this is done where the issuer requires it.
+    ///
+    /// The clients do it. Who calls [`begin`](Self::begin) gives the result to
+    /// [`TokenEndpoint::push_authorization`](crate::TokenEndpoint::push_authorization) if it
+    /// [asks for that](PendingAuthorization::is_to_be_pushed).
+    pub fn pushed(mut self, pushed: bool) -> Self {
+        self.pushed = Some(pushed);
+        self
     }
 
     /// Any other parameter.
@@ -173,6 +191,11 @@ impl AuthorizationRequest {
             return Err(ConfigurationError::new(format!("the parameter `{name}` cannot be chosen")).into());
         }
         let claims = self.capabilities.parameter(self.claims.as_deref())?;
+        let is_to_be_pushed = self
+            .pushed
+            .unwrap_or(metadata.require_pushed_authorization_requests);
+        // What the endpoint's own address says stays in the address when the request is pushed.
+        let own_parameters = url.query_pairs().count();
         let state = random_text(random)?;
         let nonce = random_text(random)?;
         let verifier = pkce::Verifier::random(random)?;
@@ -202,6 +225,9 @@ impl AuthorizationRequest {
         }
         Ok(PendingAuthorization {
             url,
+            own_parameters,
+            is_to_be_pushed,
+            expires_on: None,
             parts: PendingParts {
                 state,
                 nonce,
@@ -280,6 +306,10 @@ impl ResponseMode {
 /// session, as its [`parts`](Self::into_parts). Use it once.
 pub struct PendingAuthorization {
     url: Url,
+    /// How many parameters of the URL belong to the endpoint's address.
+    own_parameters: usize,
+    is_to_be_pushed: bool,
+    expires_on: Option<UnixMillis>,
     parts: PendingParts,
 }
 
