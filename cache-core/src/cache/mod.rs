@@ -47,6 +47,7 @@ mod exchange;
 mod find;
 mod inspect;
 mod lineage_locks;
+mod proof_keys;
 mod record;
 mod refresh;
 mod reply;
@@ -70,6 +71,7 @@ pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
+pub use proof_keys::{ProofKey, ProofKeyOwner};
 pub use sign_out::RemovedTokens;
 
 pub use crate::schema::merge::SignOutScope;
