@@ -72,6 +72,11 @@ export function configuration(memory, settings) {
       clientCredentials: { enabled: true },
       deviceFlow: { enabled: true },
       devInteractions: { enabled: false },
+      dPoP: {
+        enabled: true,
+        nonceSecret: randomBytes(32),
+        requireNonce: () => settings.dpopNonceRequired,
+      },
       introspection: { enabled: true },
       revocation: { enabled: true },
       resourceIndicators: {

@@ -144,6 +144,16 @@ impl OidcProvider {
             .await
     }
 
+    /// Says whether DPoP proofs must carry a nonce of the provider's (RFC 9449 section 8) from now on.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when the provider does not answer.
+    pub async fn set_dpop_nonce_required(&self, required: bool) -> Result<(), Error> {
+        let required = u8::from(required);
+        self.control(&format!("/test/dpop-nonce?required={required}"))
+            .await
+    }
+
     /// Forgets every token, sign-in and count, and restores lifetime and delay.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::http::{HttpError, HttpErrorKind};
 
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::proof::ProofError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -50,6 +51,9 @@ pub enum Error {
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// The key that tokens are bound to could not be had, or did not sign.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -72,7 +76,7 @@ impl Error {
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
             }
-            Self::Configuration(_) | Self::Random(_) => {
+            Self::Configuration(_) | Self::Random(_) | Self::Proof(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.

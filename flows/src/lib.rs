@@ -64,6 +64,7 @@ pub mod authority;
 pub mod client;
 pub mod error;
 pub mod http;
+pub mod proof;
 pub mod request;
 
 mod account;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
-use cache_core::schema::TokenResponse;
+use cache_core::schema::{TokenResponse, TokenType};
 use cache_core::secret::Secret;
 use url::Url;
 
@@ -13,9 +13,10 @@ use crate::authority::{Authority, Metadata};
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
 use crate::http::{Form, HttpRequest, HttpResponse};
+use crate::proof::{self, Proof, ProofSigner};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
 use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
-use crate::response::{ReplyContext, definite_success, token_response};
+use crate::response::{Fields, ReplyContext, definite_success, token_response};
 use crate::transport::Transport;
 
 /// An authority's token endpoint, and its device authorization endpoint, as one client uses them.
@@ -27,6 +28,7 @@ pub struct TokenEndpoint {
     authority: Authority,
     metadata: Arc<Metadata>,
     client: ClientIdentity,
+    proof_signer: Option<Arc<dyn ProofSigner>>,
 }
 
 impl TokenEndpoint {
@@ -43,7 +45,16 @@ impl TokenEndpoint {
             authority,
             metadata,
             client,
+            proof_signer: None,
         }
+    }
+
+    /// Asks for tokens that are bound to this key (DPoP, RFC 9449): each request to the token endpoint carries a proof, and a reply
+    /// with a token of another type is refused.
+    #[must_use]
+    pub fn proof_signer(mut self, signer: Arc<dyn ProofSigner>) -> Self {
+        self.proof_signer = Some(signer);
+        self
     }
 
     /// Sends `request`; the reply has `time_limit` to be complete.
@@ -73,7 +84,13 @@ impl TokenEndpoint {
         tracing::debug!(grant, "asking the token endpoint");
         let sent_at = self.transport.clock().now();
         let url = self.metadata.token_endpoint.clone();
-        let response = self.post(url, form, correlation_id, time_limit).await?;
+        let response = match &self.proof_signer {
+            Some(signer) => {
+                self.post_with_proof(&**signer, url, form, correlation_id, time_limit)
+                    .await?
+            }
+            None => self.post(url, form, None, correlation_id, time_limit).await?,
+        };
         let reply = ReplyContext {
             authority: &self.authority,
             metadata: &self.metadata,
@@ -81,6 +98,10 @@ impl TokenEndpoint {
             scopes: &scopes,
             context: &context,
             subject: &subject,
+            token_type: self
+                .proof_signer
+                .as_ref()
+                .map_or(TokenType::Bearer, |signer| proof::token_type(signer.public_key())),
             sent_at,
             now: self.transport.clock().now(),
         };
@@ -126,7 +147,7 @@ impl TokenEndpoint {
             })?;
         let sent_at = self.transport.clock().now();
         let form = std::mem::take(&mut request.form);
-        let response = self.post(url, form, correlation_id, time_limit).await?;
+        let response = self.post(url, form, None, correlation_id, time_limit).await?;
         let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
         Ok(request.accept(fields, sent_at)?)
     }
@@ -183,14 +204,59 @@ impl TokenEndpoint {
             DiscoveryError::new(kind, self.authority.environment())
         })?;
         let form = revocation::form(refresh_token);
-        let response = self.post(url, form, correlation_id, time_limit).await?;
+        let response = self.post(url, form, None, correlation_id, time_limit).await?;
         revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
+    }
+
+    /// As [`post`](Self::post), with a proof. A server that wants a nonce in it refuses the request unexecuted and says which; then, and
+    /// only then, the request is sent once more, with a proof of its own (RFC 9449 section 8).
+    async fn post_with_proof(
+        &self,
+        signer: &dyn ProofSigner,
+        url: Url,
+        form: Form,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<HttpResponse, Error> {
+        let (clock, nonces) = (self.transport.clock(), self.transport.nonces());
+        let began = clock.monotonic();
+        let nonce = nonces.of(&url);
+        let proof = self.prove(signer, &url, nonce.as_deref()).await?;
+        let response = self
+            .post(url.clone(), form.clone(), Some(proof), correlation_id, time_limit)
+            .await?;
+        let given = nonces.note(&url, &response);
+        let Some(nonce) = given.filter(|_| wants_nonce(&response)) else {
+            return Ok(response);
+        };
+        let left = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
+        if left.is_zero() {
+            return Ok(response);
+        }
+        let proof = self.prove(signer, &url, Some(&nonce)).await?;
+        let response = self
+            .post(url.clone(), form, Some(proof), correlation_id, left)
+            .await?;
+        nonces.note(&url, &response);
+        Ok(response)
+    }
+
+    async fn prove(&self, signer: &dyn ProofSigner, url: &Url, nonce: Option<&str>) -> Result<Secret, Error> {
+        let proof = Proof {
+            method: "POST",
+            url,
+            nonce,
+            access_token: None,
+        };
+        let now = self.transport.clock().now().to_seconds();
+        proof.sign(signer, &**self.transport.random(), now).await
     }
 
     async fn post(
         &self,
         url: Url,
         mut form: Form,
+        proof: Option<Secret>,
         correlation_id: CorrelationId,
         time_limit: Duration,
     ) -> Result<HttpResponse, Error> {
@@ -203,6 +269,9 @@ impl TokenEndpoint {
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
+        if let Some(proof) = proof {
+            request = request.header("dpop", proof);
+        }
         // A generic issuer has no use for it, and it would link requests.
         if self.authority.kind().honours_client_info() {
             request = request
@@ -211,6 +280,12 @@ impl TokenEndpoint {
         }
         Ok(self.transport.http().send(request).await?)
     }
+}
+
+/// Whether this is the refusal of RFC 9449 section 8.
+fn wants_nonce(response: &HttpResponse) -> bool {
+    response.status == 400
+        && Fields::parse(&response.body).is_some_and(|fields| fields.text("error") == Some("use_dpop_nonce"))
 }
 
 impl fmt::Debug for TokenEndpoint {

@@ -8,6 +8,7 @@ use cache_core::time::Clock;
 
 use crate::authority::Discovery;
 use crate::http::HttpClient;
+use crate::proof::Nonces;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
 ///
@@ -17,6 +18,7 @@ pub struct Transport {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     discovery: Discovery,
+    nonces: Nonces,
 }
 
 impl Transport {
@@ -25,6 +27,7 @@ impl Transport {
     pub fn new(http: Arc<dyn HttpClient>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
+            nonces: Nonces::default(),
             http,
             clock,
             random,
@@ -47,6 +50,11 @@ impl Transport {
     #[must_use]
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.random
+    }
+
+    /// The nonces that servers gave for proofs.
+    pub(crate) fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     /// The authorities' metadata.

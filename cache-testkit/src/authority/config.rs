@@ -28,6 +28,8 @@ pub struct Config {
     pub rotation: Rotation,
     /// Who approves device codes on their own, and when.
     pub device_approval: DeviceApproval,
+    /// What is made of DPoP proofs (RFC 9449), which Entra does not know. Default nothing.
+    pub dpop: Dpop,
     /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
     pub revocation: bool,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             lifetimes: Lifetimes::default(),
             rotation: Rotation::EntraLike,
             device_approval: DeviceApproval::Manual,
+            dpop: Dpop::Off,
             revocation: false,
         }
     }
@@ -92,6 +95,13 @@ impl Config {
     #[must_use]
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.rotation = rotation;
+        self
+    }
+
+    /// Sets what is made of DPoP proofs.
+    #[must_use]
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = dpop;
         self
     }
 
@@ -181,6 +191,18 @@ pub enum Rotation {
     /// A refresh token works once. A second use revokes its whole family, the newest token and every access
     /// token included (RFC 9700 section 4.14.2; oidc-provider does the same).
     Strict,
+}
+
+/// What is made of DPoP proofs (RFC 9449) at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dpop {
+    /// They are ignored, and every token is a bearer token: what an authority does that does not know them.
+    Off,
+    /// A request with a proof gets bound tokens, or is refused.
+    Offered,
+    /// As offered, and each proof must carry the latest nonce of the server (section 8).
+    WithNonce,
 }
 
 /// Who approves device codes.

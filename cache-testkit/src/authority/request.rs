@@ -27,6 +27,8 @@ pub(super) struct IncomingRequest {
     pub(super) basic: Option<(String, String)>,
     /// The `client-request-id` header, echoed in errors.
     pub(super) correlation_id: Option<String>,
+    /// Every `DPoP` header.
+    pub(super) proofs: Vec<String>,
     header_names: Vec<String>,
 }
 
@@ -58,6 +60,12 @@ impl IncomingRequest {
             parameters,
             basic: header(AUTHORIZATION.as_str()).and_then(|value| basic_credentials(&value)),
             correlation_id: header("client-request-id"),
+            proofs: parts
+                .headers
+                .get_all("dpop")
+                .iter()
+                .map(|value| value.to_str().unwrap_or_default().to_owned())
+                .collect(),
             header_names: parts
                 .headers
                 .keys()

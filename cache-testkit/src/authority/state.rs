@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Lifetimes, Rotation};
+use super::config::{Config, DeviceApproval, Dpop, Lifetimes, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
+use super::dpop::ProofState;
 use super::families::Families;
 use super::opaque::OpaqueValues;
 use super::refusal::Refusal;
@@ -23,6 +24,8 @@ pub(super) struct Core {
     pub(super) directory: Directory,
     pub(super) signing: SigningKey,
     pub(super) clock: ServerClock,
+    /// What is made of proofs.
+    pub(super) dpop: Dpop,
     /// Whether there is a revocation endpoint.
     pub(super) revocation: bool,
     state: Mutex<State>,
@@ -35,6 +38,7 @@ impl Core {
             codes: HashMap::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
+            proofs: ProofState::default(),
             scripts: VecDeque::new(),
             record: Record::default(),
             lifetimes: config.lifetimes,
@@ -47,6 +51,7 @@ impl Core {
             directory: Directory::new(config.users, config.clients)?,
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
+            dpop: config.dpop,
             revocation: config.revocation,
             state: Mutex::new(state),
         })
@@ -64,6 +69,7 @@ pub(super) struct State {
     pub(super) codes: HashMap<String, AuthorizationCode>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
+    pub(super) proofs: ProofState,
     pub(super) scripts: VecDeque<Script>,
     pub(super) record: Record,
     pub(super) lifetimes: Lifetimes,

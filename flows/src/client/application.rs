@@ -10,7 +10,9 @@ use cache_core::cache::{
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
 
 use super::outcome;
+use super::proof_key::ProofKeys;
 use crate::authority::{Authority, Metadata};
+use crate::proof::ProofSigner;
 use crate::request::{ClientIdentity, TokenRequest};
 use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
 
@@ -25,6 +27,8 @@ pub(super) struct Application {
     pub(super) unknown_outcome: UnknownOutcomePolicy,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
+    /// What its tokens are bound to.
+    pub(super) proof_keys: ProofKeys,
 }
 
 impl Application {
@@ -36,13 +40,27 @@ impl Application {
     }
 
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
+        let signer = self.sign_in_signer().await?;
+        self.endpoint_with(authority, signer).await
+    }
+
+    /// The endpoint for tokens that are bound to the key of `signer`, if there is one.
+    pub(super) async fn endpoint_with(
+        &self,
+        authority: &Authority,
+        signer: Option<Arc<dyn ProofSigner>>,
+    ) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        Ok(TokenEndpoint::new(
+        let endpoint = TokenEndpoint::new(
             Arc::clone(&self.transport),
             authority.clone(),
             metadata,
             self.client.clone(),
-        ))
+        );
+        Ok(match signer {
+            Some(signer) => endpoint.proof_signer(signer),
+            None => endpoint,
+        })
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
@@ -84,8 +102,11 @@ impl Application {
     ) -> Result<AuthenticationResult, Error> {
         let response = in_realm(&self.authority, response);
         let partition = self.user_partition(response.home_account_id());
+        let key = self.keep_key(&response)?;
         let began = self.cache.clock().monotonic();
+        self.store_key(key.as_ref()).await?;
         let acquired = self.cache.sign_in(&partition, response).await?;
+        self.store_key(key.as_ref()).await?;
         let elapsed = self.cache.clock().monotonic().saturating_sub(began);
         let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
         result.metadata.time_in_http = time_in_http;

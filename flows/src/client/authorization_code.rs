@@ -34,6 +34,11 @@ impl ConfidentialClient {
     ) -> Result<PendingAuthorization, Error> {
         let application = self.application();
         request.check_client(application.client.id())?;
+        // RFC 9449 section 10: whoever steals the code cannot redeem it without the key.
+        let request = match application.client_signer().await? {
+            Some(signer) => request.parameter("dpop_jkt", &signer.public_key().thumbprint()),
+            None => request,
+        };
         let metadata = application.metadata(&application.authority).await?;
         request.begin(&application.authority, &metadata, &**application.cache.random())
     }

@@ -9,10 +9,12 @@ use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
 use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
+use super::proof_key::ProofKeys;
 use super::{ConfidentialClient, PublicClient};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
+use crate::proof::DpopKey;
 use crate::request::ClientIdentity;
 use crate::{Error, Transport};
 
@@ -26,6 +28,7 @@ pub struct ClientBuilder<C> {
     transport: Option<Arc<Transport>>,
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
+    dpop: Option<DpopKey>,
     kind: PhantomData<C>,
 }
 
@@ -43,6 +46,7 @@ impl<C> ClientBuilder<C> {
             transport: None,
             time_limit: None,
             unknown_outcome: None,
+            dpop: None,
             kind: PhantomData,
         }
     }
@@ -74,6 +78,28 @@ impl<C> ClientBuilder<C> {
         self
     }
 
+    /// Binds all tokens of the client to a key (DPoP, RFC 9449), so that they are of no use to whoever steals them alone. An authority that
+    /// answers with bearer tokens all the same is refused.
+    ///
+    /// ```no_run
+    /// # use cache_core::cache::{CachedAccount, TokenCache};
+    /// # use flows::authority::Authority;
+    /// use flows::client::PublicClient;
+    /// use flows::proof::DpopKey;
+    ///
+    /// # async fn read(authority: Authority, cache: TokenCache, account: CachedAccount) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("my-client", authority, cache).dpop(DpopKey::software()).build()?;
+    /// let result = client.acquire_token_silent(["api:read"]).account(&account).await?;
+    /// let url = "https://api.example/things";
+    /// let proof = client.dpop_proof(&result, "GET", url, None).await?;
+    /// let headers = [("authorization", result.authorization_header()), ("dpop", proof)];
+    /// # let _ = headers; Ok(()) }
+    /// ```
+    pub fn dpop(mut self, key: DpopKey) -> Self {
+        self.dpop = Some(key);
+        self
+    }
+
     fn application(self) -> Result<Arc<Application>, Error> {
         let transport = match (self.transport, self.http) {
             (Some(transport), _) => transport,
@@ -97,6 +123,7 @@ impl<C> ClientBuilder<C> {
             time_limit: self.time_limit.unwrap_or(Duration::from_secs(30)),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
             context: TokenContext::default(),
+            proof_keys: ProofKeys::new(self.dpop),
         }))
     }
 }

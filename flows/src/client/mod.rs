@@ -45,6 +45,7 @@ mod confidential;
 mod device_code;
 mod lazy_correlation;
 mod outcome;
+mod proof_key;
 mod public;
 mod remove_account;
 mod silent;

@@ -18,7 +18,7 @@ use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::refresh_token;
-use crate::{AuthenticationResult, Error};
+use crate::{AuthenticationResult, Error, TokenEndpoint};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
 ///
@@ -75,6 +75,11 @@ impl<'a> AcquireTokenSilent<'a> {
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
+        .token_type(
+            application
+                .account_token_type(&account.account.home_account_id)
+                .await?,
+        )
         .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {
@@ -124,17 +129,25 @@ struct Call {
     correlation_id: LazyCorrelation,
 }
 
+impl Call {
+    async fn endpoint_for(&self, refresh_token: &Secret) -> Result<TokenEndpoint, Error> {
+        let account = &self.account.home_account_id;
+        let signer = self.application.refresh_signer(account, refresh_token).await?;
+        self.application.endpoint_with(&self.authority, signer).await
+    }
+}
+
 #[async_trait]
 impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        match self.application.endpoint(&self.authority).await {
+        match self.application.metadata(&self.authority).await {
             Ok(_) => Ok(()),
             Err(error) => Err(not_ready(error)),
         }
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
-        let endpoint = match self.application.endpoint(&self.authority).await {
+        let endpoint = match self.endpoint_for(&redemption.refresh_token).await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
         };
@@ -166,7 +179,7 @@ impl AuthorityCall for Call {
 
     async fn discard(&self, refresh_token: Secret, time_limit: Duration) {
         let revoked = async {
-            let endpoint = self.application.endpoint(&self.authority).await?;
+            let endpoint = self.application.endpoint_with(&self.authority, None).await?;
             if !endpoint.offers_revocation() {
                 return Ok(());
             }

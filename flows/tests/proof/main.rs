@@ -1,6 +1,12 @@
 //! Signing out with revocation, keys that tokens are bound to, and passwords: against the fake Entra authority over HTTPS
 //! and against a real OpenID provider.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "a failure here is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a failure here is a failed test"
+)]
 
+mod dpop;
+mod dpop_oidc;
 mod revocation;
 mod scene;
