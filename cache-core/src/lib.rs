@@ -67,6 +67,7 @@
 //!     environment: "id.example.org".into(),
 //!     realm: String::new(),
 //!     scopes: ScopeSet::parse("openid mail.read mail.send"),
+//!     requested_scopes: ScopeSet::parse("openid mail.read mail.send"),
 //!     token_type: TokenType::Bearer,
 //!     access_token: Some(Secret::new("an access token")),
 //!     requested_at: now,

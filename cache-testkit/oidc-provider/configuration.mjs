@@ -1,16 +1,21 @@
 // Clients, scopes, lifetimes and features of the provider.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { errors } from 'oidc-provider';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 const API_SCOPES = ['api:read', 'api:write'];
 const DAY = 24 * 60 * 60;
 
 // The port of a loopback redirect is ignored for native clients (RFC 8252 section 7.3).
 const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/'];
+
+export const PASSWORD = 'canary-password';
 
 export const ACCOUNT = {
   sub: 'alice',
@@ -24,7 +29,7 @@ const CLIENTS = [
     client_id: 'tokenkeep-cli',
     application_type: 'native',
     token_endpoint_auth_method: 'none',
-    grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code'],
+    grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code', 'password'],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },
@@ -33,7 +38,7 @@ const CLIENTS = [
     client_secret: 'tokenkeep-service-secret',
     application_type: 'native',
     token_endpoint_auth_method: 'client_secret_post',
-    grant_types: ['client_credentials', 'refresh_token', 'authorization_code'],
+    grant_types: ['password', 'client_credentials', 'refresh_token', 'authorization_code', TOKEN_EXCHANGE, JWT_BEARER],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },
@@ -41,6 +46,15 @@ const CLIENTS = [
     client_id: 'tokenkeep-service-basic',
     client_secret: 'tokenkeep-service-secret',
     token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+  },
+  {
+    client_id: 'tokenkeep-service-jwt',
+    token_endpoint_auth_method: 'private_key_jwt',
+    // Public halves of keys of the tests, which protect nothing: keys/service-rsa.pem and keys/service-ec.pem.
+    jwks: { keys: ['service-rsa', 'service-ec'].map(publicKey) },
     grant_types: ['client_credentials'],
     response_types: [],
     redirect_uris: [],
@@ -106,6 +120,11 @@ export function configuration(memory, settings) {
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     jwks: { keys: [signingKey()] },
   };
+}
+
+function publicKey(name) {
+  const pem = readFileSync(new URL(`keys/${name}.pem`, import.meta.url));
+  return { ...createPublicKey(pem).export({ format: 'jwk' }), use: 'sig', kid: name };
 }
 
 function signingKey() {

@@ -20,7 +20,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Provider from 'oidc-provider';
 import { approveDevice, approveInteraction } from './approval.mjs';
 import { configuration } from './configuration.mjs';
+import { registerExchanges } from './exchange.mjs';
 import { Memory } from './memory.mjs';
+import { registerPassword } from './password.mjs';
 import { Statistics } from './statistics.mjs';
 
 const initial = {
@@ -84,6 +86,8 @@ const server = createServer(async (request, response) => {
 server.listen(wholeNumber(process.argv[2] ?? '0', 'PORT'), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   provider = new Provider(issuer, configuration(memory, settings));
+  registerExchanges(provider);
+  registerPassword(provider);
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.path === '/token' && settings.tokenDelay > 0) await sleep(settings.tokenDelay);

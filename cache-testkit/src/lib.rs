@@ -89,7 +89,13 @@ pub mod authority;
 pub mod broken;
 pub mod clock;
 pub mod fault;
+#[cfg(feature = "glewlwyd")]
+pub mod glewlwyd;
+#[cfg(feature = "managed-identity")]
+pub mod managed_identity;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 pub mod suite;

@@ -38,13 +38,34 @@ use self::process::Process;
 pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
 
 /// A confidential client that sends its secret in the form (`client_secret_post`): client
-/// credentials, authorization code with PKCE, refresh token.
+/// credentials, authorization code with PKCE, refresh token, token exchange (RFC 8693), and on-behalf-of as Entra words it, with an
+/// access token of this provider as the assertion.
 pub const SERVICE_CLIENT_ID: &str = "tokenkeep-service";
 
 /// A confidential client that authenticates by HTTP Basic: client credentials only.
 pub const SERVICE_BASIC_CLIENT_ID: &str = "tokenkeep-service-basic";
 
-/// The secret of both confidential clients.
+/// A confidential client that signs assertions (`private_key_jwt`) with one of [`SERVICE_KEYS`]: client credentials
+/// only.
+pub const SERVICE_JWT_CLIENT_ID: &str = "tokenkeep-service-jwt";
+
+/// The key ID and the private key (PEM) of each key of [`SERVICE_JWT_CLIENT_ID`]: RSA, and EC on P-256. They are keys
+/// of the tests and protect nothing.
+pub const SERVICE_KEYS: [(&str, &str); 2] = [
+    (
+        "service-rsa",
+        include_str!("../oidc-provider/keys/service-rsa.pem"),
+    ),
+    ("service-ec", include_str!("../oidc-provider/keys/service-ec.pem")),
+];
+
+/// The sign-in name of alice, the one user, for the password grant.
+pub const USERNAME: &str = "alice@example.test";
+
+/// Her password, for both kinds of client.
+pub const PASSWORD: &str = "canary-password";
+
+/// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
 
 /// How the provider is started.

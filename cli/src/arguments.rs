@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::authority_address::AuthorityAddress;
+use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
 use crate::variable_name::VariableName;
@@ -231,13 +232,20 @@ pub(crate) enum Login {
     DeviceCode,
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
+    /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
+    ManagedIdentity(IdentityArguments),
 }
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    /// Take the token of this machine's or service's managed identity, not of an account
+    #[arg(long)]
+    pub(crate) managed_identity: bool,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArguments,
 }
 
 #[derive(Args, Clone, Copy, Debug)]

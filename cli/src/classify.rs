@@ -23,6 +23,7 @@ impl From<flows::Error> for Failure {
             E::DeviceCode(_) => ("device_code", Exit::Authority),
             E::IdToken(_) => ("id_token", Exit::Authority),
             E::Discovery(_) => ("discovery", Exit::Authority),
+            E::ManagedIdentity(_) => ("managed_identity", Exit::Authority),
             E::Http(error) => return unreachable(error),
             _ => ("authority", Exit::Authority),
         };

@@ -11,6 +11,7 @@ mod demo;
 mod exit;
 mod failure;
 mod folders;
+mod identity_choice;
 mod key_address;
 mod logging;
 mod passphrase;

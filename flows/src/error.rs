@@ -8,10 +8,14 @@ use cache_core::random::RandomError;
 
 use crate::http::{HttpError, HttpErrorKind};
 
+pub use crate::client::SessionError;
 pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
+pub use crate::managed_identity::ManagedIdentityError;
 pub use crate::proof::ProofError;
+pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
+pub use crate::throttle::{Throttled, ThrottledBecause};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,6 +31,9 @@ pub enum Error {
     /// The authority refused, and no interaction would change that.
     #[error(transparent)]
     Authority(Box<AuthorityError>),
+    /// The request was held back, because the authority's last answer forbids it still. Nothing was sent.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// There was no complete reply.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -48,18 +55,54 @@ pub enum Error {
     /// The cache failed, or the authority did while the cache asked it.
     #[error(transparent)]
     Cache(CacheError),
+    /// The endpoint of a managed identity wanted something that it does not get.
+    #[error(transparent)]
+    ManagedIdentity(#[from] ManagedIdentityError),
+    /// The login hint could mean several accounts, and a guess could act for the wrong person.
+    #[error("{matches} accounts match the login hint; say which one with an account of accounts()")]
+    AmbiguousAccount {
+        /// How many.
+        matches: usize,
+    },
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
     /// The key that tokens are bound to could not be had, or did not sign.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// A session was refused: its name can be guessed, or it is another account's.
+    #[error(transparent)]
+    Session(SessionError),
+    /// There was no assertion to prove who the client is with. Nothing was sent.
+    #[error(transparent)]
+    ClientAssertion(#[from] ClientAssertionError),
     /// There are no random bytes, and nothing secure can be made without.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 impl Error {
+    /// The missing client assertion that is the cause, also where the cache reports it: a call that was made for
+    /// several callers at once ends as [`CacheError::Unreachable`], with the cause among its sources.
+    #[must_use]
+    pub fn client_assertion(&self) -> Option<&ClientAssertionError> {
+        if let Self::ClientAssertion(error) = self {
+            return Some(error);
+        }
+        // A transparent error is skipped by `source`, so the cause may be an `Error` in the midst of the chain.
+        let mut cause = match self {
+            Self::Cache(error) => std::error::Error::source(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            if let Some(Self::ClientAssertion(error)) = error.downcast_ref::<Self>() {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What the error means for the refresh token that a request carried. Only a refusal, or a request of which
     /// no byte left, proves that the token was not spent.
     ///
@@ -76,7 +119,14 @@ impl Error {
             Self::Http(error) if error.kind() == HttpErrorKind::NotSent => {
                 CallOutcome::NotSent(CallError::new("the request was not sent").with_source(error))
             }
-            Self::Configuration(_) | Self::Random(_) | Self::Proof(_) => {
+            Self::Throttled(_) => {
+                CallOutcome::NotSent(CallError::new("the request was held back").with_source(self))
+            }
+            Self::Configuration(_)
+            | Self::ClientAssertion(_)
+            | Self::ManagedIdentity(_)
+            | Self::Proof(_)
+            | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
             // A reply that was refused here was a reply: the authority has spent the token.
@@ -198,6 +248,9 @@ pub enum ReplyError {
     /// A token that is presented in a way that was not asked for (RFC 6749 section 7.1 forbids its use).
     #[error("the reply's token type is not the one that was asked for: {0}")]
     TokenType(String),
+    /// A token exchange brought another type of token than was asked for, or none that can be presented (RFC 8693 section 2.2.1).
+    #[error("the reply's issued_token_type is not the one that was asked for: {0}")]
+    IssuedTokenType(String),
     /// `client_info` is not what Entra sends.
     #[error("the reply's client_info cannot be read")]
     ClientInfo,

@@ -7,6 +7,7 @@
 //! - [`authority`]: who issues the tokens. [`Authority::detect`](authority::Authority::detect) understands a URL,
 //!   [`Discovery`](authority::Discovery) finds its endpoints.
 //! - [`request`]: what to ask, one module a grant. These are pure: they build forms and judge replies.
+//! - [`managed_identity`]: the endpoints by which Azure gives a machine or a service an identity without a secret.
 //! - [`TokenEndpoint`]: sends what they built, exactly once, and checks the reply: the ID token, the account, the
 //!   token type. What it returns is ready to be committed to a cache.
 //! - [`http`]: the one door to the network. Bring your own client by implementing one method.
@@ -64,6 +65,7 @@ pub mod authority;
 pub mod client;
 pub mod error;
 pub mod http;
+pub mod managed_identity;
 pub mod proof;
 pub mod request;
 
@@ -75,6 +77,8 @@ mod id_token;
 mod interaction;
 mod response;
 mod result;
+mod telemetry;
+mod throttle;
 mod token_endpoint;
 mod transport;
 
@@ -83,6 +87,7 @@ pub use error::Error;
 pub use id_token::IdTokenClaims;
 pub use interaction::{InteractionClassification, InteractionRequired};
 pub use result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
+pub use telemetry::Telemetry;
 pub use token_endpoint::TokenEndpoint;
 pub use transport::Transport;
 

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
-use cache_core::schema::{TokenResponse, TokenType};
+use cache_core::schema::{TokenContext, TokenResponse, TokenType};
 use cache_core::secret::Secret;
+use tracing::Instrument;
+use tracing::field::Empty;
 use url::Url;
 
 use crate::authority::{Authority, Metadata};
 use crate::correlation::CorrelationId;
 use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{Form, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::proof::{self, Proof, ProofSigner};
 use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
 use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
-use crate::response::{Fields, ReplyContext, definite_success, token_response};
+use crate::response::{Fields, ReplyContext, Subject, definite_success, token_response};
+use crate::telemetry::Telemetry;
+use crate::throttle::{KeyParts, RequestKeys};
 use crate::transport::Transport;
 
 /// An authority's token endpoint, and its device authorization endpoint, as one client uses them.
@@ -29,6 +33,8 @@ pub struct TokenEndpoint {
     metadata: Arc<Metadata>,
     client: ClientIdentity,
     proof_signer: Option<Arc<dyn ProofSigner>>,
+    telemetry: Option<Arc<Telemetry>>,
+    log_personal_data: bool,
 }
 
 impl TokenEndpoint {
@@ -46,6 +52,8 @@ impl TokenEndpoint {
             metadata,
             client,
             proof_signer: None,
+            telemetry: None,
+            log_personal_data: false,
         }
     }
 
@@ -57,11 +65,37 @@ impl TokenEndpoint {
         self
     }
 
+    /// Tells Microsoft's authorities which application asks. Nothing of it is sent unless this is called.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Option<Arc<Telemetry>>) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Names accounts in the spans of this endpoint's requests. They are personal data, so they appear nowhere unless
+    /// this is set.
+    #[must_use]
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
+        self
+    }
+
+    /// Whether `request` may be sent now, as [`send`](Self::send) would decide.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] and [`Error::InteractionRequired`], as [`send`](Self::send).
+    pub fn check(&self, request: &TokenRequest) -> Result<(), Error> {
+        let throttle = self.transport.throttle();
+        throttle.check(&self.keys(request), self.authority.environment())
+    }
+
     /// Sends `request`; the reply has `time_limit` to be complete.
     ///
     /// # Errors
     /// [`Error::Authority`] and [`Error::InteractionRequired`] when the authority refused; [`Error::Http`] and
     /// [`Error::Reply`] when there was no usable answer; [`Error::IdToken`] when the reply speaks for somebody else.
+    /// [`Error::Throttled`] when an earlier answer forbids the request still, and nothing was sent; a refusal that
+    /// needs the user is repeated for two minutes without asking, unless a user attends the request.
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the outcome unknown. What must not be lost that way belongs into a task.
@@ -71,8 +105,50 @@ impl TokenEndpoint {
         correlation_id: CorrelationId,
         time_limit: Duration,
     ) -> Result<TokenResponse, Error> {
+        let span = tracing::info_span!(
+            "token_request",
+            grant = request.grant,
+            authority = self.authority.environment(),
+            correlation_id = %correlation_id,
+            outcome = Empty,
+            status = Empty,
+            account = Empty,
+        );
+        let sent = self.send_once(request, correlation_id, time_limit);
+        let result = sent.instrument(span.clone()).await;
+        span.record("outcome", outcome(&result));
+        if self.log_personal_data
+            && let Ok(TokenResponse {
+                account: Some(account),
+                ..
+            }) = &result
+        {
+            span.record("account", &*account.home_account_id);
+        }
+        result
+    }
+
+    async fn send_once(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(self.keys(&request), self.authority.environment(), time_limit)?;
+        let result = self.exchange(request, correlation_id, time_limit).await;
+        permit.settle(result.as_ref().map(drop), result.as_ref().ok());
+        result
+    }
+
+    async fn exchange(
+        &self,
+        request: TokenRequest,
+        correlation_id: CorrelationId,
+        time_limit: Duration,
+    ) -> Result<TokenResponse, Error> {
         let TokenRequest {
-            grant,
+            grant: _,
             mut form,
             scopes,
             subject,
@@ -81,7 +157,6 @@ impl TokenEndpoint {
         if self.authority.kind().honours_client_info() {
             form.push("client_info", "1");
         }
-        tracing::debug!(grant, "asking the token endpoint");
         let sent_at = self.transport.clock().now();
         let url = self.metadata.token_endpoint.clone();
         let response = match &self.proof_signer {
@@ -91,6 +166,7 @@ impl TokenEndpoint {
             }
             None => self.post(url, form, None, correlation_id, time_limit).await?,
         };
+        tracing::Span::current().record("status", response.status);
         let reply = ReplyContext {
             authority: &self.authority,
             metadata: &self.metadata,
@@ -106,6 +182,18 @@ impl TokenEndpoint {
             now: self.transport.clock().now(),
         };
         token_response(&reply, &response)
+    }
+
+    fn keys(&self, request: &TokenRequest) -> RequestKeys {
+        RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: request.grant,
+            scopes: &request.scopes,
+            context: &request.context,
+            subject: &request.subject,
+            form: &request.form,
+        })
     }
 
     /// As [`send`](Self::send), with the answer that the cache needs when a refresh token is spent.
@@ -145,11 +233,25 @@ impl TokenEndpoint {
                 let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
                 DiscoveryError::new(kind, self.authority.environment())
             })?;
+        let keys = RequestKeys::of(&KeyParts {
+            client_id: self.client.id(),
+            authority: &self.authority,
+            grant: "device_authorization",
+            scopes: request.scopes(),
+            context: &TokenContext::default(),
+            subject: &Subject::NewUser { nonce: None },
+            form: &request.form,
+        });
+        let throttle = self.transport.throttle();
+        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
         let sent_at = self.transport.clock().now();
         let form = std::mem::take(&mut request.form);
-        let response = self.post(url, form, None, correlation_id, time_limit).await?;
-        let fields = definite_success(self.authority.kind(), &response, self.transport.clock().now())?;
-        Ok(request.accept(fields, sent_at)?)
+        let result = match self.post(url, form, None, correlation_id, time_limit).await {
+            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Err(error) => Err(error),
+        };
+        permit.settle(result.as_ref().map(drop), None);
+        Ok(request.accept(result?, sent_at)?)
     }
 
     /// Waits until the user has entered the code, asking once an interval; each request has `time_limit`.
@@ -263,8 +365,14 @@ impl TokenEndpoint {
         let authentication = Authentication {
             authority: &self.authority,
             metadata: &self.metadata,
+            transport: &self.transport,
+            time_limit,
         };
+        let clock = self.transport.clock();
+        let began = clock.monotonic();
         let authorization = self.client.authenticate(&authentication, &mut form).await?;
+        // Whoever made the assertion spent a part of the time.
+        let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
@@ -277,8 +385,26 @@ impl TokenEndpoint {
             request = request
                 .header("client-request-id", correlation_id.to_string())
                 .header("return-client-request-id", "true".to_owned());
+            if let Some(telemetry) = &self.telemetry {
+                request = telemetry.add_to(request);
+            }
         }
-        Ok(self.transport.http().send(request).await?)
+        let began = self.transport.clock().monotonic();
+        let result = self.transport.http().send(request).await;
+        let elapsed = self.transport.clock().monotonic().saturating_sub(began);
+        match &result {
+            Ok(_) => metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "answered"),
+            Err(error) => match error.kind() {
+                HttpErrorKind::NotSent => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "not_sent")
+                }
+                HttpErrorKind::OutcomeUnknown => {
+                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "unknown")
+                }
+            },
+        }
+        .record(elapsed);
+        Ok(result?)
     }
 }
 
@@ -294,5 +420,19 @@ impl fmt::Debug for TokenEndpoint {
             .field("authority", &self.authority)
             .field("client", &self.client)
             .finish_non_exhaustive()
+    }
+}
+
+/// How a request ended, in a word for logs.
+fn outcome(result: &Result<TokenResponse, Error>) -> &'static str {
+    match result {
+        Ok(_) => "granted",
+        Err(Error::InteractionRequired(_)) => "interaction_required",
+        Err(Error::Authority(_)) => "refused",
+        Err(Error::Throttled(_)) => "throttled",
+        Err(Error::Http(error)) if error.kind() == HttpErrorKind::NotSent => "not_sent",
+        Err(Error::Http(_)) => "no_reply",
+        Err(Error::Reply(_) | Error::IdToken(_)) => "unusable_reply",
+        Err(_) => "not_sent",
     }
 }

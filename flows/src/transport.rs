@@ -9,6 +9,7 @@ use cache_core::time::Clock;
 use crate::authority::Discovery;
 use crate::http::HttpClient;
 use crate::proof::Nonces;
+use crate::throttle::Throttle;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
 ///
@@ -19,6 +20,7 @@ pub struct Transport {
     random: Arc<dyn Random>,
     discovery: Discovery,
     nonces: Nonces,
+    throttle: Throttle,
 }
 
 impl Transport {
@@ -28,6 +30,7 @@ impl Transport {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
             nonces: Nonces::default(),
+            throttle: Throttle::new(Arc::clone(&clock), Arc::clone(&random)),
             http,
             clock,
             random,
@@ -61,6 +64,11 @@ impl Transport {
     #[must_use]
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// What authorities forbid for the moment.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 }
 

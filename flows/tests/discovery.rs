@@ -9,7 +9,7 @@ use std::time::Duration;
 use cache_core::time::{Clock, SystemClock};
 use flows::Error;
 use flows::authority::{Authority, Discovery};
-use flows::error::DiscoveryErrorKind;
+use flows::error::{DiscoveryErrorKind, ThrottledBecause};
 use flows::http::{HttpError, HttpErrorKind};
 use support::{ScriptedClient, StepClock};
 
@@ -140,26 +140,77 @@ async fn a_document_is_kept_for_a_day_and_used_on_when_it_cannot_be_renewed() {
     clock.advance(Duration::from_secs(1));
     http.push(503, "");
     assert_eq!(host().await, "one.example");
+    assert_eq!(host().await, "one.example");
+    assert_eq!(http.sent().len(), 2, "a failure is not asked about again at once");
+    clock.advance(Discovery::SHORTEST_PAUSE);
     http.push(200, &body("two.example"));
     assert_eq!(host().await, "two.example");
     assert_eq!(http.sent().len(), 3);
 }
 
 #[tokio::test]
-async fn a_failure_is_not_remembered() {
+async fn failures_back_off_and_a_success_ends_that() {
     let authority = Authority::detect("https://id.example").unwrap();
-    let lost = HttpError::new(
-        HttpErrorKind::OutcomeUnknown,
-        &"https://id.example".parse().unwrap(),
-        "lost",
-    );
-    let good = document("https://id.example", "id.example");
-    let (_, _, discovery) = discovery(ScriptedClient::default().fail(lost).reply(200, &good));
-    assert!(matches!(
-        discovery.metadata(&authority, LIMIT).await,
-        Err(Error::Http(_))
-    ));
+    let url = "https://id.example".parse().unwrap();
+    let lost = || HttpError::new(HttpErrorKind::OutcomeUnknown, &url, "lost");
+    let (http, clock, discovery) = discovery(ScriptedClient::default());
+    let mut asked = 0;
+    for pause in [5, 10, 20, 40, 60, 60].map(Duration::from_secs) {
+        http.push_error(lost());
+        let first = discovery.metadata(&authority, LIMIT).await;
+        assert!(matches!(first, Err(Error::Http(_))), "{first:?}");
+        asked += 1;
+        for before in [pause, Duration::from_millis(1)] {
+            clock.advance(if before == pause {
+                Duration::ZERO
+            } else {
+                pause - before
+            });
+            let Err(Error::Throttled(throttled)) = discovery.metadata(&authority, LIMIT).await else {
+                panic!("it was asked again")
+            };
+            assert_eq!(throttled.retry_after(), before);
+            assert_eq!(throttled.because(), ThrottledBecause::NoReply);
+            assert_eq!(throttled.host(), "id.example");
+        }
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(http.sent().len(), asked);
+    }
+    http.push(200, &document("https://id.example", "id.example"));
     assert!(discovery.metadata(&authority, LIMIT).await.is_ok());
+    assert!(discovery.metadata(&authority, LIMIT).await.is_ok());
+    assert_eq!(http.sent().len(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_wait_that_the_authority_asks_for_is_kept_and_a_refused_document_stays_refused() {
+    let authority = Authority::detect("https://id.example").unwrap();
+    let (http, clock, discovery) = discovery(ScriptedClient::default());
+    http.push_with(503, &[("retry-after", "600")], "");
+    let unavailable = discovery.metadata(&authority, LIMIT).await;
+    assert!(
+        matches!(&unavailable, Err(Error::Discovery(error)) if *error.kind() == DiscoveryErrorKind::Status(503))
+    );
+    clock.advance(Duration::from_secs(599));
+    let throttled = discovery.metadata(&authority, LIMIT).await;
+    assert!(
+        matches!(&throttled, Err(Error::Throttled(throttled)) if throttled.retry_after() == Duration::from_secs(1))
+    );
+    clock.advance(Duration::from_secs(1));
+    http.push(200, &document("https://evil.example", "id.example"));
+    for _ in 0..2 {
+        let refused = discovery.metadata(&authority, LIMIT).await;
+        assert!(
+            matches!(refused, Err(Error::Discovery(error)) if matches!(error.kind(), DiscoveryErrorKind::Issuer(_)))
+        );
+    }
+    assert_eq!(http.sent().len(), 2);
+    let other = Authority::detect("https://other.example").unwrap();
+    http.push(200, &document("https://other.example", "other.example"));
+    assert!(
+        discovery.metadata(&other, LIMIT).await.is_ok(),
+        "another authority"
+    );
 }
 
 async fn twenty_callers(http: ScriptedClient) -> (usize, usize) {

@@ -59,7 +59,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 4] = [
+const PREREQUISITES: [Prerequisite; 5] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -83,6 +83,12 @@ const PREREQUISITES: [Prerequisite; 4] = [
         reason: "it runs MSAL Python",
         is_present: has_python,
         packages: ["python3-venv", "python3", "python3", "python3"],
+    },
+    Prerequisite {
+        name: "glewlwyd",
+        reason: "it is the second OpenID provider; of these systems only Debian and its kin package it",
+        is_present: has_glewlwyd,
+        packages: ["glewlwyd", "", "", ""],
     },
 ];
 
@@ -154,6 +160,10 @@ fn has_python() -> bool {
     succeeds(Command::new("python3").args(["-c", check]))
 }
 
+fn has_glewlwyd() -> bool {
+    succeeds(Command::new("glewlwyd").arg("--version"))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -170,7 +180,7 @@ mod tests {
             assert!(report.contains(name) && report.contains(reason), "{report}");
         }
         assert!(report.ends_with(
-            "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv"
+            "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv glewlwyd"
         ));
     }
 

@@ -15,6 +15,7 @@ use crate::schema::merge;
 use crate::schema::{Account, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::{Durability, Store, StoreKey};
+use crate::time::UnixMillis;
 
 /// An account in the cache and the clients that have tokens for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,15 +61,16 @@ impl Inner {
         {
             return Err(CacheError::WrongAccount);
         }
-        self.store_granted(key, response, None).await
+        self.store_granted(key, response, None, None).await
     }
 
-    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to.
+    /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to and until the moment that it ends.
     pub(crate) async fn store_granted(
         self: &Arc<Self>,
         key: &PartitionKey,
         response: TokenResponse,
         anchor: Option<SessionAnchor>,
+        until: Option<UnixMillis>,
     ) -> Result<Acquired, CacheError> {
         let secret = response.access_token.clone().ok_or(CacheError::NoAccessToken)?;
         let alone = {
@@ -86,7 +88,11 @@ impl Inner {
                 let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
                 partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
-                (Verdict::Store(partition), ())
+                let verdict = match until {
+                    Some(until) => Verdict::StoreUntil(partition, until),
+                    None => Verdict::Store(partition),
+                };
+                (verdict, ())
             })
             .await?;
         let stored = slot.map(|slot| slot.partition).and_then(|partition| {

@@ -18,6 +18,8 @@ pub(crate) struct FlightKey {
     pub(crate) request: RequestHash,
     pub(crate) freshness: Freshness,
     pub(crate) ahead: bool,
+    /// Whether the token is asked for anew, and no refresh token is spent.
+    pub(crate) obtains: bool,
 }
 
 impl Inner {
@@ -95,6 +97,7 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: false,
+            obtains: false,
         };
         match with_deadline(&*self.clock, limit, self.flights.join(key, work)).await {
             Some(Landing::Done(result)) => result,
@@ -118,6 +121,7 @@ impl Inner {
             request: *request.hash(),
             freshness: options.freshness,
             ahead: true,
+            obtains: false,
         };
         self.flights.start(key, || {
             let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());

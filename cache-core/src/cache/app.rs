@@ -1,4 +1,5 @@
-//! Tokens of the application itself: from the cache, else by one request for all who ask.
+//! Tokens that are asked for without a refresh token, the application's own and those of sessions that bring their own proof: from the
+//! cache, else by one request for all who ask.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,22 @@ use crate::strategy::flights::Landing;
 use crate::strategy::{Coalescing, WritePolicy};
 use crate::time::with_deadline;
 
+/// What becomes of a reply.
+#[derive(Clone, Copy)]
+pub(crate) enum Keeping {
+    /// It is the application's own token.
+    App,
+    /// It begins, or adds to, the session of the request's partition, which lasts for so long at the most.
+    Session(Duration),
+}
+
 impl Inner {
-    pub(crate) async fn acquire_app(
+    /// The token of `request`, which must be for a partition of the kind that `keeping` says.
+    pub(crate) async fn obtain_once(
         self: &Arc<Self>,
         request: Arc<TokenRequest>,
         options: AcquireOptions,
+        keeping: Keeping,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
         let now = self.clock.now().to_seconds();
@@ -41,9 +53,10 @@ impl Inner {
                     request: *request.hash(),
                     freshness: options.freshness,
                     ahead: true,
+                    obtains: true,
                 };
                 self.flights.start(key, || {
-                    self.app_work(&request, options, RefreshReason::RefreshAhead, call)
+                    self.obtaining(&request, options, RefreshReason::RefreshAhead, keeping, call)
                 });
             }
             return Ok(acquired);
@@ -60,51 +73,56 @@ impl Inner {
             },
         };
         let result = if self.strategy.coalescing == Coalescing::None {
-            self.app_work(&request, options, reason, call).await
+            self.obtaining(&request, options, reason, keeping, call).await
         } else {
             let key = FlightKey {
                 request: *request.hash(),
                 freshness: options.freshness,
                 ahead: false,
+                obtains: true,
             };
             // A store that never answers must not hold its callers for ever.
             let limits = self.strategy.limits;
             let limit = limits.acquire.saturating_add(limits.spend());
             let flight = self
                 .flights
-                .join(key, || self.app_work(&request, options, reason, call));
+                .join(key, || self.obtaining(&request, options, reason, keeping, call));
             match with_deadline(&*self.clock, limit, flight).await {
                 Some(Landing::Done(result)) => result,
                 Some(Landing::Lost) => Err(CacheError::LeaderLost),
                 None => Err(CacheError::TimedOut),
             }
         };
-        result.or_else(|error| {
-            let outage = matches!(error, CacheError::Unreachable(_) | CacheError::OutcomeUnknown(_));
-            let now = self.clock.now().to_seconds();
-            let usable = |token: &crate::schema::AccessToken| {
-                is_unexpired(token, now)
-                    || (outage && options.extended_lifetime && is_within_extended_lifetime(token, now))
-            };
-            // A failed request never discards a token that is still valid.
-            let rows = sighted
-                .as_ref()
-                .filter(|_| options.freshness == Freshness::Cached);
-            rows.and_then(|rows| found(rows, &request, usable)).ok_or(error)
-        })
+        let Err(error) = result else { return result };
+        // Who was signed out meanwhile is not served.
+        let rows = match keeping {
+            Keeping::App => sighted,
+            Keeping::Session(_) => self.sight(request.partition()).await.ok().flatten(),
+        };
+        let outage = matches!(error, CacheError::Unreachable(_) | CacheError::OutcomeUnknown(_));
+        let now = self.clock.now().to_seconds();
+        let usable = |token: &crate::schema::AccessToken| {
+            is_unexpired(token, now)
+                || (outage && options.extended_lifetime && is_within_extended_lifetime(token, now))
+        };
+        // A failed request never discards a token that is still valid.
+        rows.filter(|_| options.freshness == Freshness::Cached)
+            .and_then(|rows| found(&rows, &request, usable))
+            .ok_or(error)
     }
 
-    fn app_work(
+    fn obtaining(
         self: &Arc<Self>,
         request: &Arc<TokenRequest>,
         options: AcquireOptions,
         reason: RefreshReason,
+        keeping: Keeping,
         call: Arc<dyn AppTokenCall>,
     ) -> impl Future<Output = Result<Acquired, CacheError>> + Send + 'static {
         let (inner, request, ticket) = (Arc::clone(self), Arc::clone(request), self.tasks.ticket());
         async move {
             let _ticket = ticket;
-            let result = inner.obtain(&request, options, reason, &*call).await;
+            let result = inner.obtain(&request, options, reason, keeping, &*call).await;
             if reason == RefreshReason::RefreshAhead {
                 let now = inner.clock.monotonic();
                 inner.ahead.note(request.hash(), result.is_ok(), now);
@@ -118,10 +136,13 @@ impl Inner {
         request: &Arc<TokenRequest>,
         options: AcquireOptions,
         reason: RefreshReason,
+        keeping: Keeping,
         call: &dyn AppTokenCall,
     ) -> Result<Acquired, CacheError> {
         let began = self.clock.now();
+        let mut under = None;
         if let Some(sighted) = self.sight_latest(request.partition()).await? {
+            under.clone_from(&sighted.partition.partition().anchor);
             let now = self.clock.now().to_seconds();
             let adopted = found(&sighted, request, |token| {
                 options
@@ -149,6 +170,14 @@ impl Inner {
             CallOutcome::NotSent(error) => return Err(CacheError::Unreachable(Arc::new(error))),
             CallOutcome::OutcomeUnknown(error) => return Err(CacheError::OutcomeUnknown(Arc::new(error))),
         };
+        if let Keeping::Session(longest) = keeping {
+            let began = self.begin_obtained_session(request, response, longest, under);
+            return Ok(Acquired {
+                refresh_reason: Some(reason),
+                time_in_authority,
+                ..began.await?
+            });
+        }
         let row = response.access_token_row().ok_or(CacheError::NoAccessToken)?;
         let mut alone = Partition::new(request.partition().clone());
         alone.access_tokens.push(row);

@@ -19,6 +19,7 @@ use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, StoreKey};
 use crate::strategy::memory_tier::Slot;
+use crate::time::UnixMillis;
 
 /// How often a commit is tried before it is [`CacheError::Contended`].
 const MAX_ATTEMPTS: u32 = 32;
@@ -30,6 +31,8 @@ pub(crate) enum Verdict {
     Keep(Option<Partition>),
     /// This is to be stored.
     Store(Partition),
+    /// This session is to be stored, and may be forgotten at that moment.
+    StoreUntil(Partition, UnixMillis),
     /// The record is to be removed.
     Delete,
 }
@@ -161,11 +164,17 @@ impl Inner {
             let origin = loaded.as_ref().map(Loaded::origin);
             let mut partition = loaded.map(|loaded| loaded.partition);
             let mut changed = false;
+            let mut until = None;
             for pending in &mut *batch {
                 partition = match (pending.merge)(partition) {
                     Verdict::Keep(partition) => partition,
                     Verdict::Store(partition) => {
                         changed = true;
+                        Some(partition)
+                    }
+                    Verdict::StoreUntil(partition, moment) => {
+                        changed = true;
+                        until = until.max(Some(moment));
                         Some(partition)
                     }
                     Verdict::Delete => {
@@ -202,11 +211,13 @@ impl Inner {
             // The record must outlive the sessions that it lists: they die without it.
             let longest_session = partition.sessions.iter().map(|link| link.expires_at).max();
             let idle = Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now());
+            let session = until.max(Origin::session_expiry(origin.as_ref(), key));
             let options = PutOptions {
                 mode: origin
                     .as_ref()
                     .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
-                expires_at: idle.map(|idle| longest_session.map_or(idle, |longest| idle.max(longest))),
+                expires_at: session
+                    .or_else(|| idle.map(|idle| longest_session.map_or(idle, |longest| idle.max(longest)))),
                 durability,
             };
             let before_put = self.memory.generation(stored_key);

@@ -80,7 +80,7 @@ pub use crate::strategy::UnknownOutcomePolicy;
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::random::Random;
-use crate::schema::{AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
+use crate::schema::{Account, AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
 use crate::strategy::flights::Flights;
@@ -172,7 +172,9 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
-        self.inner.acquire_app(request, options, call).await
+        self.inner
+            .obtain_once(request, options, app::Keeping::App, call)
+            .await
     }
 
     /// Stores the tokens of a new sign-in, durably.
@@ -200,7 +202,60 @@ impl TokenCache {
         response: TokenResponse,
         lifetime: Duration,
     ) -> Result<Acquired, CacheError> {
-        self.inner.begin_session(user, session, response, lifetime).await
+        self.inner
+            .begin_session(user, session, response, lifetime, None)
+            .await
+    }
+
+    /// An access token of a session whose caller brings its own proof, such as the assertion of an on-behalf-of request: from memory, from
+    /// the store, or by one request for all in this process who ask. It never spends a refresh token.
+    ///
+    /// The reply begins the session, or adds to it: under the sign-in of the account that it names, in the authority of the request's
+    /// partition, as [`begin_session`](Self::begin_session) does. **A reply that names no account** is kept without a link to any user:
+    /// no sign-out ends it. The session is kept for `longest` at the most, and without a refresh token no longer than its tokens.
+    ///
+    /// Cancellation safe: a request that was begun goes on, and its token is stored.
+    ///
+    /// # Errors
+    /// That the store or the authority failed; that the user was signed out, or the reply is for another account than the session, while
+    /// it was under way; that the request is not for the partition of a session.
+    pub async fn acquire_session(
+        &self,
+        request: Arc<TokenRequest>,
+        options: AcquireOptions,
+        call: Arc<dyn AppTokenCall>,
+        longest: Duration,
+    ) -> Result<Acquired, CacheError> {
+        if !matches!(request.partition(), PartitionKey::Session { .. }) {
+            return Err(CacheError::Strategy(
+                "this needs a request for the partition of a session".into(),
+            ));
+        }
+        self.inner
+            .obtain_once(request, options, app::Keeping::Session(longest), call)
+            .await
+    }
+
+    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed.
+    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
+        self.inner.session_account(session).await
+    }
+
+    /// Ends one session: removes its tokens durably, and its link from its user's partition; `false` when there was none.
+    ///
+    /// A refresh that is under way, in whatever process, discards what it gets.
+    ///
+    /// Cancellation safe: what was begun goes on. At worst a session is listed that does not exist.
+    ///
+    /// # Errors
+    /// That the store failed, and the session may go on; that `session` is not the key of one.
+    pub async fn end_session(&self, session: &PartitionKey) -> Result<bool, CacheError> {
+        self.inner.end_session(session).await
     }
 
     /// The accounts in the cache, of all authorities and clients, in no particular order. It opens every user partition.

@@ -50,6 +50,12 @@ impl Origin {
         let before = origin.and_then(|origin| origin.expires_at);
         Some(before.map_or(expiry, |before| before.max(expiry)))
     }
+
+    /// When a session that is written over `origin` ends: a refresh does not lengthen its life. `None` for other partitions.
+    pub(crate) fn session_expiry(origin: Option<&Self>, key: &PartitionKey) -> Option<UnixMillis> {
+        let origin = origin.filter(|_| matches!(key, PartitionKey::Session { .. }));
+        origin.and_then(|origin| origin.expires_at)
+    }
 }
 
 fn is_unknown_key(opened: &Result<Loaded, CacheError>) -> bool {

@@ -10,21 +10,26 @@ use std::time::Duration;
 use super::acquired::Acquired;
 use super::commit::Verdict;
 use super::find::Sighted;
-use super::{CacheError, Inner};
+use super::{CacheError, Inner, InteractionReason, InteractionRequired};
 use crate::random::random_bytes;
-use crate::schema::{ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionLink, TokenResponse};
+use crate::schema::{
+    Account, ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionLink, TokenRequest, TokenResponse,
+};
 use crate::store::Durability;
 
 /// How many sessions a user's partition lists. Those beyond it still end by their epoch, but their bytes stay until they expire.
 const MOST_LISTED: usize = 1024;
 
 impl Inner {
+    /// Begins a session. `under` is the sign-in that it already belonged to when its tokens were asked for: they are discarded if that
+    /// is over.
     pub(crate) async fn begin_session(
         self: &Arc<Self>,
         user: &PartitionKey,
         session: &PartitionKey,
         response: TokenResponse,
         lifetime: Duration,
+        under: Option<SessionAnchor>,
     ) -> Result<Acquired, CacheError> {
         let (PartitionKey::User { home_account_id, .. }, PartitionKey::Session { client_id, .. }) =
             (user, session)
@@ -40,11 +45,23 @@ impl Inner {
             key: session.to_bytes(),
             expires_at: self.clock.now().saturating_add(lifetime),
         };
+        let until = link.expires_at;
+        if under.as_ref().is_some_and(|under| under.user != user.to_bytes()) {
+            return Err(CacheError::WrongAccount);
+        }
+        let under = under.map(|under| under.epoch);
         let fresh = random_bytes(&*self.random)?;
         let (user_, client_id, clock) = (user.clone(), client_id.clone(), Arc::clone(&self.clock));
         // Listed before it exists: a session that nobody lists would outlive the next sign-out in the store.
         let (epoch, _) = self
             .commit(user, Durability::Durable, move |partition| {
+                let mut link = link.clone();
+                if let Some(under) = under {
+                    let known = partition.as_ref().and_then(|rows| epoch_of(rows, &client_id));
+                    if known != Some(under) {
+                        return (Verdict::Keep(partition), None);
+                    }
+                }
                 let mut partition = partition.unwrap_or_else(|| Partition::new(user_.clone()));
                 let epoch = epoch_of(&partition, &client_id).unwrap_or_else(|| {
                     let client_id = client_id.clone();
@@ -55,21 +72,112 @@ impl Inner {
                     fresh
                 });
                 let now = clock.now();
+                // A token that expires early does not shorten the life of those beside it.
+                if let Some(known) = partition.sessions.iter().find(|known| known.key == link.key) {
+                    link.expires_at = link.expires_at.max(known.expires_at);
+                }
                 partition
                     .sessions
                     .retain(|known| known.expires_at > now && known.key != link.key);
                 partition.sessions.sort_by_key(|known| known.expires_at);
                 let surplus = (partition.sessions.len() + 1).saturating_sub(MOST_LISTED);
                 partition.sessions.drain(..surplus);
-                partition.sessions.push(link.clone());
-                (Verdict::Store(partition), epoch)
+                partition.sessions.push(link);
+                (Verdict::Store(partition), Some(epoch))
             })
             .await?;
+        let epoch = epoch.ok_or_else(signed_out)?;
         let anchor = SessionAnchor {
             user: user.to_bytes(),
             epoch,
         };
-        self.store_granted(session, response, Some(anchor)).await
+        self.store_granted(session, response, Some(anchor), Some(until))
+            .await
+    }
+
+    /// Stores the reply to a request for the session of its partition: under its user's sign-in, where the reply names an account.
+    ///
+    /// Without a refresh token the record is of no use once the token has expired, so it lasts no longer.
+    pub(crate) async fn begin_obtained_session(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        response: TokenResponse,
+        longest: Duration,
+        under: Option<SessionAnchor>,
+    ) -> Result<Acquired, CacheError> {
+        let session = request.partition();
+        let authority = session.authority().ok_or_else(no_session)?.clone();
+        let now = self.clock.now();
+        let lifetime = if response.refresh_token.is_some() {
+            longest
+        } else {
+            let last = response
+                .expires_on
+                .max(response.extended_expires_on.unwrap_or_default());
+            last.duration_since(now.to_seconds()).min(longest)
+        };
+        let Some(account) = &response.account else {
+            let until = now.saturating_add(lifetime);
+            return self.store_granted(session, response, None, Some(until)).await;
+        };
+        let user = PartitionKey::User {
+            authority,
+            home_account_id: account.home_account_id.clone(),
+        };
+        self.begin_session(&user, session, response, lifetime, under)
+            .await
+    }
+
+    /// The account that a session acts for; `None` when the session is gone, or acts for nobody that is known.
+    pub(crate) async fn session_account(
+        &self,
+        session: &PartitionKey,
+    ) -> Result<Option<Account>, CacheError> {
+        let sighted = self.sight(session).await?;
+        Ok(sighted.and_then(|sighted| sighted.partition.partition().accounts.first().cloned()))
+    }
+
+    pub(crate) async fn end_session(self: &Arc<Self>, session: &PartitionKey) -> Result<bool, CacheError> {
+        if !matches!(session, PartitionKey::Session { .. }) {
+            return Err(no_session());
+        }
+        // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
+        let mut removed: Option<Option<SessionAnchor>> = None;
+        let (removed, _) = self
+            .commit(session, Durability::Durable, move |partition| {
+                let Some(partition) = partition else {
+                    return (Verdict::Keep(None), removed.clone());
+                };
+                removed = Some(partition.anchor);
+                (Verdict::Delete, removed.clone())
+            })
+            .await?;
+        let Some(anchor) = removed else {
+            return Ok(false);
+        };
+        // The record went first: a link to nothing does no harm, a session that nobody lists would.
+        let user = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user));
+        if let Some(user) = user {
+            let key = session.to_bytes();
+            let unlinked = self.commit(&user, Durability::Durable, move |partition| {
+                let Some(mut partition) = partition else {
+                    return (Verdict::Keep(None), ());
+                };
+                let before = partition.sessions.len();
+                partition.sessions.retain(|link| link.key != key);
+                if partition.sessions.len() == before {
+                    (Verdict::Keep(Some(partition)), ())
+                } else if partition.is_empty() {
+                    (Verdict::Delete, ())
+                } else {
+                    (Verdict::Store(partition), ())
+                }
+            });
+            if let Err(error) = unlinked.await {
+                tracing::warn!(error = %error, "a session that was ended is still listed; the link expires");
+            }
+        }
+        Ok(true)
     }
 
     /// What was found of a session, if the sign-in that it belongs to still lasts; anything else as it is.
@@ -97,6 +205,14 @@ impl Inner {
             user.is_some_and(|user| epoch_of(user.partition.partition(), client_id) == Some(anchor.epoch));
         Ok(found.filter(|_| lasts))
     }
+}
+
+fn signed_out() -> CacheError {
+    InteractionRequired::new(InteractionReason::NoAccount).into()
+}
+
+fn no_session() -> CacheError {
+    CacheError::Strategy("this needs the key of a session's partition".into())
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

@@ -7,7 +7,7 @@ use super::commit::Verdict;
 use super::proof_keys::{ProofKeyOwner, clients_of};
 use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
-use crate::schema::{Partition, PartitionKey, SessionLink};
+use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
 use crate::secret::Secret;
 use crate::store::Durability;
 
@@ -110,11 +110,20 @@ impl Inner {
             let Some(session) = PartitionKey::from_bytes(&link.key) else {
                 continue;
             };
-            let mut held = Vec::new();
+            let (user, mut held) = (key.to_bytes(), Vec::new());
             let taken_away = self.commit(&session, Durability::Durable, move |partition| {
-                let rows = partition.map(|partition| partition.refresh_tokens);
-                held.extend(rows.into_iter().flatten().map(|row| row.secret));
-                (Verdict::Delete, held.clone())
+                // Begun anew under the same key for somebody else, it is theirs.
+                let is_others = |anchor: &SessionAnchor| anchor.user != user;
+                match partition {
+                    Some(partition) if partition.anchor.as_ref().is_some_and(is_others) => {
+                        (Verdict::Keep(Some(partition)), held.clone())
+                    }
+                    partition => {
+                        let rows = partition.map(|partition| partition.refresh_tokens);
+                        held.extend(rows.into_iter().flatten().map(|row| row.secret));
+                        (Verdict::Delete, held.clone())
+                    }
+                }
             });
             match taken_away.await {
                 Ok((held, _)) => refresh_tokens.extend(held),

@@ -40,6 +40,28 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
+    /// The field of a row that keeps what was asked for, where less was granted. MSAL has none; others ignore it and keep it.
+    pub(crate) const REQUESTED_SCOPES: &'static str = "tokenkeep_requested_scopes";
+
+    /// The scopes that were asked for, if not all of them were granted.
+    #[must_use]
+    pub fn requested_scopes(&self) -> Option<&str> {
+        let foreign = self.foreign.as_ref()?;
+        foreign.fields.expose().get(Self::REQUESTED_SCOPES)?.as_str()
+    }
+
+    /// Remembers that `requested` brought this token, if its scopes are fewer.
+    pub(crate) fn note_requested(&mut self, requested: &ScopeSet) {
+        if self.target.covers(requested, true) {
+            return;
+        }
+        let foreign = self.foreign.get_or_insert_default();
+        foreign.fields.expose_mut().insert(
+            Self::REQUESTED_SCOPES.to_owned(),
+            requested.as_str().to_owned().into(),
+        );
+    }
+
     /// How long it was good for when it was obtained.
     #[must_use]
     pub fn lifetime(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use super::request::{context_hasher, fingerprint};
-use super::{AccessToken, Partition, TokenRequest, environment};
+use super::{AccessToken, Partition, ScopeRules, ScopeSet, TokenRequest, environment};
 use crate::time::UnixSeconds;
 
 /// An immutable partition and the index of its access tokens.
@@ -109,10 +109,19 @@ pub fn serves(token: &AccessToken, request: &TokenRequest) -> bool {
         && token.realm == request.realm()
         && token.token_type == *request.requested_token_type()
         && token.context == *request.requested_context()
-        && token
-            .target
-            .covers(request.scopes(), request.authority_kind().scopes_ignore_case())
         && environment::same(&token.environment, request.environment())
+        && (ScopeRules::of(request.authority_kind(), &token.environment)
+            .serve(&token.target, request.scopes())
+            || answers_again(token, request))
+}
+
+/// Whether `token` is what the same request brought before, with fewer scopes than were asked for: sending it again would
+/// bring the same. Only the whole set is answered so; a request for what was not granted is not.
+fn answers_again(token: &AccessToken, request: &TokenRequest) -> bool {
+    token.requested_scopes().is_some_and(|requested| {
+        ScopeSet::parse(requested)
+            .is_same_set(request.scopes(), request.authority_kind().scopes_ignore_case())
+    })
 }
 
 /// Whether `token` may be handed out at `now`: it must outlive the margin.

@@ -18,6 +18,7 @@ pub mod merge;
 mod partition;
 mod refresh_token;
 mod request;
+mod scope_rules;
 mod scopes;
 mod token_response;
 
@@ -30,5 +31,6 @@ pub use id_token::IdToken;
 pub use partition::{ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionKey, SessionLink};
 pub use refresh_token::{RefreshToken, Refusal, RequestHash, SpendMarker};
 pub use request::TokenRequest;
+pub use scope_rules::ScopeRules;
 pub use scopes::ScopeSet;
 pub use token_response::TokenResponse;

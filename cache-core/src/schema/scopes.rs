@@ -24,7 +24,7 @@ pub struct ScopeSet {
     text: Box<str>,
     /// Byte ranges of the distinct words that are not reserved, sorted without regard to case and then exactly.
     words: Box<[(u32, u32)]>,
-    /// One bit a word, of its lower-case form: most misses are decided by one comparison.
+    /// One bit a word, of what follows its last slash in lower case: most misses are decided by one comparison.
     mask: u64,
 }
 
@@ -74,6 +74,20 @@ impl ScopeSet {
         }
     }
 
+    /// Everything that `resource` grants: its `.default` scope at Entra. A slash at the resource's end is part of its name, so
+    /// another one follows: `https://x/` has the scope `https://x//.default`.
+    ///
+    /// ```
+    /// use cache_core::schema::ScopeSet;
+    ///
+    /// assert_eq!(ScopeSet::default_of("https://x/").as_str(), "https://x//.default");
+    /// assert_eq!(ScopeSet::default_of("api://x").as_str(), "api://x/.default");
+    /// ```
+    #[must_use]
+    pub fn default_of(resource: &str) -> Self {
+        Self::of([format!("{resource}/.default")])
+    }
+
     /// The words as they were given, joined by single spaces.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -100,16 +114,38 @@ impl ScopeSet {
     /// Whether a token for these scopes serves a request for `requested`.
     #[must_use]
     pub fn covers(&self, requested: &Self, ignore_case: bool) -> bool {
-        if requested.mask & !self.mask != 0 {
+        if !self.may_cover(requested) {
             return false;
         }
         requested.words().all(|word| self.has(word, ignore_case))
     }
 
-    /// Whether the two sets have a scope in common, without regard to case.
+    /// Whether the two sets have a permission in common, without regard to case. `email` is none: Entra grants it beside every
+    /// resource's scopes.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.mask & other.mask != 0 && other.words().any(|word| self.has(word, true))
+        self.mask & other.mask != 0 && other.permissions().any(|word| self.has(word, true))
+    }
+
+    /// Whether the two sets hold the same words, in any order.
+    #[must_use]
+    pub fn is_same_set(&self, other: &Self, ignore_case: bool) -> bool {
+        self.covers(other, ignore_case) && other.covers(self, ignore_case)
+    }
+
+    /// What is asked of a resource: the words that are not about the sign-in.
+    pub(super) fn permissions(&self) -> impl Iterator<Item = &str> {
+        self.words().filter(|word| !Self::is_sign_in_scope(word))
+    }
+
+    /// Whether `scope` is about the sign-in (OIDC Core section 5.4), not about a resource.
+    pub(super) fn is_sign_in_scope(scope: &str) -> bool {
+        is_reserved(scope) || scope.eq_ignore_ascii_case("email")
+    }
+
+    /// `false` when [`covers`](Self::covers) cannot be true, whatever the form in which a scope names its resource.
+    pub(super) fn may_cover(&self, requested: &Self) -> bool {
+        requested.mask & !self.mask == 0
     }
 
     /// The sorted lower-case words joined by spaces: equal for sets that are equal without regard to case.
@@ -151,9 +187,10 @@ fn compare_folded(a: &str, b: &str) -> Ordering {
     a.bytes().map(fold).cmp(b.bytes().map(fold))
 }
 
-/// A fixed hash (FNV-1a) of the lower-case word onto 64 bits, of which one is set.
+/// A fixed hash (FNV-1a) of the lower-case word, without the resource before its last slash, onto 64 bits, of which one is set.
 fn bit(word: &str) -> u64 {
-    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
     });
     1 << (hash >> 58)

@@ -17,8 +17,11 @@ pub struct TokenResponse {
     pub environment: String,
     /// The tenant that issued the tokens; empty for issuers without tenants.
     pub realm: String,
-    /// The scopes that were granted; those that were requested where the reply says nothing.
+    /// The scopes that were granted, as [`ScopeRules::granted`](super::ScopeRules::granted) reads them; those that were requested
+    /// where the reply says nothing.
     pub scopes: ScopeSet,
+    /// The scopes that were requested.
+    pub requested_scopes: ScopeSet,
     /// How the access token is presented.
     pub token_type: TokenType,
     /// The access token; a reply for `openid` alone may have none.
@@ -49,7 +52,7 @@ impl TokenResponse {
     /// The row for the access token; `None` where the reply has none.
     #[must_use]
     pub fn access_token_row(&self) -> Option<AccessToken> {
-        Some(AccessToken {
+        let mut row = AccessToken {
             home_account_id: self.home_account_id().to_owned(),
             environment: self.environment.clone(),
             client_id: self.client_id.clone(),
@@ -63,7 +66,9 @@ impl TokenResponse {
             refresh_on: self.refresh_on,
             context: self.context.clone(),
             foreign: None,
-        })
+        };
+        row.note_requested(&self.requested_scopes);
+        Some(row)
     }
 
     /// The account's identity; empty for a token of the application itself.

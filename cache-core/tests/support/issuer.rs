@@ -170,6 +170,7 @@ impl State {
             environment: "issuer.example".into(),
             realm: String::new(),
             scopes: ScopeSet::parse(scopes),
+            requested_scopes: ScopeSet::parse(scopes),
             token_type: TokenType::Bearer,
             access_token: Some(Secret::new(format!("canary-access-{}", self.next))),
             requested_at: now,

@@ -35,6 +35,7 @@ use cache_testkit::clock::ManualClock;
 use futures_core::stream::BoxStream;
 use tokio::sync::Semaphore;
 
+#[allow(unused_imports, reason = "each test uses its part")]
 pub use issuer::*;
 
 pub const CLIENT: &str = "client";

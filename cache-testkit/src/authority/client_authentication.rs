@@ -11,6 +11,9 @@ use super::state::{Core, RegisteredClient};
 /// RFC 7523 section 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// How long an assertion may live, in seconds.
+const LONGEST: u64 = 600;
+
 /// Authenticates the client of a token request.
 pub(super) fn authenticate<'a>(core: &'a Core, request: &IncomingRequest) -> Result<&'a Client, Refusal> {
     let parameters = &request.parameters;
@@ -56,7 +59,7 @@ pub(super) fn authenticate<'a>(core: &'a Core, request: &IncomingRequest) -> Res
     }
 }
 
-/// Checks signature, issuer, subject, audience and times (RFC 7523 section 3).
+/// Checks signature, issuer, subject, audience, times and first use (RFC 7523 section 3).
 fn check_assertion(
     core: &Core,
     request: &IncomingRequest,
@@ -70,8 +73,8 @@ fn check_assertion(
     let verified = registered
         .keys
         .iter()
-        .find_map(|key| key.verified_claims(assertion));
-    let Some(claims) = verified else {
+        .find_map(|key| Some((key, key.verified_claims(assertion)?)));
+    let Some((key, claims)) = verified else {
         return refused("no registered key verifies it");
     };
 
@@ -98,9 +101,22 @@ fn check_assertion(
     if time("exp").is_none_or(|expires_at| expires_at <= now) {
         return refused("it has expired or has no 'exp'");
     }
+    // Who finds one in a log should not be able to use it for long.
+    if time("exp").is_some_and(|expires_at| expires_at > now + LONGEST) {
+        return refused("it lives for longer than ten minutes");
+    }
     // Five minutes of skew, as Entra allows.
     if time("nbf").is_some_and(|not_before| not_before > now + 300) {
         return refused("it is not valid yet");
+    }
+    if key.is_for_one_use() {
+        let Some(jti) = text("jti") else {
+            return refused("it has no 'jti'");
+        };
+        let use_of = (client_id.to_owned(), jti.to_owned());
+        if !core.state().used_assertions.insert(use_of) {
+            return refused("it was used before");
+        }
     }
     Ok(())
 }

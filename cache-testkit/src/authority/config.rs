@@ -30,8 +30,33 @@ pub struct Config {
     pub device_approval: DeviceApproval,
     /// What is made of DPoP proofs (RFC 9449), which Entra does not know. Default nothing.
     pub dpop: Dpop,
+    /// Which further hosts belong together, for instance discovery.
+    pub alias_groups: Vec<AliasGroup>,
     /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
     pub revocation: bool,
+}
+
+/// Hosts that are one cloud, as instance discovery tells of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AliasGroup {
+    /// The host that requests go to.
+    pub preferred_network: String,
+    /// The host under which caches keep the cloud's rows.
+    pub preferred_cache: String,
+    /// All hosts.
+    pub aliases: Vec<String>,
+}
+
+impl AliasGroup {
+    /// A group of `aliases`.
+    pub fn new(preferred_network: &str, preferred_cache: &str, aliases: &[&str]) -> Self {
+        Self {
+            preferred_network: preferred_network.to_owned(),
+            preferred_cache: preferred_cache.to_owned(),
+            aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+        }
+    }
 }
 
 impl Default for Config {
@@ -47,6 +72,7 @@ impl Default for Config {
             rotation: Rotation::EntraLike,
             device_approval: DeviceApproval::Manual,
             dpop: Dpop::Off,
+            alias_groups: Vec::new(),
             revocation: false,
         }
     }
@@ -65,6 +91,13 @@ impl Config {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Lets instance discovery tell of one more group of hosts.
+    #[must_use]
+    pub fn alias_group(mut self, group: AliasGroup) -> Self {
+        self.alias_groups.push(group);
         self
     }
 

@@ -4,6 +4,10 @@ use std::fmt;
 
 /// The tenant in which the default users are at home.
 pub const HOME_TENANT: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+/// A domain of [`HOME_TENANT`], by which authorities may name it too.
+pub const HOME_DOMAIN: &str = "contoso.onmicrosoft.test";
+/// A policy of B2C for examples; any that begins with `b2c_1` works.
+pub const B2C_POLICY: &str = "b2c_1_susi";
 /// The tenant in which the default user alice is a guest.
 pub const GUEST_TENANT: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 /// The tenant of personal Microsoft accounts, which `consumers` stands for.
@@ -108,8 +112,11 @@ pub struct Client {
     pub client_id: String,
     /// The secret of a confidential client.
     pub secret: Option<String>,
-    /// Public keys (PEM, RSA or P-256) with which a confidential client may sign assertions.
+    /// Public keys (PEM, RSA or P-256) with which a confidential client may sign assertions, by any algorithm and as
+    /// often as it wants until they expire: as a federated issuer does, or MSAL Python, which sends them again.
     pub assertion_keys: Vec<String>,
+    /// Certificates with which a confidential client may sign assertions, as strictly as Entra's documents have it.
+    pub assertion_certificates: Vec<AssertionCertificate>,
     /// The family of client IDs that this client shares refresh tokens with: `foci` in replies.
     pub family: Option<String>,
     /// Where authorization codes may be sent. The port of a loopback address is not compared
@@ -124,6 +131,7 @@ impl Client {
             client_id: client_id.to_owned(),
             secret: None,
             assertion_keys: Vec::new(),
+            assertion_certificates: Vec::new(),
             family: None,
             redirect_uris: [
                 "http://localhost",
@@ -154,6 +162,17 @@ impl Client {
         self
     }
 
+    /// Also accepts assertions that are signed by PS256 with the key of this certificate, name it by `x5t#S256`, and
+    /// were not seen before. Both are in PEM.
+    #[must_use]
+    pub fn assertion_certificate(mut self, certificate_pem: &str, public_key_pem: &str) -> Self {
+        self.assertion_certificates.push(AssertionCertificate {
+            certificate: certificate_pem.to_owned(),
+            public_key: public_key_pem.to_owned(),
+        });
+        self
+    }
+
     /// Makes the client a member of a family, usually `1`.
     #[must_use]
     pub fn family(mut self, family: &str) -> Self {
@@ -169,7 +188,7 @@ impl Client {
     }
 
     pub(super) fn is_confidential(&self) -> bool {
-        self.secret.is_some() || !self.assertion_keys.is_empty()
+        self.secret.is_some() || !self.assertion_keys.is_empty() || !self.assertion_certificates.is_empty()
     }
 
     /// Whether a code may be sent to `uri`.
@@ -192,6 +211,16 @@ impl fmt::Debug for Client {
             .field("redirect_uris", &self.redirect_uris)
             .finish_non_exhaustive()
     }
+}
+
+/// A certificate that a client registered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AssertionCertificate {
+    /// The certificate, in PEM.
+    pub certificate: String,
+    /// Its public key, in PEM.
+    pub public_key: String,
 }
 
 /// The address without the port of a loopback host: a native client listens where it finds a free one.

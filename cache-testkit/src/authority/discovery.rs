@@ -24,7 +24,11 @@ pub(super) fn instance(core: &Core, request: &IncomingRequest) -> Result<Value, 
         .map_err(|_| Refusal::invalid_request(90_013, "The authorization endpoint is not an address."))?;
     let own = own_aliases(core);
     let host = asked.host_str().unwrap_or_default();
-    if !own.iter().any(|alias| alias == host) && !PUBLIC_CLOUD.contains(&host) {
+    let groups = &core.alias_groups;
+    let is_configured = groups
+        .iter()
+        .any(|group| group.aliases.iter().any(|alias| alias == host));
+    if !own.iter().any(|alias| alias == host) && !PUBLIC_CLOUD.contains(&host) && !is_configured {
         let text = "Invalid instance. The host of the authorization endpoint is not known.";
         return Err(Refusal::new("invalid_instance", 50_049, text));
     }
@@ -33,32 +37,41 @@ pub(super) fn instance(core: &Core, request: &IncomingRequest) -> Result<Value, 
         .and_then(|mut segments| segments.next())
         .unwrap_or("common");
     let tenant = TenantPath::parse(tenant, &core.directory)?;
+    let mut metadata = vec![
+        json!({ "preferred_network": own.first(), "preferred_cache": own.first(), "aliases": own }),
+        json!({
+            "preferred_network": "login.microsoftonline.com",
+            "preferred_cache": "login.windows.net",
+            "aliases": PUBLIC_CLOUD,
+        }),
+    ];
+    metadata.extend(groups.iter().map(|group| {
+        json!({
+            "preferred_network": group.preferred_network,
+            "preferred_cache": group.preferred_cache,
+            "aliases": group.aliases,
+        })
+    }));
     Ok(json!({
         "tenant_discovery_endpoint":
             format!("{}/{}/v2.0/.well-known/openid-configuration", core.base_url, tenant.segment()),
         "api-version": "1.1",
-        "metadata": [
-            { "preferred_network": own.first(), "preferred_cache": own.first(), "aliases": own },
-            {
-                "preferred_network": "login.microsoftonline.com",
-                "preferred_cache": "login.windows.net",
-                "aliases": PUBLIC_CLOUD,
-            },
-        ],
+        "metadata": metadata,
     }))
 }
 
 /// The OpenID configuration of one tenant, or of the many that `common` stands for.
 pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Result<Value, Refusal> {
     let tenant = TenantPath::parse(&request.tenant, &core.directory)?;
-    let endpoint = |path: &str| format!("{}/{}/{path}", core.base_url, tenant.segment());
+    let kind = tenant.kind();
+    let endpoint = |last: &str| format!("{}/{}/{}", core.base_url, tenant.segment(), kind.path(last));
     let mut document = json!({
-        "issuer": format!("{}/{}/v2.0", core.base_url, tenant.issuer_segment()),
-        "authorization_endpoint": endpoint("oauth2/v2.0/authorize"),
-        "token_endpoint": endpoint("oauth2/v2.0/token"),
-        "device_authorization_endpoint": endpoint("oauth2/v2.0/devicecode"),
-        "end_session_endpoint": endpoint("oauth2/v2.0/logout"),
-        "jwks_uri": endpoint("discovery/v2.0/keys"),
+        "issuer": kind.issuer(core, tenant.issuer_segment()),
+        "authorization_endpoint": endpoint("authorize"),
+        "token_endpoint": endpoint("token"),
+        "device_authorization_endpoint": endpoint("devicecode"),
+        "end_session_endpoint": endpoint("logout"),
+        "jwks_uri": endpoint("keys"),
         "token_endpoint_auth_methods_supported":
             ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "response_modes_supported": ["query", "fragment", "form_post"],
@@ -75,7 +88,7 @@ pub(super) fn openid_configuration(core: &Core, request: &IncomingRequest) -> Re
         "cloud_instance_name": "microsoftonline.com",
     });
     if core.revocation {
-        document["revocation_endpoint"] = endpoint("oauth2/v2.0/revoke").into();
+        document["revocation_endpoint"] = endpoint("revoke").into();
     }
     Ok(document)
 }

@@ -36,10 +36,12 @@
 //! Instance discovery, the OpenID configuration, keys, authorize, token, device code and logout at Entra's
 //! paths ([`Endpoint`] lists them), and `/devicelogin`, where a person or a `curl` approves a device code.
 //!
+//! Below `/{tenant}/{policy}` and `/tfp/{tenant}/{policy}`, where the policy begins with `b2c_1`, it is Azure AD B2C; below
+//! `/adfs`, AD FS. External ID has Entra's paths.
+//!
 //! # What it does not do
 //!
-//! It shows no sign-in page and asks for no consent; it has no version 1 endpoints, no B2C, CIAM or ADFS
-//! paths, and no implicit or hybrid flow.
+//! It shows no sign-in page and asks for no consent; it has no version 1 endpoints, and no implicit or hybrid flow.
 
 mod authorize;
 mod certificate;
@@ -55,12 +57,14 @@ mod error;
 mod families;
 mod grants;
 mod html;
+mod kind;
 mod opaque;
 mod refusal;
 mod reply;
 mod request;
 mod respond;
 mod revocation;
+mod saml;
 mod scopes;
 mod script;
 mod server;
@@ -81,10 +85,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{Config, DeviceApproval, Dpop, Lifetimes, Rotation};
+pub use config::{AliasGroup, Config, DeviceApproval, Dpop, Lifetimes, Rotation};
 pub use directory::{
-    ALICE, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT, Client, FAMILY_CLIENTS,
-    GUEST_TENANT, Guest, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
+    ALICE, AssertionCertificate, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT,
+    Client, FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
 };
 pub use error::AuthorityError;
 pub use script::{Alteration, RetryAfter, Script, ScriptedError};
@@ -159,6 +163,16 @@ impl FakeAuthority {
     /// The authority URL of a tenant (a GUID or `common`, `organizations`, `consumers`), as MSALs want it.
     pub fn authority_url(&self, tenant: &str) -> String {
         format!("{}/{tenant}", self.core.base_url)
+    }
+
+    /// The authority URL of a B2C policy of [`HOME_DOMAIN`].
+    pub fn b2c_url(&self, policy: &str) -> String {
+        format!("{}/{HOME_DOMAIN}/{policy}", self.core.base_url)
+    }
+
+    /// The authority URL of AD FS.
+    pub fn adfs_url(&self) -> String {
+        format!("{}/adfs", self.core.base_url)
     }
 
     /// The certificate (PEM) that clients must trust; none over plain HTTP.
@@ -279,6 +293,22 @@ impl FakeAuthority {
         let unexpired = number("exp").is_some_and(|expires_at| expires_at > self.core.clock.unix_seconds());
         let family = number("sid").and_then(FamilyId::from_claim);
         unexpired && !family.is_some_and(|family| self.core.state().families.is_revoked(family))
+    }
+
+    /// A SAML 2.0 assertion (XML) that says that `username` is at the door of the service `client_id`, good for `lifetime`. Its signature is this
+    /// authority's own way and no XML signature; only this authority accepts it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::UnknownUser`], and [`AuthorityError::Cryptography`] if it cannot be signed.
+    pub fn saml_assertion(
+        &self,
+        username: &str,
+        client_id: &str,
+        lifetime: Duration,
+    ) -> Result<String, AuthorityError> {
+        let username = known_user(&self.core, username)?;
+        saml::assertion(&self.core, &username, client_id, lifetime)
     }
 
     /// Stops accepting connections and waits, up to two seconds, for the requests under way.

@@ -19,7 +19,7 @@ pub(super) struct IncomingRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) endpoint: Endpoint,
-    /// The first segment of the path, at the endpoints that have a tenant.
+    /// What the path has before the endpoint: the tenant, or what stands in its place.
     pub(super) tenant: String,
     /// The form and, at the endpoints that a browser visits, the query.
     pub(super) parameters: Parameters,
@@ -128,10 +128,10 @@ impl Parameters {
     }
 }
 
-/// Which endpoint a path leads to, and the tenant segment before it.
+/// Which endpoint a path leads to, and what it has before the endpoint: a tenant, a B2C tenant and policy, or `adfs`.
 fn route(path: &str) -> (Endpoint, &str) {
     let path = path.trim_start_matches('/');
-    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    let (prefix, rest) = split_prefix(path);
     let endpoint = match rest {
         "discovery/instance" => Endpoint::InstanceDiscovery,
         // Entra's first path serves a document of its version 1; clients of this authority want version 2.
@@ -144,11 +144,32 @@ fn route(path: &str) -> (Endpoint, &str) {
         "oauth2/v2.0/devicecode" => Endpoint::DeviceCode,
         "oauth2/v2.0/revoke" => Endpoint::Revocation,
         "oauth2/v2.0/logout" => Endpoint::Logout,
-        "" if first == "devicelogin" => Endpoint::DeviceApproval,
-        _ if first == "common" && rest.starts_with("userrealm/") => Endpoint::UserRealm,
+        "discovery/keys" if prefix == "adfs" => Endpoint::Keys,
+        "oauth2/authorize" if prefix == "adfs" => Endpoint::Authorize,
+        "oauth2/token" if prefix == "adfs" => Endpoint::Token,
+        "oauth2/devicecode" if prefix == "adfs" => Endpoint::DeviceCode,
+        "oauth2/logout" if prefix == "adfs" => Endpoint::Logout,
+        "" if prefix == "devicelogin" => Endpoint::DeviceApproval,
+        _ if prefix == "common" && rest.starts_with("userrealm/") => Endpoint::UserRealm,
         _ => Endpoint::Unknown,
     };
-    (endpoint, first)
+    (endpoint, prefix)
+}
+
+/// B2C's prefix is `tenant/policy` or `tfp/tenant/policy`, where policies begin with `b2c_1`; all others are one segment.
+fn split_prefix(path: &str) -> (&str, &str) {
+    let is_policy = |segment: &str| {
+        segment
+            .get(..5)
+            .is_some_and(|start| start.eq_ignore_ascii_case("b2c_1"))
+    };
+    let policy = path.split('/').take(3).position(is_policy);
+    let segments = policy.map_or(1, |position| position + 1);
+    let end = path
+        .match_indices('/')
+        .nth(segments - 1)
+        .map_or(path.len(), |(index, _)| index);
+    (&path[..end], path[end..].trim_start_matches('/'))
 }
 
 /// Client ID and secret of HTTP basic authentication, each form-encoded first (RFC 6749 section 2.3.1).
@@ -183,6 +204,16 @@ mod tests {
             (Endpoint::OpenIdConfiguration, "x")
         );
         assert_eq!(route("/common/userrealm/a@b").0, Endpoint::UserRealm);
+        assert_eq!(
+            route("/tfp/x/B2C_1_susi/oauth2/v2.0/token"),
+            (Endpoint::Token, "tfp/x/B2C_1_susi")
+        );
+        assert_eq!(
+            route("/x/b2c_1_a/v2.0/.well-known/openid-configuration"),
+            (Endpoint::OpenIdConfiguration, "x/b2c_1_a")
+        );
+        assert_eq!(route("/adfs/oauth2/token"), (Endpoint::Token, "adfs"));
+        assert_eq!(route("/common/oauth2/token").0, Endpoint::Unknown);
         assert_eq!(route("/devicelogin").0, Endpoint::DeviceApproval);
         assert_eq!(route("/oauth2/v2.0/token").0, Endpoint::Unknown);
     }

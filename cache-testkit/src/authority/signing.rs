@@ -5,10 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::AuthorityError;
+use super::{AssertionCertificate, AuthorityError};
 
 /// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
@@ -68,22 +70,52 @@ impl SigningKey {
 pub(super) struct ClientKey {
     rsa: bool,
     decoding: DecodingKey,
+    /// The certificate (DER) that an assertion must name.
+    certificate: Option<Vec<u8>>,
 }
 
 impl ClientKey {
     /// Reads an RSA or P-256 public key in PEM.
     pub(super) fn from_pem(pem: &str) -> Option<Self> {
         if let Ok(decoding) = DecodingKey::from_rsa_pem(pem.as_bytes()) {
-            return Some(Self { rsa: true, decoding });
+            return Some(Self {
+                rsa: true,
+                decoding,
+                certificate: None,
+            });
         }
         let decoding = DecodingKey::from_ec_pem(pem.as_bytes()).ok()?;
-        Some(Self { rsa: false, decoding })
+        Some(Self {
+            rsa: false,
+            decoding,
+            certificate: None,
+        })
+    }
+
+    /// Reads a certificate and its public key.
+    pub(super) fn of_certificate(certificate: &AssertionCertificate) -> Option<Self> {
+        let der = CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).ok()?;
+        Some(Self {
+            certificate: Some(der.to_vec()),
+            ..Self::from_pem(&certificate.public_key)?
+        })
+    }
+
+    /// Whether an assertion may be used once only.
+    pub(super) fn is_for_one_use(&self) -> bool {
+        self.certificate.is_some()
     }
 
     /// The claims of an assertion that this key signed, whatever its times say.
     pub(super) fn verified_claims(&self, assertion: &str) -> Option<Claims> {
         // The registered key decides which algorithms are possible: a header alone never does.
-        let algorithm = jsonwebtoken::decode_header(assertion).ok()?.alg;
+        let header = jsonwebtoken::decode_header(assertion).ok()?;
+        if let Some(certificate) = &self.certificate
+            && !names_certificate(&header, certificate)
+        {
+            return None;
+        }
+        let algorithm = header.alg;
         let allowed = match algorithm {
             Algorithm::RS256 | Algorithm::PS256 => self.rsa,
             Algorithm::ES256 => !self.rsa,
@@ -93,6 +125,21 @@ impl ClientKey {
             .then(|| verified_claims(assertion, algorithm, &self.decoding))
             .flatten()
     }
+}
+
+/// Whether a header is as Entra's documents want it: PS256, the SHA-256 thumbprint of the certificate, and, if it has
+/// a chain, that certificate as the first of it.
+fn names_certificate(header: &Header, certificate: &[u8]) -> bool {
+    let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(certificate));
+    let chain_begins_with_it = || match header.x5c_der() {
+        Ok(Some(chain)) => chain.first().is_some_and(|first| first == certificate),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    header.alg == Algorithm::PS256
+        && header.x5t_s256.as_deref() == Some(thumbprint.as_str())
+        && header.x5t.is_none()
+        && chain_begins_with_it()
 }
 
 /// Verifies the signature only: times are judged by the authority's own clock, which a test can move.

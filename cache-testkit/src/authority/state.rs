@@ -1,12 +1,12 @@
 //! Everything that the running authority knows, shared by its connections and its handle.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{Config, DeviceApproval, Dpop, Lifetimes, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Dpop, Lifetimes, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
 use super::dpop::ProofState;
@@ -26,6 +26,7 @@ pub(super) struct Core {
     pub(super) clock: ServerClock,
     /// What is made of proofs.
     pub(super) dpop: Dpop,
+    pub(super) alias_groups: Vec<AliasGroup>,
     /// Whether there is a revocation endpoint.
     pub(super) revocation: bool,
     state: Mutex<State>,
@@ -36,6 +37,7 @@ impl Core {
         let state = State {
             opaque: OpaqueValues::new()?,
             codes: HashMap::new(),
+            used_assertions: HashSet::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
             proofs: ProofState::default(),
@@ -52,6 +54,7 @@ impl Core {
             signing: SigningKey::generate()?,
             clock: ServerClock::default(),
             dpop: config.dpop,
+            alias_groups: config.alias_groups,
             revocation: config.revocation,
             state: Mutex::new(state),
         })
@@ -67,6 +70,8 @@ impl Core {
 pub(super) struct State {
     pub(super) opaque: OpaqueValues,
     pub(super) codes: HashMap<String, AuthorizationCode>,
+    /// Clients and the `jti` of their assertions.
+    pub(super) used_assertions: HashSet<(String, String)>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
     pub(super) proofs: ProofState,
@@ -93,8 +98,13 @@ pub(super) struct RegisteredClient {
 impl Directory {
     fn new(users: Vec<User>, clients: Vec<Client>) -> Result<Self, AuthorityError> {
         let clients = clients.into_iter().map(|client| {
-            let keys = client.assertion_keys.iter().map(|pem| {
-                ClientKey::from_pem(pem).ok_or_else(|| AuthorityError::PublicKey {
+            let certificates = client
+                .assertion_certificates
+                .iter()
+                .map(ClientKey::of_certificate);
+            let keys = client.assertion_keys.iter().map(|pem| ClientKey::from_pem(pem));
+            let keys = certificates.chain(keys).map(|key| {
+                key.ok_or_else(|| AuthorityError::PublicKey {
                     client_id: client.client_id.clone(),
                 })
             });

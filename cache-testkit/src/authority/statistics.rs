@@ -38,6 +38,9 @@ impl Endpoint {
     }
 }
 
+/// The grant type of a SAML 2.0 assertion (RFC 7522).
+pub(super) const SAML2_BEARER: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+
 /// A grant type of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -52,7 +55,7 @@ pub enum Grant {
     ClientCredentials,
     /// `password` (RFC 6749 section 4.3).
     Password,
-    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, Entra's on-behalf-of.
+    /// Entra's on-behalf-of: `urn:ietf:params:oauth:grant-type:jwt-bearer`, and `…:saml2-bearer` for a SAML assertion.
     OnBehalfOf,
 }
 
@@ -65,7 +68,7 @@ impl Grant {
             "refresh_token" => Self::RefreshToken,
             "client_credentials" => Self::ClientCredentials,
             "password" => Self::Password,
-            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Self::OnBehalfOf,
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" | SAML2_BEARER => Self::OnBehalfOf,
             _ => return None,
         })
     }

@@ -77,8 +77,9 @@ impl UserTokens<'_> {
                 self.id_token(core, state, now, expires_at)?.into(),
             );
         }
-        if self.client_info {
-            reply.insert("client_info".to_owned(), client_info(self.subject.user).into());
+        let client_info = self.subject.kind.client_info(&self.subject);
+        if let Some(client_info) = client_info.filter(|_| self.client_info) {
+            reply.insert("client_info".to_owned(), client_info.into());
         }
         Ok(reply)
     }
@@ -96,6 +97,7 @@ impl UserTokens<'_> {
                 "email": self.subject.user.username,
             }),
         );
+        self.subject.kind.adapt_id_token(core, &self.subject, &mut claims);
         if let Some(nonce) = &self.nonce {
             claims.insert("nonce".to_owned(), nonce.as_str().into());
         }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cache_testkit::authority::{
     ALICE, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Client, Config, Endpoint, FakeAuthority, Grant,
     HOME_TENANT, Lifetimes, PASSWORD, PUBLIC_CLIENT,
@@ -236,6 +236,60 @@ async fn on_behalf_of_takes_only_a_live_access_token_for_this_client() {
     }
     authority.advance(Duration::from_secs(3_600));
     assert_eq!(exchange(&for_service).await.refused().1, 50_013);
+}
+
+#[tokio::test]
+async fn a_saml_assertion_is_taken_in_base64url_and_by_its_own_grant_only() {
+    let authority = FakeAuthority::start(Config::default()).await.unwrap();
+    let client = TestClient::new(&authority);
+    let exchange = async |grant: &str, assertion: &str| {
+        let form = [
+            ("client_id", CONFIDENTIAL_CLIENT),
+            ("client_secret", CONFIDENTIAL_SECRET),
+            ("grant_type", grant),
+            ("requested_token_use", "on_behalf_of"),
+            ("assertion", assertion),
+            ("scope", "Mail.Read openid"),
+        ];
+        client.token(HOME_TENANT, &form).await
+    };
+    let saml2 = "urn:ietf:params:oauth:grant-type:saml2-bearer";
+    let hour = Duration::from_secs(3_600);
+    let xml = authority
+        .saml_assertion(ALICE, CONFIDENTIAL_CLIENT, hour)
+        .unwrap();
+    let encoded = URL_SAFE_NO_PAD.encode(&xml);
+    let body = exchange(saml2, &encoded).await.granted();
+    let claims = verified(&client, &text(&body, "access_token"), GRAPH).await;
+    assert_eq!(claims["preferred_username"], ALICE);
+    assert!(body.get("refresh_token").is_none(), "none was asked for");
+
+    let jwt = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let inner = xml
+        .split("SignatureValue>")
+        .nth(1)
+        .unwrap()
+        .strip_suffix("</")
+        .unwrap();
+    let other = authority.saml_assertion(ALICE, PUBLIC_CLIENT, hour).unwrap();
+    for (grant, refused) in [
+        (saml2, xml.as_str()),
+        (
+            saml2,
+            &URL_SAFE_NO_PAD.encode(xml.replace("<Subject>", "").replace(inner, "a.b.c")),
+        ),
+        (saml2, &URL_SAFE_NO_PAD.encode(&other)),
+        (jwt, inner),
+    ] {
+        assert_eq!(exchange(grant, refused).await.refused().1, 50_013);
+    }
+    assert!(
+        authority
+            .saml_assertion("carol", CONFIDENTIAL_CLIENT, hour)
+            .is_err()
+    );
+    authority.advance(hour);
+    assert_eq!(exchange(saml2, &encoded).await.refused().1, 50_013);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod authorization_code;
 mod client;
+mod client_assertion;
 mod device_code;
 mod discovery;
 mod faults;

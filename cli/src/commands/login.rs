@@ -1,8 +1,10 @@
 //! `login`: the sign-ins.
 
 use flows::AuthenticationResult;
+use flows::managed_identity::ManagedIdentityId;
 use serde_json::json;
 
+use super::managed_identity::acquire;
 use super::token::{account_object, metadata_object};
 use crate::answer::{Answer, say};
 use crate::failure::{Failure, one_line};
@@ -33,6 +35,16 @@ pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Fail
         .force_refresh(true)
         .await?;
     Ok(signed_in(&result, "Signed in as the application"))
+}
+
+/// Obtains a token of a managed identity.
+pub(crate) async fn managed_identity(
+    session: &Session,
+    identity: ManagedIdentityId,
+) -> Result<Answer, Failure> {
+    // Always asked: a token of another day does not show that the machine still has the identity.
+    let result = acquire(session, identity, true).await?;
+    Ok(signed_in(&result, "Signed in as the managed identity"))
 }
 
 /// Says who is signed in. The token stays in the cache, where `token` finds it.

@@ -8,6 +8,7 @@ mod inspect;
 mod keys;
 mod login;
 mod logout;
+mod managed_identity;
 mod quarantine;
 mod token;
 
@@ -23,6 +24,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Demo => crate::demo::run(session).await,
         Command::Login(Login::DeviceCode) => login::device_code(session).await,
         Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
+        Command::Login(Login::ManagedIdentity(identity)) => {
+            login::managed_identity(session, identity.into()).await
+        }
         Command::Token(arguments) => token::run(session, arguments).await,
         Command::Accounts => accounts::run(session).await,
         Command::Logout(arguments) => logout::run(session, arguments).await,

@@ -7,6 +7,7 @@ use flows::AuthenticationResult;
 use flows::client::cached_app_token;
 use serde_json::{Value, json};
 
+use super::managed_identity::acquire;
 use crate::account_choice::choose;
 use crate::answer::{Answer, Output};
 use crate::arguments::TokenArguments;
@@ -14,12 +15,15 @@ use crate::failure::Failure;
 use crate::session::{Missing, Session};
 
 /// A user's token, or, where no account is named, the application's own: of an application with a secret always, of
-/// one without if it is cached and nobody is signed in.
+/// one without if it is cached and nobody is signed in. With `--managed-identity`, the token of the place that the program
+/// runs in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
     let force = arguments.force_refresh;
-    let result = if !session.is_confidential() {
+    let result = if arguments.managed_identity || arguments.identity.is_given() {
+        acquire(session, arguments.identity.into(), force).await?
+    } else if !session.is_confidential() {
         let client = session.public_client(Missing::Create).await?;
         let listing = client.accounts().await?;
         if wanted.is_none()

@@ -14,6 +14,7 @@ mod entra;
 mod exchange;
 mod keys;
 mod killed;
+mod managed_identity;
 mod oidc;
 mod program;
 mod secrecy;

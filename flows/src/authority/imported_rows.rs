@@ -17,10 +17,14 @@ impl Authority {
             (AuthorityKind::Oidc, Some(issuer)) => issuer == self.url(),
             _ => true,
         };
-        let environment = self.environment();
+        let environment = &*self.host;
         let host = environment.rsplit_once(':').map_or(environment, |(host, _)| host);
         let is = |environment: &str| environment.eq_ignore_ascii_case(origin.environment);
-        if same_issuer && (is(environment) || is(host)) {
+        let is_alias = || {
+            let aliases = self.cloud.iter().flat_map(|cloud| &cloud.aliases);
+            aliases.map(String::as_str).any(is)
+        };
+        if same_issuer && (is(environment) || is(host) || is_alias()) {
             return self.identity();
         }
         origin.default_identity()

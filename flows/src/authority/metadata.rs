@@ -31,6 +31,8 @@ pub struct Metadata {
     pub authorization_response_iss: bool,
     /// The names of the ways in which clients may authenticate; `None` when it does not say.
     pub token_endpoint_auth_methods: Option<Vec<String>>,
+    /// The names of the algorithms by which clients may sign their assertions; `None` when it does not say.
+    pub token_endpoint_auth_signing_algorithms: Option<Vec<String>>,
     /// The names of the PKCE methods; `None` when it does not say.
     pub code_challenge_methods: Option<Vec<String>>,
 }
@@ -59,6 +61,7 @@ impl Metadata {
             end_session_endpoint: endpoint("oauth2/v2.0/logout"),
             authorization_response_iss: false,
             token_endpoint_auth_methods: None,
+            token_endpoint_auth_signing_algorithms: None,
             code_challenge_methods: None,
         })
     }
@@ -98,6 +101,7 @@ impl Metadata {
                 .boolean("authorization_response_iss_parameter_supported")
                 .unwrap_or(false),
             token_endpoint_auth_methods: names("token_endpoint_auth_methods_supported"),
+            token_endpoint_auth_signing_algorithms: names("token_endpoint_auth_signing_alg_values_supported"),
             code_challenge_methods: names("code_challenge_methods_supported"),
         })
     }
@@ -115,12 +119,14 @@ impl Metadata {
 /// Whether a document that came from `authority` may speak for `issuer`.
 fn check_issuer(authority: &Authority, issuer: &str) -> Result<(), DiscoveryErrorKind> {
     let mismatch = || DiscoveryErrorKind::Issuer(crate::display_text::display_text(issuer));
-    if authority.kind() == AuthorityKind::Oidc {
-        return if issuer == authority.url() {
-            Ok(())
-        } else {
-            Err(mismatch())
-        };
+    let is_exact = match authority.kind() {
+        AuthorityKind::Oidc => Some(issuer == authority.url()),
+        // Not the federation trust (`http://HOST/adfs/services/trust`): that is the issuer of its access tokens, which nobody reads.
+        AuthorityKind::Adfs => Some(issuer.eq_ignore_ascii_case(authority.url())),
+        _ => None,
+    };
+    if let Some(is_exact) = is_exact {
+        return is_exact.then_some(()).ok_or_else(mismatch);
     }
     let url = Url::parse(issuer).map_err(|_| mismatch())?;
     if is_allowed_url(&url).is_err() || !is_own_host(authority, &url) {
@@ -153,16 +159,7 @@ fn check_endpoint(authority: &Authority, url: &str) -> Option<Url> {
 }
 
 fn is_own_host(authority: &Authority, url: &Url) -> bool {
-    let host = host_and_port(url);
-    if host.eq_ignore_ascii_case(authority.environment()) {
-        return true;
-    }
-    match authority.kind() {
-        AuthorityKind::Entra => environment::aliases(authority.environment()).contains(&host.as_str()),
-        // The issuer's host may be the tenant's GUID instead of its name.
-        AuthorityKind::Ciam => host.ends_with(".ciamlogin.com"),
-        _ => false,
-    }
+    authority.is_own_host(&host_and_port(url))
 }
 
 #[cfg(test)]
@@ -278,6 +275,10 @@ mod tests {
         assert!(!check(
             "https://fs.contoso.com/adfs",
             "http://fs.contoso.com/adfs"
+        ));
+        assert!(!check(
+            "http://127.0.0.1:1/adfs",
+            "http://127.0.0.1:1/adfs/services/trust"
         ));
     }
 

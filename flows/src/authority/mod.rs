@@ -5,10 +5,13 @@
 
 mod discovery;
 mod imported_rows;
+mod instance;
 mod issuer;
 mod metadata;
+mod region;
 
 use std::fmt;
+use std::sync::Arc;
 
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, environment};
 use url::Url;
@@ -17,9 +20,13 @@ use crate::correlation::is_guid;
 use crate::error::ConfigurationError;
 use crate::http::{host_and_port, is_allowed_url};
 
+use instance::DiscoveredCloud;
+
 pub use discovery::Discovery;
 pub use issuer::{IssuerRule, TenantPolicy};
 pub use metadata::Metadata;
+pub use region::Region;
+pub(crate) use region::regional;
 
 /// The tenant of Microsoft's personal accounts.
 pub const CONSUMERS_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -50,6 +57,8 @@ pub struct Authority {
     host: String,
     tenant: String,
     loopback: bool,
+    /// The cloud that instance discovery found the host to belong to.
+    cloud: Option<Arc<DiscoveredCloud>>,
 }
 
 impl Authority {
@@ -176,6 +185,7 @@ impl Authority {
             host,
             tenant: tenant.to_ascii_lowercase(),
             loopback: crate::http::is_loopback(parsed),
+            cloud: None,
         }
     }
 
@@ -191,10 +201,11 @@ impl Authority {
         &self.url
     }
 
-    /// The host, with its port unless that is the scheme's own: the *environment* of rows in the cache.
+    /// The *environment* of rows in the cache: the host, with its port unless that is the scheme's own, or the host under which
+    /// [discovery](Discovery::canonical) found its cloud to keep them.
     #[must_use]
     pub fn environment(&self) -> &str {
-        &self.host
+        self.cloud.as_ref().map_or(&self.host, |cloud| &cloud.cache_host)
     }
 
     /// The tenant as the URL names it, in lower case; empty for issuers without tenants.
@@ -203,13 +214,20 @@ impl Authority {
         &self.tenant
     }
 
+    /// The policy of a B2C authority, in lower case.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        let policy = || self.url.rsplit('/').next();
+        (self.kind == AuthorityKind::B2c).then(policy).flatten()
+    }
+
     /// What identifies the authority in the cache. Hosts of one Microsoft cloud are one; a host that is not
-    /// built in stands for itself.
+    /// built in stands for itself, or for the cloud that [discovery](Discovery::canonical) found.
     #[must_use]
     pub fn identity(&self) -> AuthorityIdentity {
         match self.kind {
             AuthorityKind::Oidc => AuthorityIdentity::of_issuer(&self.url),
-            kind => AuthorityIdentity::of_host(kind, &self.host),
+            kind => AuthorityIdentity::of_host(kind, self.environment()),
         }
     }
 
@@ -240,6 +258,33 @@ impl Authority {
             tenant,
             ..self.clone()
         })
+    }
+
+    /// The same authority as one of `cloud`: requests go to the cloud's network host, rows belong to its cache host.
+    fn within(&self, cloud: DiscoveredCloud) -> Self {
+        let path = self
+            .url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split_once('/'));
+        let path = path.map_or("", |(_, path)| path);
+        Self {
+            url: format!("https://{}/{path}", cloud.network_host),
+            host: cloud.network_host.clone(),
+            cloud: Some(Arc::new(cloud)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether `host` is this authority's, or another name of its cloud.
+    fn is_own_host(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.host)
+            || match (self.kind, &self.cloud) {
+                (_, Some(cloud)) => cloud.aliases.iter().any(|alias| alias == host),
+                (AuthorityKind::Entra, None) => environment::aliases(&self.host).contains(&host),
+                // The issuer's host may be the tenant's GUID instead of its name.
+                (AuthorityKind::Ciam, None) => host.ends_with(".ciamlogin.com"),
+                _ => false,
+            }
     }
 
     /// Whether it is on this machine, which allows HTTP to loopback addresses.

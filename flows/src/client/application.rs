@@ -7,13 +7,17 @@ use std::time::Duration;
 use cache_core::cache::{
     AccountListing, AcquireOptions, CachedAccount, Freshness, TokenCache, UnknownOutcomePolicy,
 };
-use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse};
+use cache_core::schema::{
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenResponse,
+};
 
 use super::outcome;
+use super::password::PasswordGrant;
 use super::proof_key::ProofKeys;
-use crate::authority::{Authority, Metadata};
+use crate::authority::{Authority, Metadata, Region, regional};
 use crate::proof::ProofSigner;
 use crate::request::{ClientIdentity, TokenRequest};
+use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, TokenEndpoint, Transport};
 
 /// A client application at an authority, with its cache.
@@ -25,10 +29,16 @@ pub(super) struct Application {
     /// For one request, to the last byte of its reply.
     pub(super) time_limit: Duration,
     pub(super) unknown_outcome: UnknownOutcomePolicy,
+    /// Where the application itself asks for its tokens; users are asked for at the global endpoint.
+    pub(super) region: Option<Region>,
     /// What sets all tokens of this client apart in the cache, in requests and replies alike.
     pub(super) context: TokenContext,
     /// What its tokens are bound to.
     pub(super) proof_keys: ProofKeys,
+    /// Whether a confidential client may take passwords.
+    pub(super) password_grant: Option<PasswordGrant>,
+    pub(super) telemetry: Option<Arc<Telemetry>>,
+    pub(super) log_personal_data: bool,
 }
 
 impl Application {
@@ -51,16 +61,40 @@ impl Application {
         signer: Option<Arc<dyn ProofSigner>>,
     ) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        let endpoint = TokenEndpoint::new(
-            Arc::clone(&self.transport),
-            authority.clone(),
-            metadata,
-            self.client.clone(),
-        );
-        Ok(match signer {
+        Ok(self.endpoint_of(authority, metadata, signer))
+    }
+
+    fn endpoint_of(
+        &self,
+        authority: &Authority,
+        metadata: Arc<Metadata>,
+        signer: Option<Arc<dyn ProofSigner>>,
+    ) -> TokenEndpoint {
+        let transport = Arc::clone(&self.transport);
+        let endpoint = TokenEndpoint::new(transport, authority.clone(), metadata, self.client.clone())
+            .telemetry(self.telemetry.clone())
+            .log_personal_data(self.log_personal_data);
+        match signer {
             Some(signer) => endpoint.proof_signer(signer),
             None => endpoint,
-        })
+        }
+    }
+
+    /// The endpoint for a token of the application itself: in its region, if it has one. Only the host that is asked
+    /// differs. The environment in the cache stays the global one, so that tokens of all regions are the same.
+    pub(super) async fn application_endpoint(&self) -> Result<TokenEndpoint, Error> {
+        let mut metadata = self.metadata(&self.authority).await?;
+        if let Some(region) = &self.region
+            && let Some(name) = region.name(&self.transport).await
+            && let Some(token_endpoint) = regional(&metadata.token_endpoint, name)
+        {
+            metadata = Arc::new(Metadata {
+                token_endpoint,
+                ..Metadata::clone(&metadata)
+            });
+        }
+        let signer = self.sign_in_signer().await?;
+        Ok(self.endpoint_of(&self.authority, metadata, signer))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
@@ -100,7 +134,19 @@ impl Application {
         correlation_id: CorrelationId,
         time_in_http: Duration,
     ) -> Result<AuthenticationResult, Error> {
-        let response = in_realm(&self.authority, response);
+        self.store_sign_in_at(&self.authority, response, correlation_id, time_in_http)
+            .await
+    }
+
+    /// As [`store_sign_in`](Self::store_sign_in), for a sign-in at `authority`: another tenant of this client's.
+    pub(super) async fn store_sign_in_at(
+        &self,
+        authority: &Authority,
+        response: TokenResponse,
+        correlation_id: CorrelationId,
+        time_in_http: Duration,
+    ) -> Result<AuthenticationResult, Error> {
+        let response = in_realm(authority, response);
         let partition = self.user_partition(response.home_account_id());
         let key = self.keep_key(&response)?;
         let began = self.cache.clock().monotonic();
@@ -159,4 +205,12 @@ pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -
         AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
     };
     Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+}
+
+/// The authority of the tenant that a session was begun in.
+pub(super) fn session_authority(authority: &Authority, account: &Account) -> Result<Authority, Error> {
+    if !authority.is_multi_tenant() {
+        return Ok(authority.clone());
+    }
+    Ok(authority.with_tenant(&account.realm)?)
 }

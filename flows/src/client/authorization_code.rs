@@ -3,11 +3,17 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::application::Application;
+use super::session::KeyedSession;
+use super::session_id::SessionId;
 use super::{Acquisition, ConfidentialClient};
 use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
 use crate::{AuthenticationResult, Error};
+
+/// How long a web session is kept unless the caller says otherwise.
+const USUAL_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The end of a sign-in by authorization code (RFC 6749 section 4.1.3, with PKCE). Await it to run it.
 ///
@@ -17,6 +23,8 @@ pub struct AcquireTokenByAuthorizationCode<'a> {
     application: &'a Arc<Application>,
     pending: &'a PendingParts,
     response: &'a str,
+    session: Option<&'a SessionId>,
+    session_lifetime: Duration,
 }
 
 impl ConfidentialClient {
@@ -60,7 +68,27 @@ impl<'a> AcquireTokenByAuthorizationCode<'a> {
             application,
             pending,
             response,
+            session: None,
+            session_lifetime: USUAL_LIFETIME,
         }
+    }
+
+    /// Keeps the tokens in a session of this browser alone, instead of with the user: other browsers of the same user have their own. Use a new
+    /// [random](SessionId::random) ID for each sign-in, and keep it in the web session;
+    /// [`acquire_token_silent`](ConfidentialClient::acquire_token_silent) finds the tokens by
+    /// [`in_session`](super::AcquireTokenSilent::in_session).
+    ///
+    /// The session ends with [`end_session`](ConfidentialClient::end_session), with its lifetime, and with a sign-out of its user from this client,
+    /// which ends all of the user's sessions.
+    pub fn in_session(mut self, id: &'a SessionId) -> Self {
+        self.session = Some(id);
+        self
+    }
+
+    /// Sets how long the session is kept, from now on and however often it is used; 30 days unless set.
+    pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
+        self.session_lifetime = lifetime;
+        self
     }
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
@@ -68,11 +96,17 @@ impl<'a> AcquireTokenByAuthorizationCode<'a> {
             application,
             pending,
             response,
+            session,
+            session_lifetime,
         } = self;
         let metadata = application.metadata(&application.authority).await?;
         let code = pending.accept(&application.authority, &metadata, response)?;
-        application
-            .redeem_sign_in(pending.token_request(&application.authority, &code))
+        let request = pending.token_request(&application.authority, &code);
+        let Some(id) = session else {
+            return application.redeem_sign_in(request).await;
+        };
+        KeyedSession::web(application, id)
+            .begin(application, &application.authority, request, session_lifetime)
             .await
     }
 }

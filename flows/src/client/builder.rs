@@ -9,13 +9,15 @@ use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
 use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
+use super::password::PasswordGrant;
 use super::proof_key::ProofKeys;
 use super::{ConfidentialClient, PublicClient};
-use crate::authority::Authority;
+use crate::authority::{Authority, Region};
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
 use crate::proof::DpopKey;
 use crate::request::ClientIdentity;
+use crate::telemetry::Telemetry;
 use crate::{Error, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
@@ -29,6 +31,10 @@ pub struct ClientBuilder<C> {
     time_limit: Option<Duration>,
     unknown_outcome: Option<UnknownOutcomePolicy>,
     dpop: Option<DpopKey>,
+    pub(super) password_grant: Option<PasswordGrant>,
+    telemetry: Option<(String, String)>,
+    log_personal_data: bool,
+    region: Option<Region>,
     kind: PhantomData<C>,
 }
 
@@ -47,6 +53,10 @@ impl<C> ClientBuilder<C> {
             time_limit: None,
             unknown_outcome: None,
             dpop: None,
+            password_grant: None,
+            telemetry: None,
+            log_personal_data: false,
+            region: None,
             kind: PhantomData,
         }
     }
@@ -100,30 +110,105 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    fn application(self) -> Result<Arc<Application>, Error> {
-        let transport = match (self.transport, self.http) {
-            (Some(transport), _) => transport,
-            (None, http) => {
-                let http = http.map_or_else(default_http, Ok)?;
-                let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
-                Arc::new(Transport::new(http, clock, random))
-            }
-        };
+    /// Tells Microsoft's authorities the application's name and version, this library's and the operating system, in the
+    /// headers that its sign-in logs know (`x-app-name`, `x-app-ver`, `x-client-sku`, `x-client-ver`, `x-client-os`).
+    /// Unless this is called nothing of it is sent, and never to any other issuer.
+    ///
+    /// ```
+    /// # use cache_core::cache::TokenCache;
+    /// # use flows::{authority::Authority, client::PublicClient};
+    /// # fn build(authority: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache)
+    ///     .telemetry("my-tool", "1.0")
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn telemetry(mut self, application_name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.telemetry = Some((application_name.into(), version.into()));
+        self
+    }
+
+    /// Whether accounts are named in spans and events, as home account IDs. They are personal data: unless this is set, nothing
+    /// that is logged says whose token it is. Secrets are never logged, whatever is set.
+    pub fn log_personal_data(mut self, log: bool) -> Self {
+        self.log_personal_data = log;
+        self
+    }
+
+    /// Asks Microsoft which cloud the authority's host belongs to, so that all names of one cloud share accounts and tokens: see
+    /// [`Discovery::canonical`](crate::authority::Discovery::canonical). It does nothing for a host that is built in or on this
+    /// machine, and for other kinds of authority. Call it after [`http`](Self::http) or [`transport`](Self::transport).
+    ///
+    /// MSAL asks by default; here a host that is not built in stands for itself until this is called.
+    ///
+    /// ```no_run
+    /// # async fn client(cache: cache_core::cache::TokenCache) -> Result<(), flows::Error> {
+    /// use flows::authority::Authority;
+    /// use flows::client::PublicClient;
+    ///
+    /// let authority = Authority::entra("https://login.private-cloud.example/common")?;
+    /// let builder = PublicClient::builder("11111111-2222-3333-4444-555555555555", authority, cache);
+    /// let client = builder.instance_discovery().await?.build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when there is nobody to send requests. That nobody answers is no error.
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn instance_discovery(mut self) -> Result<Self, Error> {
+        let transport = self.shared_transport()?;
+        let limit = self.time_limit.unwrap_or(Self::TIME_LIMIT);
+        self.authority = transport.discovery().canonical(&self.authority, limit).await;
+        Ok(self)
+    }
+
+    const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+    fn shared_transport(&mut self) -> Result<Arc<Transport>, Error> {
+        if let Some(transport) = &self.transport {
+            return Ok(Arc::clone(transport));
+        }
+        let http = self.http.take().map_or_else(default_http, Ok)?;
+        let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
+        let transport = Arc::new(Transport::new(http, clock, random));
+        self.transport = Some(Arc::clone(&transport));
+        Ok(transport)
+    }
+
+    fn application(mut self) -> Result<Arc<Application>, Error> {
+        let transport = self.shared_transport()?;
         let usual = match self.authority.kind() {
             AuthorityKind::Entra | AuthorityKind::B2c | AuthorityKind::Ciam => {
                 UnknownOutcomePolicy::RetryOnce
             }
             AuthorityKind::Adfs | AuthorityKind::Oidc => UnknownOutcomePolicy::AskUser,
         };
+        let telemetry = self
+            .telemetry
+            .map(|(name, version)| Telemetry::new(name, version).map(Arc::new))
+            .transpose()?;
+        let client = self.client?;
+        client.check(&self.authority)?;
+        if self.region.is_some() && self.authority.kind() != AuthorityKind::Entra {
+            return Err(
+                ConfigurationError::new("only an Entra authority has regions; remove the region").into(),
+            );
+        }
         Ok(Arc::new(Application {
-            client: self.client?,
+            telemetry,
+            log_personal_data: self.log_personal_data,
+            client,
             authority: self.authority,
             cache: self.cache,
             transport,
-            time_limit: self.time_limit.unwrap_or(Duration::from_secs(30)),
+            time_limit: self.time_limit.unwrap_or(Self::TIME_LIMIT),
             unknown_outcome: self.unknown_outcome.unwrap_or(usual),
+            region: self.region,
             context: TokenContext::default(),
             proof_keys: ProofKeys::new(self.dpop),
+            password_grant: self.password_grant,
         }))
     }
 }
@@ -132,17 +217,40 @@ impl ClientBuilder<PublicClient> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID or telemetry, or when there is nobody to send requests.
     pub fn build(self) -> Result<PublicClient, Error> {
         self.application().map(PublicClient::of)
     }
 }
 
 impl ClientBuilder<ConfidentialClient> {
+    /// Sets the Azure region whose endpoint grants the application's own tokens, so that they do not depend on
+    /// another region; without it the global endpoint does. Entra's clouds only; a host that is none of them is asked
+    /// as it is. Tokens of users always come from the global endpoint, and the cache knows no regions.
+    ///
+    /// ```
+    /// use cache_core::cache::TokenCache;
+    /// use flows::Error;
+    /// use flows::authority::{Authority, Region};
+    /// use flows::client::{ClientCredential, ConfidentialClient};
+    ///
+    /// # fn client(authority: Authority, credential: ClientCredential, cache: TokenCache) -> Result<(), Error> {
+    /// let region = Region::from_environment().unwrap_or_else(|_| Region::discover());
+    /// let client = ConfidentialClient::builder("11111111-2222-3333-4444-555555555555", authority, credential, cache)
+    ///     .region(region)
+    ///     .build()?;
+    /// # let _ = client; Ok(()) }
+    /// ```
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an unusable client ID or credential, or when there is nobody to send requests.
+    /// [`Error::Configuration`] for an unusable client ID, credential or telemetry, one that the authority cannot accept, a
+    /// region of an authority that has none, or when there is nobody to send requests.
     pub fn build(self) -> Result<ConfidentialClient, Error> {
         self.application().map(ConfidentialClient::of)
     }
@@ -157,12 +265,12 @@ impl<C> fmt::Debug for ClientBuilder<C> {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Ok(Arc::new(crate::http::ReqwestClient::new()?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
+pub(super) fn default_http() -> Result<Arc<dyn HttpClient>, ConfigurationError> {
     Err(ConfigurationError::new(
         "no HTTP client: give the builder one, or turn the feature `reqwest` on",
     ))

@@ -127,7 +127,7 @@ impl AppTokenCall for Call {
             claims,
             correlation_id,
         } = self;
-        let endpoint = match application.endpoint(&application.authority).await {
+        let endpoint = match application.application_endpoint().await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
         };
@@ -158,5 +158,5 @@ pub(super) fn not_sent(error: Error) -> CallOutcome {
 }
 
 pub(super) fn not_ready(error: Error) -> CallError {
-    CallError::new("the authority's endpoints could not be found").with_source(error)
+    CallError::new("the request could not be prepared").with_source(error)
 }

@@ -11,7 +11,10 @@ use super::application::Application;
 use super::{AcquireTokenSilent, ClientBuilder};
 use crate::Error;
 use crate::authority::Authority;
-use crate::request::{ClientIdentity, SecretMethod};
+use crate::error::ConfigurationError;
+use crate::request::{
+    ClientAssertionProvider, ClientCertificate, ClientIdentity, FederatedTokenFile, SecretMethod,
+};
 
 /// How a confidential client proves who it is.
 #[derive(Clone)]
@@ -24,6 +27,10 @@ pub enum ClientCredential {
         /// How it is sent; `None` for what the authority offers.
         method: Option<SecretMethod>,
     },
+    /// A key by which the client signs an assertion for each request (RFC 7523 section 2.2).
+    Certificate(ClientCertificate),
+    /// Somebody who makes the assertions (RFC 7521 section 4.2).
+    Assertion(Arc<dyn ClientAssertionProvider>),
 }
 
 impl ClientCredential {
@@ -32,13 +39,58 @@ impl ClientCredential {
     pub fn secret(secret: Secret) -> Self {
         Self::Secret { secret, method: None }
     }
+
+    /// A certificate and its private key; [`ClientCertificate`] has an example.
+    #[must_use]
+    pub fn certificate(certificate: ClientCertificate) -> Self {
+        Self::Certificate(certificate)
+    }
+
+    /// Assertions that `provider` makes, one for each request; [`ClientAssertionProvider`] has an example.
+    #[must_use]
+    pub fn assertion(provider: Arc<dyn ClientAssertionProvider>) -> Self {
+        Self::Assertion(provider)
+    }
+
+    /// The token in a file, which is read for each request because its writer renews it. For Azure Workload Identity
+    /// see [`WorkloadIdentity`](crate::request::WorkloadIdentity).
+    ///
+    /// ```
+    /// use flows::client::ClientCredential;
+    /// use flows::request::FederatedTokenFile;
+    ///
+    /// let file = FederatedTokenFile::new("/var/run/secrets/azure/tokens/azure-identity-token");
+    /// let credential = ClientCredential::federated_token_file(file);
+    /// # let _ = credential;
+    /// ```
+    #[must_use]
+    pub fn federated_token_file(file: FederatedTokenFile) -> Self {
+        Self::Assertion(Arc::new(file))
+    }
+
+    fn identity_of(self, client_id: String) -> Result<ClientIdentity, ConfigurationError> {
+        match self {
+            Self::Secret { secret, method } => {
+                let client = ClientIdentity::with_secret(client_id, secret)?;
+                Ok(match method {
+                    Some(method) => client.secret_method(method),
+                    None => client,
+                })
+            }
+            Self::Certificate(certificate) => ClientIdentity::with_certificate(client_id, certificate),
+            Self::Assertion(provider) => ClientIdentity::with_assertion(client_id, provider),
+        }
+    }
 }
 
 impl fmt::Debug for ClientCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Secret { .. } => "Secret([redacted])",
-        })
+        match self {
+            Self::Secret { .. } => f.write_str("Secret([redacted])"),
+            Self::Certificate(certificate) => certificate.fmt(f),
+            // Not the provider: its author may not have thought of what it holds.
+            Self::Assertion(_) => f.write_str("Assertion([not shown])"),
+        }
     }
 }
 
@@ -58,12 +110,7 @@ impl ConfidentialClient {
         credential: ClientCredential,
         cache: TokenCache,
     ) -> ClientBuilder<Self> {
-        let ClientCredential::Secret { secret, method } = credential;
-        let client = ClientIdentity::with_secret(client_id, secret).map(|client| match method {
-            Some(method) => client.secret_method(method),
-            None => client,
-        });
-        ClientBuilder::new(client, authority, cache)
+        ClientBuilder::new(credential.identity_of(client_id.into()), authority, cache)
     }
 
     pub(super) fn of(application: Arc<Application>) -> Self {

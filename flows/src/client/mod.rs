@@ -35,6 +35,7 @@
 //! # let _ = header; Ok(()) }
 //! ```
 
+mod account_selection;
 mod application;
 mod authorization_code;
 mod builder;
@@ -44,11 +45,20 @@ mod client_credentials;
 mod confidential;
 mod device_code;
 mod lazy_correlation;
+mod long_running;
+mod managed_identity;
+mod on_behalf_of;
 mod outcome;
+mod password;
 mod proof_key;
 mod public;
+mod refresh_token;
 mod remove_account;
+mod session;
+mod session_id;
 mod silent;
+mod token_exchange;
+mod web_session;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 pub use builder::ClientBuilder;
@@ -56,9 +66,18 @@ pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
 pub use confidential::{ClientCredential, ConfidentialClient};
 pub use device_code::AcquireTokenByDeviceCode;
+pub use long_running::BeginLongRunningSession;
+pub use managed_identity::{
+    AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
+};
+pub use on_behalf_of::AcquireTokenOnBehalfOf;
+pub use password::{AcquireTokenByUsernamePassword, PasswordGrant};
 pub use public::PublicClient;
+pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};
+pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
+pub use token_exchange::AcquireTokenByTokenExchange;
 
 #[cfg(doc)]
 use cache_core::cache::TokenCache;

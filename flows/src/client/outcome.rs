@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cache_core::cache::{Acquired, CacheError, InteractionReason};
+use cache_core::cache::{Acquired, CacheError, CallError, InteractionReason};
 
-use crate::error::AuthorityError;
+use crate::error::{AuthorityError, Throttled};
 use crate::result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
 use crate::{CorrelationId, Error, IdTokenClaims, InteractionRequired};
 
@@ -95,7 +95,23 @@ impl From<CacheError> for Error {
                 }))
             }
             CacheError::Refused(refusal) => AuthorityError::from(*refusal).into(),
+            CacheError::Unreachable(call) => match held_back(&call) {
+                Some(throttled) => throttled.into(),
+                None => Self::Cache(CacheError::Unreachable(call)),
+            },
             other => Self::Cache(other),
         }
     }
+}
+
+/// That a call was held back, if it was: the cache only knows that nothing was sent.
+fn held_back(call: &CallError) -> Option<Throttled> {
+    let mut cause = std::error::Error::source(call);
+    while let Some(error) = cause {
+        if let Some(Error::Throttled(throttled)) = error.downcast_ref() {
+            return Some(throttled.clone());
+        }
+        cause = error.source();
+    }
+    None
 }

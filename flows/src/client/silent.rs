@@ -10,14 +10,16 @@ use cache_core::cache::{AuthorityCall, CachedAccount, CallError, CallOutcome, Fr
 use cache_core::schema::{Account, ScopeSet, TokenRequest};
 use cache_core::secret::Secret;
 
-use super::application::{Application, in_realm, tenant_authority};
+use super::account_selection::AccountSelection;
+use super::application::{Application, in_realm, session_authority, tenant_authority};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
+use super::session::KeyedSession;
 use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
-use crate::request::refresh_token;
+use crate::request::{self, refresh_token};
 use crate::{AuthenticationResult, Error, TokenEndpoint};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
@@ -28,7 +30,9 @@ use crate::{AuthenticationResult, Error, TokenEndpoint};
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
-    account: Option<&'a CachedAccount>,
+    account: AccountSelection<'a>,
+    session: Option<KeyedSession<'a>>,
+    tenant: Option<String>,
     options: CacheOptions,
 }
 
@@ -37,15 +41,56 @@ impl<'a> AcquireTokenSilent<'a> {
         Self {
             application,
             scopes,
-            account: None,
+            account: AccountSelection::Unsaid,
+            session: None,
+            tenant: None,
             options: CacheOptions::new(),
         }
     }
 
-    /// Says whose token it is. There is no silent acquisition without it.
+    /// Says whose token it is. There is no silent acquisition without it or a [`login_hint`](Self::login_hint).
     pub fn account(mut self, account: &'a CachedAccount) -> Self {
-        self.account = Some(account);
+        self.account = AccountSelection::Account(account);
         self
+    }
+
+    /// Says whose token it is by a user name, a home account ID or a local account ID.
+    ///
+    /// It only selects among the accounts that this client has at its authority, and opens all of them to do so; a server keeps
+    /// the account instead. Nobody is identified by it: names can be given to somebody else. If it fits nobody, the answer is
+    /// [`Error::InteractionRequired`]; if it fits several, [`Error::AmbiguousAccount`].
+    ///
+    /// ```no_run
+    /// # async fn token(client: flows::client::PublicClient) -> Result<(), flows::Error> {
+    /// let result = client.acquire_token_silent(["User.Read"]).login_hint("alice@contoso.com").await?;
+    /// # let _ = result; Ok(()) }
+    /// ```
+    pub fn login_hint(mut self, hint: impl Into<String>) -> Self {
+        self.account = AccountSelection::LoginHint(hint.into());
+        self
+    }
+
+    /// Asks in another tenant (a GUID or a domain), in which the account is a guest; only Entra has them. Unless set, the tenant of
+    /// the authority, or the account's home where that is a shared one.
+    ///
+    /// ```no_run
+    /// # async fn token(client: flows::client::PublicClient) -> Result<(), flows::Error> {
+    /// let silent = client.acquire_token_silent(["User.Read"]).login_hint("alice@contoso.com");
+    /// let result = silent.tenant("fabrikam.com").await?;
+    /// # let _ = result; Ok(()) }
+    /// ```
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    pub(super) fn in_keyed_session(mut self, session: KeyedSession<'a>) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    pub(super) fn application(&self) -> &'a Arc<Application> {
+        self.application
     }
 
     cache_option_methods!();
@@ -55,12 +100,31 @@ impl<'a> AcquireTokenSilent<'a> {
             application,
             scopes,
             account,
+            session,
+            tenant,
             options,
         } = self;
-        let account = account.ok_or_else(|| {
-            ConfigurationError::new("a silent acquisition needs an account; see accounts()")
-        })?;
-        let authority = tenant_authority(&application.authority, account)?;
+        let authority = match &tenant {
+            Some(tenant) => application.authority.with_tenant(tenant)?,
+            None => application.authority.clone(),
+        };
+        let (partition, account, authority) = match (session, account) {
+            (Some(session), AccountSelection::Unsaid) => {
+                let account = session.account(application).await?;
+                let authority = session_authority(&authority, &account)?;
+                (session.partition().clone(), account, authority)
+            }
+            (Some(_), _) => {
+                let error = "a silent acquisition is for an account or in a session, not both";
+                return Err(ConfigurationError::new(error).into());
+            }
+            (None, account) => {
+                let account = account.resolve(application).await?;
+                let authority = tenant_authority(&authority, &account)?;
+                let partition = application.user_partition(&account.account.home_account_id);
+                (partition, account.into_owned().account, authority)
+            }
+        };
         let freshness = options.freshness();
         let CacheOptions {
             claims,
@@ -68,18 +132,14 @@ impl<'a> AcquireTokenSilent<'a> {
             ..
         } = options;
         let request = TokenRequest::new(
-            application.user_partition(&account.account.home_account_id),
+            partition,
             authority.kind(),
             application.client.id(),
             authority.environment(),
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
-        .token_type(
-            application
-                .account_token_type(&account.account.home_account_id)
-                .await?,
-        )
+        .token_type(application.account_token_type(&account.home_account_id).await?)
         .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {
@@ -87,7 +147,7 @@ impl<'a> AcquireTokenSilent<'a> {
             authority,
             scopes,
             claims,
-            account: account.account.clone(),
+            account,
             correlation_id: LazyCorrelation::default(),
         });
         let sent: Arc<dyn AuthorityCall> = call.clone();
@@ -135,15 +195,27 @@ impl Call {
         let signer = self.application.refresh_signer(account, refresh_token).await?;
         self.application.endpoint_with(&self.authority, signer).await
     }
+
+    fn request(&self, refresh_token: &Secret) -> request::TokenRequest {
+        let (scopes, account) = (self.scopes.clone(), self.account.clone());
+        refresh_token::request(&self.authority, refresh_token, scopes, account, None)
+            .context(self.application.context.clone())
+            .claims(self.claims.as_deref().unwrap_or_default())
+    }
 }
 
 #[async_trait]
 impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        match self.application.metadata(&self.authority).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_ready(error)),
-        }
+        let endpoint = self
+            .application
+            .endpoint_with(&self.authority, None)
+            .await
+            .map_err(not_ready)?;
+        // Before the marker is written: what would be held back must not keep others from the token meanwhile.
+        endpoint
+            .check(&self.request(&Secret::default()))
+            .map_err(not_ready)
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
@@ -155,11 +227,7 @@ impl AuthorityCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        let (scopes, account) = (self.scopes.clone(), self.account.clone());
-        let request =
-            refresh_token::request(&self.authority, &redemption.refresh_token, scopes, account, None)
-                .context(self.application.context.clone())
-                .claims(self.claims.as_deref().unwrap_or_default());
+        let request = self.request(&redemption.refresh_token);
         // Looked at last, right before the first byte: whoever was stopped meanwhile may have been taken over.
         if self.application.cache.clock().monotonic() >= redemption.send_before {
             return CallOutcome::NotSent(CallError::new(

@@ -43,6 +43,18 @@ impl Form {
         }
     }
 
+    /// The parameters as they are encoded, which tells them apart as well and leaves no decoded copy behind.
+    pub(crate) fn encoded_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0
+            .split(|byte| *byte == b'&')
+            .filter_map(|pair| {
+                pair.iter()
+                    .position(|byte| *byte == b'=')
+                    .map(|at| pair.split_at(at))
+            })
+            .map(|(name, value)| (name, &value[1..]))
+    }
+
     /// The encoded form.
     #[must_use]
     pub fn into_bytes(mut self) -> SecretBytes {

@@ -3,17 +3,22 @@
 //! Every rule that keeps a secret from going astray on the wire is stated at [`HttpClient`]. [`ReqwestClient`]
 //! keeps them; your own client must keep them too.
 
+#[cfg(feature = "reqwest")]
+mod certificate_pin;
 mod form;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::secret::{Secret, SecretBytes};
 use url::{Host, Url};
 
+#[cfg(feature = "reqwest")]
+pub(crate) use certificate_pin::CertificatePin;
 pub use form::Form;
 #[cfg(feature = "reqwest")]
 pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
@@ -25,6 +30,7 @@ pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
 /// - **No redirect** is followed; the 3xx reply is returned. A 307 would repost the form to wherever it points.
 /// - The reply's body is at most [`HttpResponse::MAX_BODY`] bytes; a longer one is an error, found while reading.
 /// - TLS 1.2 or newer. [`HttpRequest::check`] says which URLs may be used at all.
+/// - No proxy where [`HttpRequest::must_be_direct`] says so: it would see, and could forge, what was meant for this machine.
 /// - The request ends within [`HttpRequest::time_limit`], the last byte of the reply included.
 /// - [`HttpErrorKind::NotSent`] is reported only when certainly no byte of the *request* left: name resolution,
 ///   connecting or the TLS handshake failed. In doubt it is [`HttpErrorKind::OutcomeUnknown`].
@@ -61,6 +67,16 @@ pub struct HttpRequest {
     pub form: Option<SecretBytes>,
     /// How long the whole exchange may take.
     pub time_limit: Duration,
+    reach: Reach,
+}
+
+/// Where a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Where [`is_allowed_url`] permits.
+    Allowed,
+    /// To the instance metadata service too, whose public contract is plain HTTP to a link-local address.
+    Platform,
 }
 
 impl HttpRequest {
@@ -73,6 +89,7 @@ impl HttpRequest {
             headers: vec![("accept", Secret::new("application/json"))],
             form: None,
             time_limit,
+            reach: Reach::Allowed,
         }
     }
 
@@ -93,11 +110,29 @@ impl HttpRequest {
         self
     }
 
+    /// The same request, to the platform that the machine runs on: it may go to `http://169.254.169.254` too, and through no proxy at all.
+    #[must_use]
+    pub(crate) fn for_platform(mut self) -> Self {
+        self.reach = Reach::Platform;
+        self
+    }
+
+    /// Whether the request must not go through a proxy: it is meant for this machine, or for what the machine's platform
+    /// tells it alone.
+    #[must_use]
+    pub fn must_be_direct(&self) -> bool {
+        self.reach == Reach::Platform || is_loopback(&self.url)
+    }
+
     /// Whether the URL may be used at all. Every [`HttpClient`] asks this before it opens a connection.
     ///
     /// # Errors
-    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL.
+    /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the machine's own platform, as a
+    /// managed identity asks it, may go to `http://169.254.169.254` all the same, the one address of the instance metadata service.
     pub fn check(&self) -> Result<(), HttpError> {
+        if self.reach == Reach::Platform && is_metadata_service(&self.url) {
+            return Ok(());
+        }
         is_allowed_url(&self.url)
             .map_err(|why| HttpError::new(HttpErrorKind::NotSent, &self.url, why.to_string()))
     }
@@ -271,6 +306,16 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether `url` is that of the instance metadata service: plain HTTP to `169.254.169.254`, port 80. Routers do not forward
+/// link-local addresses, so what is sent there stays on the host; no other address of that range is promised to be the host's.
+pub(crate) fn is_metadata_service(url: &Url) -> bool {
+    url.scheme() == "http"
+        && url.host() == Some(Host::Ipv4(Ipv4Addr::new(169, 254, 169, 254)))
+        && url.port().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
 /// `host`, or `host:port` where the port is not the scheme's own.
 pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -318,5 +363,40 @@ mod tests {
         let shown = format!("{error} {error:?}");
         assert!(shown.contains("login.example:8443"));
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn the_metadata_service_is_for_questions_to_the_platform_alone() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        for url in [
+            "http://169.254.169.254/metadata",
+            "http://169.254.169.254:80/",
+            "http://0xa9fea9fe/",
+        ] {
+            assert!(get(url).check().is_err(), "{url}");
+            assert!(get(url).for_platform().check().is_ok(), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254:8080/",
+            "http://169.254.169.253/",
+            "http://169.254.0.1/",
+            "http://user@169.254.169.254/",
+            "http://169.254.169.254.example/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://login.example/",
+            "ftp://169.254.169.254/",
+        ] {
+            assert!(get(url).for_platform().check().is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_sees_a_managed_identity_or_loopback() {
+        let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
+        assert!(get("http://localhost:1/").must_be_direct());
+        assert!(!get("https://login.example/").must_be_direct());
+        for url in ["http://169.254.169.254/", "https://identity.example/"] {
+            assert!(get(url).for_platform().must_be_direct(), "{url}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{HttpClient, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, is_loopback};
+use super::{CertificatePin, HttpClient, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
 use crate::error::ConfigurationError;
 
 /// The default [`HttpClient`].
@@ -21,7 +21,8 @@ use crate::error::ConfigurationError;
 /// - Certificates are checked by the platform's verifier and trust store; add an authority of your own with
 ///   [`ReqwestClientBuilder::ca_certificates`].
 /// - The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY` …) is used, but **never for loopback addresses**: a
-///   proxy would see what was meant for this machine. [`ReqwestClientBuilder::no_proxy`] turns it off.
+///   proxy would see what was meant for this machine, and never for its metadata service.
+///   [`ReqwestClientBuilder::no_proxy`] turns it off.
 /// - Each request opens its own connection. A kept one may be closed by the server at the very moment a refresh
 ///   token is written to it, and then nobody knows whether the token was spent.
 /// - HTTP/1.1, no cookies, no content decoding, no `Referer`.
@@ -35,8 +36,8 @@ use crate::error::ConfigurationError;
 /// ```
 #[derive(Clone)]
 pub struct ReqwestClient {
-    /// For loopback addresses: no proxy, and `localhost` means this machine whatever DNS says.
-    loopback: reqwest::Client,
+    /// For loopback addresses and managed identities: no proxy, and `localhost` means this machine whatever DNS says.
+    direct: reqwest::Client,
     remote: reqwest::Client,
     clock: Arc<dyn Clock>,
 }
@@ -57,8 +58,8 @@ impl ReqwestClient {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = if is_loopback(&request.url) {
-            &self.loopback
+        let client = if request.must_be_direct() {
+            &self.direct
         } else {
             &self.remote
         };
@@ -106,6 +107,7 @@ impl HttpClient for ReqwestClient {
 #[derive(Debug)]
 pub struct ReqwestClientBuilder {
     ca_certificates: Vec<Vec<u8>>,
+    pin: Option<CertificatePin>,
     proxy: bool,
     connect_timeout: Duration,
     user_agent: String,
@@ -117,6 +119,13 @@ impl ReqwestClientBuilder {
     #[must_use]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificates.push(pem.into());
+        self
+    }
+
+    /// Trusts the one certificate of `pin`, and no certification authority.
+    #[must_use]
+    pub(crate) fn certificate_pin(mut self, pin: CertificatePin) -> Self {
+        self.pin = Some(pin);
         self
     }
 
@@ -168,11 +177,17 @@ impl ReqwestClientBuilder {
             }
             authorities.extend(found);
         }
+        let pinned = self.pin.map(CertificatePin::client_config).transpose()?;
         let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_rustls()
-                .tls_version_min(reqwest::tls::Version::TLS_1_2)
-                .tls_certs_merge(authorities.clone())
+            let builder = reqwest::Client::builder();
+            let builder = match &pinned {
+                Some(config) => builder.tls_backend_preconfigured(config.clone()),
+                None => builder
+                    .tls_backend_rustls()
+                    .tls_version_min(reqwest::tls::Version::TLS_1_2)
+                    .tls_certs_merge(authorities.clone()),
+            };
+            builder
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .referer(false)
@@ -196,7 +211,7 @@ impl ReqwestClientBuilder {
             builder().no_proxy()
         };
         Ok(ReqwestClient {
-            loopback: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
+            direct: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
             remote: build(remote)?,
             clock: self.clock,
         })
@@ -207,6 +222,7 @@ impl Default for ReqwestClientBuilder {
     fn default() -> Self {
         Self {
             ca_certificates: Vec::new(),
+            pin: None,
             proxy: true,
             connect_timeout: Duration::from_secs(10),
             user_agent: concat!("tokenkeep/", env!("CARGO_PKG_VERSION")).to_owned(),

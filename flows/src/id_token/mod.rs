@@ -12,7 +12,7 @@ use cache_core::secret::{Secret, SecretBytes};
 use cache_core::time::UnixSeconds;
 use serde_json::Value;
 
-use crate::authority::IssuerRule;
+use crate::authority::{Authority, IssuerRule};
 use crate::response::Fields;
 
 /// Asymmetric algorithms only. `none` is a forgery, and a symmetric one would make the client secret a key that
@@ -85,6 +85,23 @@ impl IdTokenClaims {
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.0.value(name)
+    }
+
+    /// All policies of a B2C tenant share one issuer; `tfp`, or `acr` in its place, says whose token it is. A sign-up must not
+    /// pass for the stronger sign-in that was asked for.
+    pub(crate) fn check_policy(&self, authority: &Authority) -> Result<(), IdTokenError> {
+        let Some(policy) = authority.policy() else {
+            return Ok(());
+        };
+        // Other values of `acr` are about how the user signed in (OIDC Core section 2).
+        let is_policy = |acr: &&str| {
+            acr.get(..5)
+                .is_some_and(|start| start.eq_ignore_ascii_case("b2c_1"))
+        };
+        match self.0.text("tfp").or(self.0.text("acr").filter(is_policy)) {
+            Some(named) if !named.eq_ignore_ascii_case(policy) => Err(IdTokenError::Policy),
+            _ => Ok(()),
+        }
     }
 
     fn time(&self, name: &str) -> Option<UnixSeconds> {
@@ -200,6 +217,9 @@ pub enum IdTokenError {
     /// `iss` is not the issuer that was asked.
     #[error("the ID token is from another issuer")]
     Issuer,
+    /// `tfp` or `acr` names another policy of the B2C tenant, all of which share one issuer.
+    #[error("the ID token is of another policy than the authority's")]
+    Policy,
     /// `tid` is no tenant that may sign in here.
     #[error("the ID token is from a tenant that this authority does not stand for")]
     Tenant,

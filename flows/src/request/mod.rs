@@ -7,8 +7,11 @@ pub mod authorization_code;
 mod client_auth;
 pub mod client_credentials;
 pub mod device_code;
+pub mod on_behalf_of;
+pub mod password;
 pub mod refresh_token;
 pub(crate) mod revocation;
+pub mod token_exchange;
 
 use cache_core::schema::{ScopeSet, TokenContext};
 
@@ -16,7 +19,10 @@ use crate::http::Form;
 use crate::response::Subject;
 
 pub(crate) use client_auth::Authentication;
-pub use client_auth::{ClientIdentity, SecretMethod};
+pub use client_auth::{
+    AssertionRequest, ClientAssertionError, ClientAssertionProvider, ClientCertificate, ClientIdentity,
+    FederatedTokenFile, SecretMethod, WorkloadIdentity,
+};
 
 /// What makes a reply carry an ID token and a refresh token.
 const USER_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];

@@ -30,3 +30,17 @@ pub fn request(
     request.form.push_unless_empty("scope", sent.as_str());
     request
 }
+
+/// Redeems a refresh token from elsewhere, of whichever user. The reply must say who that is, so an ID token is asked for.
+pub fn import(authority: &Authority, refresh_token: &Secret, scopes: ScopeSet) -> TokenRequest {
+    let sent = match authority.kind() {
+        // Where no scope is named, all that were granted are meant, openid too if it was.
+        AuthorityKind::Oidc if scopes.as_str().is_empty() => scopes.clone(),
+        AuthorityKind::Oidc => ScopeSet::of(["openid", scopes.as_str()]),
+        _ => user_scopes(&scopes),
+    };
+    let mut request = TokenRequest::new("refresh_token", scopes, Subject::NewUser { nonce: None });
+    request.form.push_secret("refresh_token", refresh_token);
+    request.form.push_unless_empty("scope", sent.as_str());
+    request
+}

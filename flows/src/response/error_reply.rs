@@ -44,6 +44,21 @@ pub(crate) fn definite_success(
     }
 }
 
+/// The refusal of a refresh as what it is likely to mean. Real providers answer to a refresh token that they no longer know with
+/// status 400 and nothing else. The user has to be asked then, else a program would send the dead token for ever; but the
+/// session may only have refused these scopes, so other requests may go on using it.
+pub(crate) fn of_refresh(error: Error) -> Error {
+    match error {
+        Error::Authority(mut refused)
+            if refused.status == Some(400) && refused.refusal.error == "http_400" =>
+        {
+            refused.refusal.about = RefusedBecause::Interaction;
+            (*refused).into()
+        }
+        other => other,
+    }
+}
+
 /// The error that an authorization response carries in its query (RFC 6749 section 4.1.2.1).
 pub(crate) fn by_redirect(kind: AuthorityKind, error: &str, description: Option<&str>) -> AuthorityError {
     let error = display_text(error);

@@ -8,5 +8,6 @@
 
 mod dpop;
 mod dpop_oidc;
+mod password;
 mod revocation;
 mod scene;

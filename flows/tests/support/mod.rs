@@ -156,17 +156,28 @@ impl ScriptedClient {
     }
 
     pub fn push(&self, status: u16, body: &str) {
+        self.push_with(status, &[], body);
+    }
+
+    pub fn push_with(&self, status: u16, headers: &[(&str, &str)], body: &str) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let response = HttpResponse {
             status,
-            headers: Vec::new(),
+            headers: headers.collect(),
             body: SecretBytes::new(body.as_bytes().to_vec()),
         };
         self.replies.lock().unwrap().push_back(Ok(response));
     }
 
     pub fn fail(self, error: HttpError) -> Self {
-        self.replies.lock().unwrap().push_back(Err(error));
+        self.push_error(error);
         self
+    }
+
+    pub fn push_error(&self, error: HttpError) {
+        self.replies.lock().unwrap().push_back(Err(error));
     }
 
     pub fn sent(&self) -> Vec<Sent> {

@@ -47,6 +47,7 @@ pub const ACCESS_TOKEN_FIELDS: &[&str] = &[
     "requestedClaims",
     "requestedClaimsHash",
     "issuer",
+    AccessToken::REQUESTED_SCOPES,
     EXTENSION,
 ];
 

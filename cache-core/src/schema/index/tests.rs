@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenType};
+use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenType};
 use crate::secret::Secret;
 
 const HOSTS: [&str; 6] = [

@@ -2,7 +2,7 @@
 
 use crate::codec::msal as fields;
 use crate::schema::{
-    AccessToken, Account, AppMetadata, Foreign, IdToken, Partition, TokenResponse, environment,
+    AccessToken, Account, AppMetadata, Foreign, IdToken, Partition, ScopeSet, TokenResponse, environment,
 };
 
 pub(super) fn write_tokens(partition: &mut Partition, response: &TokenResponse) {
@@ -51,8 +51,12 @@ fn write_access_token(partition: &mut Partition, mut row: AccessToken) {
         .iter()
         .find(|other| replaced(other) && same_scopes(other));
     let foreign = named.and_then(|old| carried(old.foreign.as_deref(), fields::ACCESS_TOKEN_FIELDS));
+    let requested = row.requested_scopes().map(ScopeSet::parse);
     partition.access_tokens.retain(|other| !replaced(other));
     row.foreign = foreign;
+    if let Some(requested) = requested {
+        row.note_requested(&requested);
+    }
     partition.access_tokens.push(row);
 }
 

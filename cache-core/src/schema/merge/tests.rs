@@ -7,6 +7,7 @@ use crate::schema::{
 };
 use crate::secret::Secret;
 
+mod scopes;
 mod sign_out;
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000_000);
@@ -48,6 +49,7 @@ fn response(client: &str, scopes: &str, tokens: &str, family: Option<&str>) -> T
         environment: HOST.into(),
         realm: "t".into(),
         scopes: ScopeSet::parse(scopes),
+        requested_scopes: ScopeSet::parse(scopes),
         token_type: TokenType::Bearer,
         access_token: Some(Secret::new(format!("access {tokens}"))),
         requested_at: NOW,

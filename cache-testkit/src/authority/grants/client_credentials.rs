@@ -10,7 +10,7 @@ pub(crate) fn client_credentials(request: TokenRequest<'_>) -> Result<TokenReply
         let text = "A public client cannot ask for tokens of its own.";
         return Err(Refusal::invalid_client(7_000_218, text));
     }
-    let TenantPath::Tenant(tenant) = &request.tenant else {
+    let (TenantPath::Tenant(tenant) | TenantPath::B2c { tenant, .. }) = &request.tenant else {
         let text = "The grant type is not supported over the /common, /organizations or /consumers \
                     endpoints. Use a tenant-specific endpoint.";
         return Err(Refusal::invalid_request(9_001_023, text));

@@ -3,7 +3,9 @@
 use super::super::client_authentication::audiences;
 use super::super::families::FamilyId;
 use super::super::refusal::Refusal;
+use super::super::saml;
 use super::super::signing::Claims;
+use super::super::statistics::SAML2_BEARER;
 use super::super::token_endpoint::TokenRequest;
 use super::super::tokens::TokenReply;
 use super::{known_user, sign_in};
@@ -37,7 +39,14 @@ fn checked_assertion(request: &TokenRequest<'_>) -> Result<Claims, Refusal> {
         Err(Refusal::invalid_grant(50_013, text))
     };
     let core = request.core;
-    let Some(claims) = core.signing.verified_claims(request.parameter("assertion")?) else {
+    let assertion = request.parameter("assertion")?;
+    let verified = if request.parameter("grant_type")? == SAML2_BEARER {
+        saml::verified_claims(core, assertion)
+    } else {
+        let claims = core.signing.verified_claims(assertion);
+        claims.filter(|claims| !saml::is_saml(claims))
+    };
+    let Some(claims) = verified else {
         return refused("its signature does not verify");
     };
     let identifier = format!("api://{}", request.client.client_id);

@@ -42,6 +42,11 @@ impl DeviceCodeRequest {
         self
     }
 
+    /// What was asked for.
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
     /// Reads the reply (RFC 8628 section 3.2); `sent_at` is when the request was.
     pub(crate) fn accept(
         &self,
@@ -128,6 +133,20 @@ impl DeviceAuthorization {
                 self.verification_uri, self.user_code
             )
         })
+    }
+
+    /// The [`message`](Self::message) if it says where to go and which code to enter, else it and an instruction that does.
+    pub(crate) fn instruction(&self) -> String {
+        let own = Self {
+            message: None,
+            ..self.clone()
+        };
+        match &self.message {
+            Some(said) if !said.contains(&self.verification_uri) || !said.contains(&self.user_code) => {
+                format!("{said}\n{}", own.message())
+            }
+            _ => self.message(),
+        }
     }
 
     /// When the code expires.
@@ -238,6 +257,14 @@ impl Polling {
                     Ok(wait) => Ok(Poll::Wait(wait)),
                     Err(_) => Err(DeviceCodeError::Unanswered(Box::new(error)).into()),
                 };
+            }
+            // Nothing was sent: the next poll waits as long as it must, and the interval stays.
+            Error::Throttled(throttled) => {
+                let wait = self.interval.max(throttled.retry_after());
+                if now.saturating_add(wait) >= self.expires_at {
+                    return Err(DeviceCodeError::Unanswered(Box::new(error)).into());
+                }
+                return Ok(Poll::Wait(wait));
             }
             _ => return Err(error),
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cache_core::schema::{Account, ScopeSet, TokenContext, TokenResponse, TokenType};
+use cache_core::schema::{Account, ScopeRules, ScopeSet, TokenContext, TokenResponse, TokenType};
 use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 
-use super::{Fields, definite_success};
+use super::{Fields, definite_success, of_refresh};
 use crate::account::{self, Identity};
 use crate::authority::{Authority, Metadata};
 use crate::client_info::ClientInfo;
@@ -22,6 +22,8 @@ pub(crate) enum Subject {
     Application,
     /// Whoever signed in; `nonce` ties the ID token to this sign-in.
     NewUser { nonce: Option<Secret> },
+    /// Whoever a token exchange was for: known if the reply says it. The type that was asked for, if any.
+    Exchanged { requested: Option<&'static str> },
     /// An account that is signed in already. A reply for anybody else is refused.
     KnownUser(Box<KnownUser>),
 }
@@ -56,12 +58,25 @@ pub(crate) fn token_response(
     context: &ReplyContext<'_>,
     response: &HttpResponse,
 ) -> Result<TokenResponse, Error> {
-    let mut fields = definite_success(context.authority.kind(), response, context.now)?;
+    let fields = definite_success(context.authority.kind(), response, context.now);
+    let mut fields = match context.subject {
+        Subject::KnownUser(_) => fields.map_err(of_refresh)?,
+        Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
+    };
     let token_type = token_type(&fields, &context.token_type)?;
     let access_token = fields.take_secret("access_token");
     let id_token = fields.take_secret("id_token");
     let user = match context.subject {
         Subject::Application => None,
+        Subject::Exchanged { requested } => {
+            check_issued_type(&fields, *requested)?;
+            let is_named =
+                context.authority.kind().honours_client_info() && fields.text("client_info").is_some();
+            match (&id_token, is_named) {
+                (None, false) => None,
+                _ => Some(user(context, &mut fields, id_token.as_ref())?),
+            }
+        }
         _ => Some(user(context, &mut fields, id_token.as_ref())?),
     };
     let is_user = user.is_some();
@@ -77,13 +92,16 @@ pub(crate) fn token_response(
             .map(|duration| requested_at.saturating_add(duration))
     };
     let expires_on = requested_at.saturating_add(lifetime);
+    let rules = ScopeRules::of(context.authority.kind(), context.authority.environment());
     Ok(TokenResponse {
         client_id: context.client_id.to_owned(),
         environment: context.authority.environment().to_owned(),
         realm: realm(context, user.as_ref()),
-        scopes: fields
-            .text("scope")
-            .map_or_else(|| context.scopes.clone(), ScopeSet::parse),
+        scopes: match fields.text("scope") {
+            None => context.scopes.clone(),
+            Some(granted) => rules.granted(context.scopes, &ScopeSet::parse(granted)),
+        },
+        requested_scopes: context.scopes.clone(),
         token_type,
         access_token,
         requested_at,
@@ -118,7 +136,11 @@ fn user(context: &ReplyContext<'_>, fields: &mut Fields, id_token: Option<&Secre
         now: context.now.to_seconds(),
     };
     let claims = match (id_token, nonce) {
-        (Some(token), _) => Some(rules.check(token)?),
+        (Some(token), _) => {
+            let claims = rules.check(token)?;
+            claims.check_policy(context.authority)?;
+            Some(claims)
+        }
         // Without an ID token nothing ties the reply to the nonce that was sent.
         (None, Some(_)) => return Err(ReplyError::Missing("id_token").into()),
         (None, None) => None,
@@ -157,6 +179,22 @@ fn realm(context: &ReplyContext<'_>, user: Option<&User>) -> String {
         Some(user) if authority.is_multi_tenant() => user.account.realm.clone(),
         _ => authority.tenant().to_owned(),
     }
+}
+
+/// RFC 8693 section 2.2.1: what the issuer gave must be what was asked for, and something that a resource takes.
+fn check_issued_type(fields: &Fields, requested: Option<&str>) -> Result<(), ReplyError> {
+    use crate::request::token_exchange::RequestedTokenType::{AccessToken, Jwt};
+    let issued = fields
+        .text("issued_token_type")
+        .ok_or(ReplyError::Missing("issued_token_type"))?;
+    let fits = match requested {
+        Some(requested) => issued == requested,
+        None => [AccessToken.as_str(), Jwt.as_str()].contains(&issued),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(ReplyError::IssuedTokenType(display_text(issued)))
 }
 
 /// RFC 6749 section 7.1: a token of an unknown type must not be used. The name's case means nothing.

@@ -1,0 +1,122 @@
+//! One connection: two directions, and what goes wrong between them.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cache_core::time::{Clock, SystemClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::{Behaviour, Shared, reset};
+
+/// How the direction to the client ended.
+enum End {
+    Close,
+    HalfClose,
+    Reset,
+}
+
+pub(super) async fn run(
+    mut client: TcpStream,
+    mut authority: TcpStream,
+    shared: &Shared,
+    behaviour: Behaviour,
+) {
+    // Small pieces must not wait for each other, else delays would be the kernel's.
+    let _ = client.set_nodelay(true);
+    let _ = authority.set_nodelay(true);
+    let sent = AtomicU64::new(0);
+    let (client_reads, client_writes) = client.split();
+    let (authority_reads, authority_writes) = authority.split();
+    let end = {
+        let mut upwards = pin!(to_authority(client_reads, authority_writes, shared, &sent));
+        let mut downwards = pin!(to_client(
+            authority_reads,
+            client_writes,
+            shared,
+            &sent,
+            behaviour
+        ));
+        let mut client_is_done = false;
+        let end = loop {
+            tokio::select! {
+                () = &mut upwards, if !client_is_done => client_is_done = true,
+                end = &mut downwards => break end,
+            }
+        };
+        if matches!(end, End::HalfClose) && !client_is_done {
+            upwards.await;
+        }
+        end
+    };
+    if matches!(end, End::Reset) {
+        reset(client);
+    }
+}
+
+async fn to_authority(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, sent: &AtomicU64) {
+    let mut piece = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        shared.running().await;
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+        sent.fetch_add(length as u64, Ordering::SeqCst);
+        shared.count(|statistics| statistics.bytes_to_authority += length as u64);
+    }
+    let _ = to.shutdown().await;
+}
+
+async fn to_client(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    shared: &Shared,
+    sent: &AtomicU64,
+    behaviour: Behaviour,
+) -> End {
+    let mut piece = vec![0; 16 * 1024];
+    let mut passed = 0_u64;
+    loop {
+        let Ok(length @ 1..) = from.read(&mut piece).await else {
+            let _ = to.shutdown().await;
+            return End::Close;
+        };
+        shared.running().await;
+        let is_complete = |request_bytes| sent.load(Ordering::SeqCst) >= request_bytes;
+        let lost = match behaviour {
+            Behaviour::DropReply { request_bytes } if is_complete(request_bytes) => Some(End::Close),
+            Behaviour::HalfClose { request_bytes } if is_complete(request_bytes) => Some(End::HalfClose),
+            Behaviour::Reset { request_bytes } if is_complete(request_bytes) => Some(End::Reset),
+            _ => None,
+        };
+        if let Some(end) = lost {
+            shared.count(|statistics| statistics.replies_lost += 1);
+            if matches!(end, End::HalfClose) {
+                let _ = to.shutdown().await;
+            }
+            return end;
+        }
+        if let Behaviour::Delay(delay) = behaviour {
+            SystemClock.sleep(delay).await;
+        }
+        let allowed = match behaviour {
+            Behaviour::CutReply { reply_bytes } => {
+                usize::try_from(reply_bytes - passed).map_or(length, |left| left.min(length))
+            }
+            _ => length,
+        };
+        if to.write_all(&piece[..allowed]).await.is_err() {
+            return End::Close;
+        }
+        passed += allowed as u64;
+        shared.count(|statistics| {
+            statistics.bytes_to_client += allowed as u64;
+            statistics.replies_lost += u64::from(allowed < length);
+        });
+        if allowed < length {
+            let _ = to.shutdown().await;
+            return End::Close;
+        }
+    }
+}

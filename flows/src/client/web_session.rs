@@ -1,0 +1,31 @@
+//! Tokens that belong to one browser's session with a web application, not to the user everywhere.
+
+use super::session::KeyedSession;
+use super::session_id::SessionId;
+use super::{AcquireTokenSilent, ConfidentialClient};
+use crate::Error;
+
+impl ConfidentialClient {
+    /// Ends a web session that was begun with [`in_session`](super::AcquireTokenByAuthorizationCode::in_session): its tokens are removed, and no
+    /// refresh that is under way brings them back. The user's other sessions go on. `false` when there was none.
+    ///
+    /// # Errors
+    /// [`Error::Cache`], and the session may go on; [`Error::Session`] when it is another account's.
+    ///
+    /// # Cancellation safety
+    /// The removal goes on.
+    pub async fn end_session(&self, id: &SessionId) -> Result<bool, Error> {
+        let application = self.application();
+        KeyedSession::web(application, id).end(application).await
+    }
+}
+
+impl<'a> AcquireTokenSilent<'a> {
+    /// Says that the token is that of a web session, begun with
+    /// [`in_session`](super::AcquireTokenByAuthorizationCode::in_session); no account is needed then. A session that is gone, because it ended,
+    /// expired, or its user signed out of this client, is [`Error::InteractionRequired`].
+    pub fn in_session(self, id: &'a SessionId) -> Self {
+        let session = KeyedSession::web(self.application(), id);
+        self.in_keyed_session(session)
+    }
+}

@@ -1,0 +1,154 @@
+//! Azure Arc: the agent's program listens on loopback, and wants to be shown that the caller may read its files.
+//!
+//! Source: Microsoft Learn, "Authenticate against Azure resources with Azure Arc-enabled servers".
+//!
+//! The agent answers the first request with the path of a file. Whoever listens in its place could name any file that the
+//! program can read and be sent its content, so only a `.key` file right in the agent's own folder is ever opened.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use cache_core::secret::Secret;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::source::{Ask, endpoint_url, get, with_metadata_header};
+use super::{ManagedIdentityError, ManagedIdentityId};
+use crate::error::ConfigurationError;
+use crate::http::{HttpRequest, HttpResponse, is_loopback};
+
+const API_VERSION: &str = "2019-11-01";
+const AGENT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
+
+/// How large a key may be, in bytes.
+const LARGEST_KEY: usize = 4096;
+
+pub(crate) struct AzureArc {
+    url: Url,
+    key_folder: PathBuf,
+}
+
+impl AzureArc {
+    pub(super) fn new(
+        endpoint: Option<&str>,
+        key_folder: &Path,
+        identity: &ManagedIdentityId,
+    ) -> Result<Self, ConfigurationError> {
+        identity.must_be_system_assigned("Azure Arc")?;
+        let url = endpoint_url("IDENTITY_ENDPOINT", endpoint.unwrap_or(AGENT))?;
+        if !is_loopback(&url) {
+            return Err(ConfigurationError::new(
+                "the environment variable IDENTITY_ENDPOINT names another machine; the agent of Azure Arc runs on this one",
+            ));
+        }
+        Ok(Self {
+            url,
+            key_folder: key_folder.to_owned(),
+        })
+    }
+
+    pub(super) fn request(&self, ask: &Ask<'_>) -> HttpRequest {
+        with_metadata_header(get(&self.url, API_VERSION, ask, None))
+    }
+
+    /// The key file that a reply asks for; `None` when it asks for none.
+    pub(crate) fn challenge(&self, response: &HttpResponse) -> Option<Result<PathBuf, ManagedIdentityError>> {
+        (response.status == 401).then(|| {
+            let challenge = response
+                .header("www-authenticate")
+                .ok_or(ManagedIdentityError::ChallengeUnreadable)?;
+            self.key_file(challenge)
+        })
+    }
+
+    fn key_file(&self, challenge: &str) -> Result<PathBuf, ManagedIdentityError> {
+        const PREFIX: &str = "Basic realm=";
+        let path = match challenge.trim().split_at_checked(PREFIX.len()) {
+            Some((prefix, path)) if prefix.eq_ignore_ascii_case(PREFIX) => path,
+            _ => return Err(ManagedIdentityError::ChallengeUnreadable),
+        };
+        let unquoted = path.strip_prefix('"').and_then(|path| path.strip_suffix('"'));
+        let path = unquoted.unwrap_or(path);
+        let name = path
+            .rsplit(std::path::is_separator)
+            .next()
+            .filter(|name| name.strip_suffix(".key").is_some_and(|stem| !stem.is_empty()))
+            .ok_or(ManagedIdentityError::KeyRefused)?;
+        let expected = self.key_folder.join(name);
+        // The whole text is compared, so that `..` and doubled separators are another path than the one that is meant.
+        if Path::new(path).as_os_str() != expected.as_os_str() {
+            return Err(ManagedIdentityError::KeyRefused);
+        }
+        Ok(expected)
+    }
+}
+
+/// The `Authorization` header that shows the content of the key file at `path`. It blocks.
+pub(crate) fn authorization(path: &Path) -> Result<Secret, ManagedIdentityError> {
+    let unreadable = |error: std::io::Error| ManagedIdentityError::KeyUnreadable(error.kind());
+    // A link would lead out of the folder, and a pipe would never end.
+    if !path.symlink_metadata().map_err(unreadable)?.is_file() {
+        return Err(ManagedIdentityError::KeyRefused);
+    }
+    let mut key = Zeroizing::new(Vec::with_capacity(LARGEST_KEY + 1));
+    let limit = LARGEST_KEY as u64 + 1;
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut key))
+        .map_err(unreadable)?;
+    if key.len() > LARGEST_KEY {
+        return Err(ManagedIdentityError::KeyTooLarge);
+    }
+    let key = std::str::from_utf8(&key)
+        .map(str::trim_end)
+        .ok()
+        .filter(|key| !key.is_empty() && key.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+        .ok_or(ManagedIdentityError::KeyMalformed)?;
+    Ok(Secret::new(format!("Basic {key}")))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_right_in_the_folder_is_named() {
+        let folder = Path::new("/var/opt/azcmagent/tokens");
+        let arc = AzureArc::new(None, folder, &ManagedIdentityId::SystemAssigned).unwrap();
+        for good in [
+            "Basic realm=/var/opt/azcmagent/tokens/a-b.key",
+            "basic realm=\"/var/opt/azcmagent/tokens/a-b.key\"",
+        ] {
+            assert_eq!(arc.key_file(good), Ok(folder.join("a-b.key")), "{good}");
+        }
+        for path in [
+            "/etc/shadow",
+            "/etc/ssl/server.key",
+            "/var/opt/azcmagent/tokens/../../../../etc/ssl/server.key",
+            "/var/opt/azcmagent/tokens/./a.key",
+            "/var/opt/azcmagent/tokens//a.key",
+            "/var/opt/azcmagent/tokens/sub/a.key",
+            "/var/opt/azcmagent/tokens/a.pem",
+            "/var/opt/azcmagent/tokens/.key",
+            "/var/opt/azcmagent/tokens/a.key/",
+            "/var/opt/azcmagent/tokens/a.key,charset=x",
+            "var/opt/azcmagent/tokens/a.key",
+            "a.key",
+            "",
+        ] {
+            let challenge = format!("Basic realm={path}");
+            assert_eq!(
+                arc.key_file(&challenge),
+                Err(ManagedIdentityError::KeyRefused),
+                "{path}"
+            );
+        }
+        for other in ["", "Bearer realm=/a.key", "Basic", "Negotiate"] {
+            assert_eq!(
+                arc.key_file(other),
+                Err(ManagedIdentityError::ChallengeUnreadable),
+                "{other}"
+            );
+        }
+    }
+}
