@@ -230,6 +230,15 @@ pub(crate) enum Command {
 pub(crate) enum Login {
     /// Sign a user in: shows an address and a code to enter there, on any device
     DeviceCode,
+    /// Sign a user in with a name and a password, where nothing better is possible: no second factor, no other provider
+    Password {
+        /// The user's name
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// The name of the environment variable that holds the password; where it is not set, the terminal asks
+        #[arg(long, value_name = "NAME", default_value = "TOKENKEEP_PASSWORD")]
+        password_env: VariableName,
+    },
     /// Sign the application itself in, with its secret (--client-secret-env)
     ClientCredentials,
     /// Sign in with the identity that Azure gave this machine or service; --scope names the resource

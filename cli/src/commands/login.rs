@@ -18,11 +18,16 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
         .acquire_token_by_device_code(scopes)
         .on_prompt(|prompt| say(&one_line(&prompt.message())))
         .await?;
+    Ok(user_signed_in(&result))
+}
+
+/// Says which user is signed in.
+pub(super) fn user_signed_in(result: &AuthenticationResult) -> Answer {
     let who = match &result.account {
         Some(account) => format!("Signed in as {}", one_line(&account.username)),
         None => "Signed in".to_owned(),
     };
-    Ok(signed_in(&result, &who))
+    signed_in(result, &who)
 }
 
 /// Obtains a token for the application itself (RFC 6749 section 4.4).

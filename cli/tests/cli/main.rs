@@ -16,6 +16,7 @@ mod keys;
 mod killed;
 mod managed_identity;
 mod oidc;
+mod password;
 mod program;
 mod secrecy;
 mod tampering;
