@@ -278,12 +278,19 @@ async fn a_record_is_forgotten_with_its_session_and_a_refresh_does_not_lengthen_
     token(&cache, &authority, 1).await.unwrap();
     assert_eq!(expiry(&session(1)).await, Some(clock.now().saturating_add(HOUR)));
 
+    assert_eq!(
+        expiry(&user()).await,
+        expiry(&session(1)).await,
+        "known by this session alone"
+    );
+
     let end = clock.now().saturating_add(LONGEST);
     cache
         .begin_session(&user(), &session(2), authority.issuer.sign_in("a"), LONGEST)
         .await
         .unwrap();
     assert_eq!(expiry(&session(2)).await, Some(end));
+    assert_eq!(expiry(&user()).await, Some(end));
     clock.advance(2 * HOUR);
     let call = authority.issuer.call("a");
     cache

@@ -7,7 +7,9 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::assertion::AssertionArguments;
 use crate::authority_address::AuthorityAddress;
+use crate::credential_options::CredentialOptions;
 use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
@@ -97,16 +99,8 @@ pub(crate) struct Options {
     )]
     pub(crate) client_id: Option<String>,
 
-    /// The name of the environment variable that holds the application's secret, if it has one
-    #[arg(
-        long,
-        global = true,
-        env = "TOKENKEEP_CLIENT_SECRET_ENV",
-        hide_env_values = true,
-        value_name = "NAME",
-        help_heading = HEADING
-    )]
-    pub(crate) client_secret_env: Option<VariableName>,
+    #[command(flatten)]
+    pub(crate) credential: CredentialOptions,
 
     /// What the token is for; repeat it, or separate several by spaces
     #[arg(long, env = "TOKENKEEP_SCOPE", hide_env_values = true, value_name = "SCOPE", help_heading = HEADING)]
@@ -163,7 +157,7 @@ const AUTHORITY_HELP: &str = "\
 Who issues the tokens: a URL such as https://login.microsoftonline.com/common or the issuer of an OpenID provider. The \
 kind is told from the URL; write entra:URL, oidc:URL, b2c:URL, ciam:URL or adfs:URL where that is wrong";
 
-const HEADING: &str = "Options of every command";
+pub(crate) const HEADING: &str = "Options of every command";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -239,8 +233,11 @@ pub(crate) enum Login {
         #[arg(long, value_name = "NAME", default_value = "TOKENKEEP_PASSWORD")]
         password_env: VariableName,
     },
-    /// Sign the application itself in, with its secret (--client-secret-env)
+    /// Sign the application itself in, with its secret, its certificate or an assertion (--client-secret-env,
+    /// --client-certificate, --client-assertion-file)
     ClientCredentials,
+    /// Sign in on behalf of a user who presented a token to this application
+    OnBehalfOf(AssertionArguments),
     /// Sign in with the identity that Azure gave this machine or service; --scope names the resource
     ManagedIdentity(IdentityArguments),
 }
@@ -250,6 +247,8 @@ pub(crate) struct TokenArguments {
     /// Do not use the cached token, but refresh it
     #[arg(long)]
     pub(crate) force_refresh: bool,
+    #[command(flatten)]
+    pub(crate) on_behalf_of: AssertionArguments,
     /// Take the token of this machine's or service's managed identity, not of an account
     #[arg(long)]
     pub(crate) managed_identity: bool,

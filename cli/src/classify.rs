@@ -14,10 +14,16 @@ use crate::failure::Failure;
 impl From<flows::Error> for Failure {
     fn from(error: flows::Error) -> Self {
         use flows::Error as E;
+        // Before the cache's own word for it, which is that nobody could be reached.
+        if error.client_assertion().is_some() {
+            return Self::new("client_assertion", Exit::Usage, error)
+                .next("check --client-assertion-file, and whoever writes that file");
+        }
         let (kind, exit) = match error {
             E::Cache(error) => return error.into(),
             E::InteractionRequired(error) => return interaction_required(*error),
             E::Configuration(error) => return Self::new("usage", Exit::Usage, error),
+            E::Session(error) => return Self::new("session", Exit::Usage, error),
             E::Random(_) => ("random", Exit::Other),
             E::Authority(_) => ("refused", Exit::Authority),
             E::DeviceCode(_) => ("device_code", Exit::Authority),

@@ -3,9 +3,11 @@
 mod account_choice;
 mod answer;
 mod arguments;
+mod assertion;
 mod authority_address;
 mod classify;
 mod commands;
+mod credential_options;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;

@@ -9,13 +9,12 @@ use cache_core::random::OsRandom;
 use cache_core::seal::{
     EnvironmentKeySource, FileKeySource, KeySource, Namespace, PassphraseKeySource, RecordKind,
 };
-use cache_core::secret::Secret;
 use cache_core::store::{MemoryStore, Store, StoreError};
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::{Clock, SystemClock};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use flows::authority::Authority;
-use flows::client::{ClientBuilder, ClientCredential, ConfidentialClient, PublicClient};
+use flows::client::{ClientBuilder, ConfidentialClient, PublicClient};
 use flows::http::{HttpClient, ReqwestClient};
 use futures_util::StreamExt;
 use tokio::sync::OnceCell;
@@ -170,12 +169,12 @@ impl Session {
         Ok(scopes)
     }
 
-    /// Whether the application has a secret.
+    /// Whether the application has a credential.
     pub(crate) fn is_confidential(&self) -> bool {
-        self.options.client_secret_env.is_some()
+        self.options.credential.is_given()
     }
 
-    /// A client without a secret.
+    /// A client without a credential.
     pub(crate) async fn public_client(&self, missing: Missing) -> Result<PublicClient, Failure> {
         let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
         let cache = self.cache(missing, Stdin::Free).await?.clone();
@@ -185,7 +184,7 @@ impl Session {
             .build()?)
     }
 
-    /// A client with the secret of `--client-secret-env`.
+    /// A client with the credential of the options.
     pub(crate) async fn confidential_client(&self, missing: Missing) -> Result<ConfidentialClient, Failure> {
         Ok(self.confidential_builder(missing).await?.build()?)
     }
@@ -196,7 +195,7 @@ impl Session {
         missing: Missing,
     ) -> Result<ClientBuilder<ConfidentialClient>, Failure> {
         let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
-        let credential = ClientCredential::secret(self.client_secret()?);
+        let credential = self.options.credential.credential()?;
         let cache = self.cache(missing, Stdin::Free).await?.clone();
         Ok(
             ConfidentialClient::builder(client_id, authority, credential, cache)
@@ -237,21 +236,6 @@ impl Session {
         }
         if let Some(sqlite) = self.store.get().and_then(|opened| opened.sqlite.as_ref()) {
             sqlite.close().await;
-        }
-    }
-
-    fn client_secret(&self) -> Result<Secret, Failure> {
-        let name = self.options.client_secret_env.as_ref().ok_or_else(|| {
-            Failure::usage(
-                "no secret is given; name the environment variable that holds it with --client-secret-env",
-            )
-        })?;
-        match std::env::var(name.as_str()) {
-            Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
-            // Not its name, which may be the secret, given in the wrong place.
-            _ => Err(Failure::usage(
-                "the environment variable that --client-secret-env or TOKENKEEP_CLIENT_SECRET_ENV names holds no secret",
-            )),
         }
     }
 

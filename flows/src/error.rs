@@ -64,6 +64,10 @@ pub enum Error {
         /// How many.
         matches: usize,
     },
+    /// It was to be waited for on a thread that must not wait.
+    #[cfg(feature = "blocking")]
+    #[error(transparent)]
+    Blocking(#[from] crate::blocking::BlockingError),
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),

@@ -59,9 +59,12 @@
 //!
 //! # Features
 //!
-//! - `reqwest` (default): [`http::ReqwestClient`].
+//! - `reqwest` (default): [`http::ReqwestClient`], and managed identities on Service Fabric.
+//! - `blocking`: `flows::blocking`, for programs without an asynchronous runtime.
 
 pub mod authority;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 pub mod client;
 pub mod error;
 pub mod http;

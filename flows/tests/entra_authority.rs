@@ -320,7 +320,7 @@ async fn refusals_and_unknown_outcomes_are_told_apart() {
             Script::error(ScriptedError::claims_challenge(claims)),
             RefusedBecause::Interaction,
         ),
-        (Script::empty_bad_request(), RefusedBecause::Caller),
+        (Script::empty_bad_request(), RefusedBecause::Interaction),
         (
             Script::too_many_requests(Some(RetryAfter::Seconds(9))),
             RefusedBecause::Throttled(Some(Duration::from_secs(9))),

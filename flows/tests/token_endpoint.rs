@@ -224,7 +224,7 @@ async fn a_redeemed_token_is_granted_refused_or_told_apart() {
 
     for (status, body, about) in [
         (400, r#"{"error":"invalid_grant"}"#, RefusedBecause::Token),
-        (400, "", RefusedBecause::Caller),
+        (400, "", RefusedBecause::Interaction),
         (401, r#"{"error":"invalid_client"}"#, RefusedBecause::Caller),
         (429, "", RefusedBecause::Throttled(None)),
     ] {

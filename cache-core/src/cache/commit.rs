@@ -216,8 +216,12 @@ impl Inner {
                 mode: origin
                     .as_ref()
                     .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
-                expires_at: session
-                    .or_else(|| idle.map(|idle| longest_session.map_or(idle, |longest| idle.max(longest)))),
+                expires_at: match (session, idle) {
+                    (Some(session), _) => Some(session),
+                    (None, Some(idle)) => Some(longest_session.map_or(idle, |longest| idle.max(longest))),
+                    // Of a user who is known by sessions alone nothing is left when the last has ended.
+                    (None, None) => longest_session.filter(|_| partition.has_only_sessions()),
+                },
                 durability,
             };
             let before_put = self.memory.generation(stored_key);

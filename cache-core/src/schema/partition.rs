@@ -280,6 +280,16 @@ impl Partition {
         }
     }
 
+    /// Whether it lists sessions and holds nothing else that would be missed.
+    pub(crate) fn has_only_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+            && self.accounts.is_empty()
+            && self.id_tokens.is_empty()
+            && self.access_tokens.is_empty()
+            && self.refresh_tokens.is_empty()
+            && self.residue.is_empty()
+    }
+
     /// Whether nothing is left that would be missed if the record were deleted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::AuthorityError;
 use super::config::DeviceApproval;
@@ -14,6 +14,7 @@ use super::request::IncomingRequest;
 use super::scopes::RequestedScopes;
 use super::state::{Core, State};
 use super::tenant::TenantPath;
+use super::tokens::TokenReply;
 
 /// Every device code, by the secret that the device polls with.
 #[derive(Default)]
@@ -119,7 +120,7 @@ impl DeviceCodes {
 }
 
 /// `POST /{tenant}/oauth2/v2.0/devicecode`.
-pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Result<Value, Refusal> {
+pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Result<TokenReply, Refusal> {
     TenantPath::parse(&request.tenant, &core.directory)?;
     let client_id = request
         .client_id()
@@ -141,7 +142,7 @@ pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Result<Value,
     };
     state.devices.0.insert(device_code.clone(), code);
     let verification_uri = format!("{}/devicelogin", core.base_url);
-    Ok(json!({
+    let reply = json!({
         "message": format!(
             "To sign in, use a web browser to open the page {verification_uri} and enter the code \
              {user_code} to authenticate."
@@ -151,7 +152,8 @@ pub(super) fn authorize(core: &Core, request: &IncomingRequest) -> Result<Value,
         "verification_uri": verification_uri,
         "expires_in": state.lifetimes.device_code.as_secs(),
         "interval": state.lifetimes.device_interval.as_secs(),
-    }))
+    });
+    Ok(reply.as_object().cloned().unwrap_or_default())
 }
 
 /// `/devicelogin`: a form for a person, and where it is sent to. Parameters: `user_code`, `username`, and

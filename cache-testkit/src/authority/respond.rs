@@ -115,7 +115,9 @@ fn process(core: &Core, request: &IncomingRequest, alterations: &[Alteration]) -
         Endpoint::OpenIdConfiguration => discovery::openid_configuration(core, request),
         Endpoint::Keys => discovery::keys(core, request),
         Endpoint::UserRealm => Ok(discovery::user_realm(request)),
-        Endpoint::DeviceCode => device::authorize(core, request),
+        Endpoint::DeviceCode => device::authorize(core, request)
+            .and_then(|reply| token_endpoint::altered(core, reply, alterations))
+            .map(Value::Object),
         Endpoint::Token => token_endpoint::token(core, request, alterations).map(Value::Object),
         Endpoint::Authorize => return authorize::authorize(core, request),
         Endpoint::DeviceApproval => return device::approval_page(core, request),

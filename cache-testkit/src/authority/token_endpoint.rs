@@ -87,7 +87,12 @@ pub(super) fn token(
     Ok(reply)
 }
 
-fn altered(core: &Core, mut reply: TokenReply, alterations: &[Alteration]) -> Result<TokenReply, Refusal> {
+/// A successful answer as a script wants it.
+pub(super) fn altered(
+    core: &Core,
+    mut reply: TokenReply,
+    alterations: &[Alteration],
+) -> Result<TokenReply, Refusal> {
     for alteration in alterations {
         match alteration {
             Alteration::Set(field, value) => {

@@ -10,6 +10,8 @@ use crate::answer::{Answer, say};
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session};
 
+const SILENTLY: &str = "`tokenkeep token` now gives access tokens, silently.";
+
 /// Signs a user in with a code that is entered on another device (RFC 8628).
 pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
@@ -27,7 +29,7 @@ pub(super) fn user_signed_in(result: &AuthenticationResult) -> Answer {
         Some(account) => format!("Signed in as {}", one_line(&account.username)),
         None => "Signed in".to_owned(),
     };
-    signed_in(result, &who)
+    signed_in(result, &format!("{who}. {SILENTLY}"))
 }
 
 /// Obtains a token for the application itself (RFC 6749 section 4.4).
@@ -39,7 +41,10 @@ pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Fail
         .acquire_token_for_client(scopes)
         .force_refresh(true)
         .await?;
-    Ok(signed_in(&result, "Signed in as the application"))
+    Ok(signed_in(
+        &result,
+        &format!("Signed in as the application. {SILENTLY}"),
+    ))
 }
 
 /// Obtains a token of a managed identity.
@@ -49,11 +54,14 @@ pub(crate) async fn managed_identity(
 ) -> Result<Answer, Failure> {
     // Always asked: a token of another day does not show that the machine still has the identity.
     let result = acquire(session, identity, true).await?;
-    Ok(signed_in(&result, "Signed in as the managed identity"))
+    Ok(signed_in(
+        &result,
+        &format!("Signed in as the managed identity. {SILENTLY}"),
+    ))
 }
 
-/// Says who is signed in. The token stays in the cache, where `token` finds it.
-fn signed_in(result: &AuthenticationResult, who: &str) -> Answer {
+/// Says who is signed in, and what to do next. The token stays in the cache, where `token` finds it.
+pub(super) fn signed_in(result: &AuthenticationResult, text: &str) -> Answer {
     let object = json!({
         "account": result.account.as_ref().map(account_object),
         "tenant": result.tenant,
@@ -61,8 +69,5 @@ fn signed_in(result: &AuthenticationResult, who: &str) -> Answer {
         "expires_on": result.expires_on.0,
         "metadata": metadata_object(result),
     });
-    Answer::new(
-        object,
-        format!("{who}. `tokenkeep token` now gives access tokens, silently."),
-    )
+    Answer::new(object, text)
 }

@@ -27,7 +27,30 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         let is_ours = account.has_family_token || account.clients.iter().any(|client| client == client_id);
         account.partition.authority() == Some(&identity) && (is_ours || arguments.forget)
     });
-    let account = choose(listing, session.options.account.as_deref())?;
+    let wanted = session.options.account.as_deref();
+    if let Some(home_account_id) = wanted
+        && session.is_confidential()
+        && !arguments.forget
+        && !listing
+            .accounts
+            .iter()
+            .any(|account| is_named(account, home_account_id))
+    {
+        // Nobody who signed in here; perhaps somebody on whose behalf sessions were begun.
+        let client = session.confidential_client(Missing::Create).await?;
+        let removal = client.remove_account_by_home_id(home_account_id);
+        let signed_out = removal.revoke(!arguments.no_revoke).await?;
+        if signed_out.found {
+            let object = json!({
+                "home_account_id": home_account_id,
+                "removed": true,
+                "revocation": told(&signed_out.revocation),
+            });
+            let name = one_line(home_account_id);
+            return Ok(Answer::new(object, format!("the sessions of {name} are ended")));
+        }
+    }
+    let account = choose(listing, wanted)?;
     let (removed, revocation) = if arguments.forget {
         // The tokens of other applications are theirs to revoke.
         (cache.forget_account(&account.partition).await?, "not_asked")
@@ -49,6 +72,13 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         format!("there was nothing of this client to remove for {name}")
     };
     Ok(Answer::new(object, text))
+}
+
+/// Whether the account bears the name, so that [`choose`] finds it.
+fn is_named(account: &CachedAccount, name: &str) -> bool {
+    let account = &account.account;
+    account.home_account_id.eq_ignore_ascii_case(name)
+        || account.username.to_lowercase() == name.to_lowercase()
 }
 
 async fn sign_out(

@@ -10,6 +10,7 @@ mod login;
 mod login_password;
 mod logout;
 mod managed_identity;
+mod on_behalf_of;
 mod quarantine;
 mod token;
 
@@ -29,6 +30,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
             password_env,
         }) => login_password::run(session, username, &password_env).await,
         Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
+        Command::Login(Login::OnBehalfOf(arguments)) => on_behalf_of::login(session, &arguments).await,
         Command::Login(Login::ManagedIdentity(identity)) => {
             login::managed_identity(session, identity.into()).await
         }

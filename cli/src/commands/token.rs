@@ -8,6 +8,7 @@ use flows::client::cached_app_token;
 use serde_json::{Value, json};
 
 use super::managed_identity::acquire;
+use super::on_behalf_of;
 use crate::account_choice::choose;
 use crate::answer::{Answer, Output};
 use crate::arguments::TokenArguments;
@@ -18,6 +19,11 @@ use crate::session::{Missing, Session};
 /// one without if it is cached and nobody is signed in. With `--managed-identity`, the token of the place that the program
 /// runs in.
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    if arguments.on_behalf_of.is_given() {
+        let force = arguments.force_refresh;
+        let result = on_behalf_of::token(session, &arguments.on_behalf_of, force).await?;
+        return Ok(answer(&result));
+    }
     let scopes = session.scopes()?;
     let wanted = session.options.account.as_deref();
     let force = arguments.force_refresh;

@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use crate::arguments::Options;
 use crate::authority_address::AuthorityAddress;
+use crate::credential_options::CredentialOptions;
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::key_address::KeyAddress;
@@ -88,7 +89,7 @@ impl Stage {
             key: Some(KeyAddress::File(self.key())),
             authority: Some(self.address.clone()),
             client_id: Some(PUBLIC_CLIENT.to_owned()),
-            client_secret_env: None,
+            credential: CredentialOptions::default(),
             scope: Vec::new(),
             account: None,
             ca_cert: Some(self.certificate()),

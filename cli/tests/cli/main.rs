@@ -6,6 +6,7 @@
     reason = "tests; the lint's own exception does not reach helper functions"
 )]
 
+mod credentials;
 mod crowd;
 #[cfg(feature = "demo")]
 mod demonstration;
@@ -16,6 +17,7 @@ mod keys;
 mod killed;
 mod managed_identity;
 mod oidc;
+mod on_behalf_of;
 mod password;
 mod program;
 mod secrecy;

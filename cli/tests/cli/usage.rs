@@ -177,6 +177,13 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
         ("--key", environment_key.as_str(), hexadecimal.as_str()),
         ("--client-secret-env", "s3cr3t-value!", "s3cr3t-value!"),
         ("--client-secret-env", "s3cr3tValue", "s3cr3tValue"),
+        ("--client-certificate", "-----BEGIN hunter2", "hunter2"),
+        ("--client-key", "-----BEGIN hunter2", "hunter2"),
+        (
+            "--client-assertion-file",
+            "eyJhbGciOiJSUzI1NiJ9.hunter2",
+            "hunter2",
+        ),
         (
             "--authority",
             "https://user:hunter2@login.example.org/x",

@@ -82,6 +82,7 @@ pub(super) fn question(authority: &Authority) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
+    use cache_core::codec::msal::RowOrigin;
     use cache_core::secret::SecretBytes;
     use serde_json::{Value, json};
 
@@ -102,6 +103,19 @@ mod tests {
         let (a, b) = ("login.a.example", "login.b.example");
         let found = cloud(&group(b, a, &[a, "LOGIN.b.example"])).unwrap();
         assert_eq!((found.network_host.as_str(), found.cache_host.as_str()), (b, a));
+        let authority = Authority::entra("https://login.a.example/common")
+            .unwrap()
+            .within(found);
+        let row = RowOrigin {
+            environment: b,
+            authority_type: None,
+            issuer: None,
+        };
+        assert_eq!(authority.identify(&row), authority.identity());
+        assert_eq!(
+            authority.with_tenant("x").unwrap().url(),
+            "https://login.b.example/x"
+        );
         for refused in [
             group(b, a, &[a, b, "login.windows.net"]),
             group("login.microsoftonline.com", a, &[a, b]),

@@ -138,7 +138,12 @@ fn check_issuer(authority: &Authority, issuer: &str) -> Result<(), DiscoveryErro
         .into_iter()
         .flatten()
         .find(|segment| is_guid(segment));
+    // Nor may one External ID tenant's host name another's.
+    let label = url.host_str().and_then(|host| host.split('.').next());
+    let is_foreign_host =
+        authority.kind() == AuthorityKind::Ciam && label.is_some_and(is_guid) && label != named;
     match named {
+        _ if is_foreign_host => Err(mismatch()),
         Some(named) if is_guid(authority.tenant()) && !named.eq_ignore_ascii_case(authority.tenant()) => {
             Err(mismatch())
         }
@@ -264,10 +269,16 @@ mod tests {
             "https://contoso.ciamlogin.com",
             &format!("https://{A}.ciamlogin.com/{A}/v2.0")
         ));
-        assert!(!check(
-            "https://contoso.ciamlogin.com",
-            &format!("https://{A}.ciamlogin.com.evil.example/{A}/v2.0")
-        ));
+        for refused in [
+            format!("https://{A}.ciamlogin.com.evil.example/{A}/v2.0"),
+            format!("https://{A}.ciamlogin.com/{B}/v2.0"),
+            format!("https://fabrikam.ciamlogin.com/{A}/v2.0"),
+        ] {
+            assert!(!check("https://contoso.ciamlogin.com", &refused), "{refused}");
+        }
+        let b2c = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_susi";
+        assert!(check(b2c, &format!("https://contoso.b2clogin.com/{A}/v2.0/")));
+        assert!(!check(b2c, &format!("https://fabrikam.b2clogin.com/{A}/v2.0/")));
         assert!(check(
             "https://fs.contoso.com/adfs",
             "https://fs.contoso.com/adfs"

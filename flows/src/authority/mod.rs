@@ -282,7 +282,7 @@ impl Authority {
                 (_, Some(cloud)) => cloud.aliases.iter().any(|alias| alias == host),
                 (AuthorityKind::Entra, None) => environment::aliases(&self.host).contains(&host),
                 // The issuer's host may be the tenant's GUID instead of its name.
-                (AuthorityKind::Ciam, None) => host.ends_with(".ciamlogin.com"),
+                (AuthorityKind::Ciam, None) => host.strip_suffix(".ciamlogin.com").is_some_and(is_guid),
                 _ => false,
             }
     }

@@ -72,27 +72,6 @@ impl ConfidentialClient {
             options: CacheOptions::new(),
         }
     }
-
-    /// Signs the account with this home account ID out of this client, wherever its tokens are: those of the user, and all sessions that began on
-    /// its behalf, in every process. A service that knows its users only by the tokens that they present has no
-    /// [`accounts`](Self::accounts); the ID is in each [result](AuthenticationResult::account). `false` when there was nothing to remove.
-    ///
-    /// What an issuer gave without naming an account (see [token exchange](Self::acquire_token_by_token_exchange)) it cannot find.
-    ///
-    /// # Errors
-    /// [`Error::Cache`]; the account may then still be signed in.
-    ///
-    /// # Cancellation safety
-    /// The sign-out goes on.
-    pub async fn remove_account_by_home_id(&self, home_account_id: &str) -> Result<bool, Error> {
-        let application = self.application();
-        let partition = application.user_partition(home_account_id);
-        let scope = cache_core::cache::SignOutScope::Client;
-        Ok(application
-            .cache
-            .sign_out(&partition, application.client.id(), scope)
-            .await?)
-    }
 }
 
 impl<'a> AcquireTokenOnBehalfOf<'a> {

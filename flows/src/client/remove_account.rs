@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cache_core::cache::{CachedAccount, SignOutScope};
+use cache_core::schema::PartitionKey;
 use cache_core::secret::Secret;
 use cache_core::time::with_deadline;
 
@@ -35,7 +36,8 @@ use crate::http::{HttpError, HttpErrorKind};
 #[must_use = "it does nothing until it is awaited"]
 pub struct RemoveAccount<'a> {
     application: &'a Arc<Application>,
-    account: &'a CachedAccount,
+    /// Where the account lives, which is all that a sign-out needs of it.
+    partition: PartitionKey,
     scope: SignOutScope,
     revoke: bool,
 }
@@ -44,22 +46,39 @@ impl PublicClient {
     /// Signs an account out of this client: its tokens are removed and, where the authority offers it, revoked. No refresh that
     /// is under way, in whatever process, brings them back.
     pub fn remove_account<'a>(&'a self, account: &'a CachedAccount) -> RemoveAccount<'a> {
-        RemoveAccount::new(self.application(), account)
+        RemoveAccount::new(self.application(), account.partition.clone())
     }
 }
 
 impl ConfidentialClient {
     /// Signs an account out of this client, as [`PublicClient::remove_account`] does.
     pub fn remove_account<'a>(&'a self, account: &'a CachedAccount) -> RemoveAccount<'a> {
-        RemoveAccount::new(self.application(), account)
+        RemoveAccount::new(self.application(), account.partition.clone())
+    }
+
+    /// Signs the account with this home account ID out of this client, wherever its tokens are: those of the user, and all sessions that
+    /// were begun on its behalf, in every process. A service that knows its users only by the tokens that they present has no
+    /// [`accounts`](Self::accounts); the ID is that of the account in each [result](crate::AuthenticationResult).
+    ///
+    /// What an issuer gave without naming an account (see [token exchange](Self::acquire_token_by_token_exchange)) it cannot find.
+    /// Refresh tokens of sessions are revoked too, where the authority offers that.
+    ///
+    /// ```no_run
+    /// # async fn sign_out(client: flows::client::ConfidentialClient, id: String) -> Result<(), flows::Error> {
+    /// let signed_out = client.remove_account_by_home_id(&id).await?;
+    /// # let _ = signed_out; Ok(()) }
+    /// ```
+    pub fn remove_account_by_home_id(&self, home_account_id: &str) -> RemoveAccount<'_> {
+        let application = self.application();
+        RemoveAccount::new(application, application.user_partition(home_account_id))
     }
 }
 
 impl<'a> RemoveAccount<'a> {
-    fn new(application: &'a Arc<Application>, account: &'a CachedAccount) -> Self {
+    fn new(application: &'a Arc<Application>, partition: PartitionKey) -> Self {
         Self {
             application,
-            account,
+            partition,
             scope: SignOutScope::Client,
             revoke: true,
         }
@@ -81,13 +100,13 @@ impl<'a> RemoveAccount<'a> {
     async fn run(self) -> Result<SignedOut, Error> {
         let Self {
             application,
-            account,
+            partition,
             scope,
             revoke,
         } = self;
         let removed = application
             .cache
-            .sign_out_with_tokens(&account.partition, application.client.id(), scope)
+            .sign_out_with_tokens(&partition, application.client.id(), scope)
             .await?;
         let revocation = if removed.refresh_tokens.is_empty() {
             Revocation::Nothing
@@ -115,7 +134,6 @@ impl<'a> IntoFuture for RemoveAccount<'a> {
 impl fmt::Debug for RemoveAccount<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoveAccount")
-            .field("account", &self.account)
             .field("scope", &self.scope)
             .field("revoke", &self.revoke)
             .finish_non_exhaustive()

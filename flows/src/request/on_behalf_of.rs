@@ -74,7 +74,11 @@ pub fn request(assertion: &UserAssertion, scopes: ScopeSet, lifetime: Lifetime) 
     let mut sent = user_scopes(&scopes);
     // A refresh token that nobody will spend is a secret too many.
     if lifetime == Lifetime::Assertion && !scopes.contains("offline_access") {
-        sent = ScopeSet::of(sent.words().filter(|scope| *scope != "offline_access"));
+        sent = ScopeSet::of(
+            sent.as_str()
+                .split(' ')
+                .filter(|scope| *scope != "offline_access"),
+        );
     }
     let mut request = TokenRequest::new(assertion.grant, scopes, Subject::NewUser { nonce: None });
     request.form.push("requested_token_use", "on_behalf_of");

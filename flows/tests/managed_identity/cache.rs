@@ -9,6 +9,7 @@ use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::store::{
     Capabilities, CompareAndSwap, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
 };
+use cache_core::strategy::{RefreshPolicy, Strategy};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use cache_testkit::managed_identity::{CLIENT_ID, OBJECT_ID, Platform};
 use flows::client::ManagedIdentityClient;
@@ -92,6 +93,40 @@ async fn no_identity_is_given_anothers_token() {
         .unwrap();
     tokens.insert(other.access_token.expose().to_owned());
     assert_eq!(tokens.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_half_of_whose_life_is_over_is_replaced_in_the_background() {
+    let scene = Scene::new(Platform::Imds).await;
+    scene.endpoint.set_lifetime(Duration::from_secs(24 * 3600));
+    let key = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
+    let cache = TokenCache::builder(Arc::clone(&scene.store))
+        .clock(Arc::new(scene.clock.clone()))
+        .strategy(Strategy::desktop_tool().refresh(RefreshPolicy::Ahead { jitter: 0.0 }))
+        .open_sealed(Namespace::default(), key)
+        .await
+        .unwrap();
+    let builder = ManagedIdentityClient::builder(SYSTEM, cache.clone()).environment(scene.environment());
+    let client = builder.build().unwrap();
+    client.acquire_token_for_managed_identity(VAULT).await.unwrap();
+    for (hours, requests) in [(11, 1), (1, 2)] {
+        scene.clock.advance(Duration::from_secs(hours * 3600));
+        let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
+        assert_eq!(
+            result.access_token.expose(),
+            "canary-token-1-system",
+            "nobody waits"
+        );
+        while scene.endpoint.requests().len() < requests {
+            tokio::task::yield_now().await;
+        }
+    }
+    while cache.shutdown(Duration::ZERO).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
+    assert_eq!(result.access_token.expose(), "canary-token-2-system");
+    assert_eq!(scene.endpoint.requests().len(), 2);
 }
 
 /// A store that says that machines share it.
