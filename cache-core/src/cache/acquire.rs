@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason};
 use super::find::Sighted;
+use super::observe::loggable;
 use super::{AuthorityCall, CacheError, Inner};
 use crate::schema::index::{is_fresh, is_unexpired, is_within_extended_lifetime};
 use crate::schema::{AccessToken, RequestHash, TokenRequest};
@@ -60,7 +63,10 @@ impl Inner {
                 let rows = self.sight(request.partition()).await.ok().flatten();
                 match self.unexpired_after(&error, &request, options, rows.as_ref()) {
                     Some(acquired) => {
-                        tracing::warn!(error = %error, "refresh failed; serving a token that is still valid");
+                        tracing::warn!(
+                            error = loggable(&error),
+                            "refresh failed; serving a token that is still valid"
+                        );
                         Ok(acquired)
                     }
                     None => Err(error),
@@ -82,6 +88,8 @@ impl Inner {
                 let _ticket = ticket;
                 inner.refresh(&request, options, reason, &call).await
             }
+            // The work is a task of its own, and what it logs belongs to who began it.
+            .in_current_span()
         };
         // A store that never answers must not hold its callers for ever.
         let limits = self.strategy.limits;
@@ -134,7 +142,10 @@ impl Inner {
                     .ahead
                     .note(request.hash(), result.is_ok(), inner.clock.monotonic());
                 if let Err(error) = &result {
-                    tracing::warn!(error = %error, "refresh ahead failed; the cached token goes on serving");
+                    tracing::warn!(
+                        error = loggable(error),
+                        "refresh ahead failed; the cached token goes on serving"
+                    );
                 }
                 result
             }

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::acquire::{FlightKey, found};
 use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
 use super::authority_call::{AppTokenCall, CallError, CallOutcome};
 use super::commit::Verdict;
+use super::observe::count_reason;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired};
 use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
 use crate::schema::{Partition, TokenRequest, TokenResponse, merge};
@@ -129,6 +132,8 @@ impl Inner {
             }
             result
         }
+        // The work is a task of its own, and what it logs belongs to who began it.
+        .in_current_span()
     }
 
     async fn obtain(
@@ -139,6 +144,7 @@ impl Inner {
         keeping: Keeping,
         call: &dyn AppTokenCall,
     ) -> Result<Acquired, CacheError> {
+        count_reason(reason);
         let began = self.clock.now();
         let mut under = None;
         if let Some(sighted) = self.sight_latest(request.partition()).await? {

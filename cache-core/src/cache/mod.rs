@@ -47,6 +47,7 @@ mod exchange;
 mod find;
 mod inspect;
 mod lineage_locks;
+mod observe;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -61,6 +62,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 pub use accounts::{AccountListing, CachedAccount};
 pub use acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
@@ -157,7 +159,7 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
-        self.inner.acquire(request, options, call).await
+        observe::acquisition("user", self.inner.acquire(request, options, call)).await
     }
 
     /// An access token for the application itself: from memory, from the store, or by one request for all who ask.
@@ -172,9 +174,8 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
-        self.inner
-            .obtain_once(request, options, app::Keeping::App, call)
-            .await
+        let work = self.inner.obtain_once(request, options, app::Keeping::App, call);
+        observe::acquisition("application", work).await
     }
 
     /// Stores the tokens of a new sign-in, durably.
@@ -184,7 +185,8 @@ impl TokenCache {
     /// # Errors
     /// That the store failed, or that the reply has no access token or is for another account than that of `key`.
     pub async fn sign_in(&self, key: &PartitionKey, response: TokenResponse) -> Result<Acquired, CacheError> {
-        self.inner.sign_in(key, response).await
+        let work = self.inner.sign_in(key, response);
+        work.instrument(tracing::debug_span!("sign_in")).await
     }
 
     /// Begins a session that ends with its user's sign-in: stores what was granted in the partition `session`, and lists it in that of the
@@ -231,9 +233,10 @@ impl TokenCache {
                 "this needs a request for the partition of a session".into(),
             ));
         }
-        self.inner
-            .obtain_once(request, options, app::Keeping::Session(longest), call)
-            .await
+        let work = self
+            .inner
+            .obtain_once(request, options, app::Keeping::Session(longest), call);
+        observe::acquisition("session", work).await
     }
 
     /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
@@ -282,7 +285,7 @@ impl TokenCache {
         client_id: &str,
         scope: SignOutScope,
     ) -> Result<bool, CacheError> {
-        Ok(self.inner.sign_out(key, client_id, scope).await?.found)
+        Ok(self.sign_out_with_tokens(key, client_id, scope).await?.found)
     }
 
     /// As [`sign_out`](Self::sign_out), and hands out the refresh tokens that it removed, to be revoked at the authority.
@@ -297,7 +300,8 @@ impl TokenCache {
         client_id: &str,
         scope: SignOutScope,
     ) -> Result<RemovedTokens, CacheError> {
-        self.inner.sign_out(key, client_id, scope).await
+        let work = self.inner.sign_out(key, client_id, scope);
+        work.instrument(tracing::debug_span!("sign_out")).await
     }
 
     /// Removes everything of an account, of every client; `false` when there was nothing.

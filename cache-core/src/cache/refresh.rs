@@ -12,6 +12,7 @@ use super::authority_call::{AuthorityCall, CallError, CallOutcome, Redemption};
 use super::changes::Waiter;
 use super::commit::Verdict;
 use super::find::Sighted;
+use super::observe::count_reason;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired};
 use crate::random::random_bytes;
 use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest};
@@ -52,6 +53,7 @@ impl Inner {
         reason: RefreshReason,
         call: &Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
+        count_reason(reason);
         let began = self.clock.now();
         // On the monotonic clock: a wall clock that is set back must not make anybody wait longer.
         let give_up = self

@@ -38,6 +38,7 @@ pub(super) fn result(
         .map(str::to_owned)
         .or(profile)
         .or_else(|| account.as_ref().map(|account| account.local_account_id.clone()));
+    report(acquired, elapsed);
     let asked = acquired.source() == cache_core::cache::TokenSource::Authority;
     AuthenticationResult {
         access_token: token.secret.clone(),
@@ -54,12 +55,33 @@ pub(super) fn result(
         metadata: ResultMetadata {
             source: acquired.source().into(),
             refresh_reason: acquired.refresh_reason().map(RefreshReason::from),
-            time_in_cache: elapsed.saturating_sub(acquired.time_in_store() + acquired.time_in_authority()),
+            time_in_cache: time_in_cache(acquired, elapsed),
             time_in_store: acquired.time_in_store(),
             time_in_http: acquired.time_in_authority(),
             refresh_on: token.refresh_on,
         },
     }
+}
+
+/// Where the time went, as histograms. A token out of memory has been nowhere but in the cache.
+fn report(acquired: &Acquired, elapsed: Duration) {
+    use cache_core::cache::TokenSource as Source;
+    match acquired.source() {
+        Source::Memory => metrics::histogram!("tokenkeep_time_in_cache_seconds", "source" => "memory"),
+        Source::Store => metrics::histogram!("tokenkeep_time_in_cache_seconds", "source" => "store"),
+        Source::Authority => metrics::histogram!("tokenkeep_time_in_cache_seconds", "source" => "authority"),
+    }
+    .record(time_in_cache(acquired, elapsed));
+    if acquired.source() != Source::Memory {
+        metrics::histogram!("tokenkeep_time_in_store_seconds").record(acquired.time_in_store());
+    }
+    if acquired.source() == Source::Authority {
+        metrics::histogram!("tokenkeep_time_in_authority_seconds").record(acquired.time_in_authority());
+    }
+}
+
+fn time_in_cache(acquired: &Acquired, elapsed: Duration) -> Duration {
+    elapsed.saturating_sub(acquired.time_in_store() + acquired.time_in_authority())
 }
 
 impl From<cache_core::cache::TokenSource> for TokenSource {

@@ -22,7 +22,7 @@ use crate::error::ConfigurationError;
 ///   [`ReqwestClientBuilder::ca_certificates`].
 /// - The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY` …) is used, but **never for loopback addresses**: a
 ///   proxy would see what was meant for this machine, and never for its metadata service.
-///   [`ReqwestClientBuilder::no_proxy`] turns it off.
+///   [`ReqwestClientBuilder::proxy`] names another, [`ReqwestClientBuilder::no_proxy`] turns it off.
 /// - Each request opens its own connection. A kept one may be closed by the server at the very moment a refresh
 ///   token is written to it, and then nobody knows whether the token was spent.
 /// - HTTP/1.1, no cookies, no content decoding, no `Referer`.
@@ -104,14 +104,20 @@ impl HttpClient for ReqwestClient {
 }
 
 /// Configures a [`ReqwestClient`].
-#[derive(Debug)]
 pub struct ReqwestClientBuilder {
     ca_certificates: Vec<Vec<u8>>,
     pin: Option<CertificatePin>,
-    proxy: bool,
+    proxy: ProxyChoice,
     connect_timeout: Duration,
     user_agent: String,
     clock: Arc<dyn Clock>,
+}
+
+enum ProxyChoice {
+    Environment,
+    /// Its URL may hold a password.
+    Given(Secret),
+    None,
 }
 
 impl ReqwestClientBuilder {
@@ -119,6 +125,15 @@ impl ReqwestClientBuilder {
     #[must_use]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificates.push(pem.into());
+        self
+    }
+
+    /// Uses this HTTP proxy (`http://host:port`, with a user name and a password if it wants them) instead of that of the environment.
+    /// Requests go through a tunnel (`CONNECT`), so it sees the host that is asked and nothing of what is said. As with the environment's,
+    /// loopback addresses are reached directly.
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<Secret>) -> Self {
+        self.proxy = ProxyChoice::Given(url.into());
         self
     }
 
@@ -132,7 +147,7 @@ impl ReqwestClientBuilder {
     /// Ignores the proxy of the environment.
     #[must_use]
     pub fn no_proxy(mut self) -> Self {
-        self.proxy = false;
+        self.proxy = ProxyChoice::None;
         self
     }
 
@@ -161,8 +176,8 @@ impl ReqwestClientBuilder {
     /// The client.
     ///
     /// # Errors
-    /// [`ConfigurationError`] when a certificate cannot be read, the user agent is no header value or TLS cannot
-    /// be set up.
+    /// [`ConfigurationError`] when a certificate cannot be read, the proxy's URL is none, the user agent is no header
+    /// value or TLS cannot be set up.
     pub fn build(self) -> Result<ReqwestClient, ConfigurationError> {
         let mut authorities = Vec::new();
         for pem in &self.ca_certificates {
@@ -205,10 +220,17 @@ impl ReqwestClientBuilder {
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
         ];
-        let remote = if self.proxy {
-            builder()
-        } else {
-            builder().no_proxy()
+        let remote = match &self.proxy {
+            ProxyChoice::Environment => builder(),
+            ProxyChoice::None => builder().no_proxy(),
+            ProxyChoice::Given(url) => {
+                // The cause would show the URL, and a password in it.
+                let proxy = reqwest::Proxy::all(url.expose()).map_err(|_| {
+                    ConfigurationError::new("the proxy is no URL; give it as http://host:port")
+                })?;
+                // Taking the environment's away first, else `NO_PROXY` and its like would still count.
+                builder().no_proxy().proxy(proxy)
+            }
         };
         Ok(ReqwestClient {
             direct: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
@@ -223,11 +245,20 @@ impl Default for ReqwestClientBuilder {
         Self {
             ca_certificates: Vec::new(),
             pin: None,
-            proxy: true,
+            proxy: ProxyChoice::Environment,
             connect_timeout: Duration::from_secs(10),
             user_agent: concat!("tokenkeep/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: Arc::new(SystemClock),
         }
+    }
+}
+
+impl fmt::Debug for ReqwestClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestClientBuilder")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("user_agent", &self.user_agent)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use cache_core::cache::CacheError;
 use cache_core::secret::Secret;
+use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::{ALICE, Alteration, CONFIDENTIAL_CLIENT, Grant, Rotation, Script};
 use flows::{Error, TokenSource};
 
@@ -109,20 +110,20 @@ async fn a_caller_that_goes_away_does_not_lose_the_new_token() {
                 .acquire_token_by_refresh_token(&old, ["User.Read"])
                 .into_future(),
         );
-        assert!(futures_poll(&mut call).await.is_none());
+        assert!(poll_once(&mut call).await.is_none());
     }
     for _ in 0..1000 {
         if !service.accounts().await.unwrap().accounts.is_empty() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        SystemClock.sleep(std::time::Duration::from_millis(5)).await;
     }
     let accounts = service.accounts().await.unwrap().accounts;
     assert_eq!(accounts[0].clients, [CONFIDENTIAL_CLIENT]);
 }
 
 /// Polls once.
-async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
             std::task::Poll::Ready(output) => Some(output),

@@ -171,7 +171,7 @@ async fn a_saml_assertion_brings_a_token_too() {
 async fn a_claims_challenge_reaches_the_caller_and_the_answer_to_it_the_authority() {
     let scene = Scene::new().await;
     let service = scene.service().await;
-    let alice = scene.alice().await;
+    let mut alice = scene.assertion(BOB).await;
     let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
     for error in [
         ScriptedError::claims_challenge(claims),
@@ -182,6 +182,8 @@ async fn a_claims_challenge_reaches_the_caller_and_the_answer_to_it_the_authorit
             error
         },
     ] {
+        // A refusal is remembered with the assertion that it was for.
+        alice = scene.alice().await;
         scene
             .authority
             .script(Script::error(error).grant(Grant::OnBehalfOf));
@@ -220,6 +222,8 @@ async fn a_forced_or_rejected_token_is_replaced_and_an_outage_leaves_the_valid_o
     scene.authority.script(Script::status(503).times(9));
     let still = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
     assert_eq!(still.access_token, second.access_token);
+    // After that answer nothing is sent for some seconds.
+    scene.advance(std::time::Duration::from_secs(60));
     let error = service
         .acquire_token_on_behalf_of(&alice, SCOPES)
         .force_refresh(true)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::secret::SecretBytes;
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, SystemClock, UnixMillis};
 use flows::http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -32,6 +32,10 @@ pub enum Behaviour {
     AnswerAndHold(String),
     /// Answers with this head, then body bytes for ever.
     Endless(String),
+    /// Answers with these bytes, one every 20 milliseconds.
+    Drip(String),
+    /// Reads the request and closes its own direction only: it would still read.
+    HalfClose,
 }
 
 impl Behaviour {
@@ -61,6 +65,18 @@ impl Behaviour {
             Self::Endless(head) => {
                 let _ = stream.write_all(head.as_bytes()).await;
                 while stream.write_all(&[b' '; 16 * 1024]).await.is_ok() {}
+            }
+            Self::Drip(reply) => {
+                for byte in reply.as_bytes() {
+                    if stream.write_all(&[*byte]).await.is_err() {
+                        return;
+                    }
+                    SystemClock.sleep(Duration::from_millis(20)).await;
+                }
+            }
+            Self::HalfClose => {
+                let _ = stream.shutdown().await;
+                std::future::pending().await
             }
             Self::CloseUnanswered | Self::CloseAtOnce => {}
         }
