@@ -15,6 +15,8 @@ const DAY = 24 * 60 * 60;
 // The port of a loopback redirect is ignored for native clients (RFC 8252 section 7.3).
 const LOOPBACK_REDIRECTS = ['http://127.0.0.1/', 'http://127.0.0.1/callback', 'http://localhost/', 'http://localhost'];
 
+export const PASSWORD = 'canary-password';
+
 export const ACCOUNT = {
   sub: 'alice',
   preferred_username: 'alice@example.test',
@@ -27,7 +29,7 @@ const CLIENTS = [
     client_id: 'tokenkeep-cli',
     application_type: 'native',
     token_endpoint_auth_method: 'none',
-    grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code'],
+    grant_types: [DEVICE_CODE, 'refresh_token', 'authorization_code', 'password'],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },
@@ -46,7 +48,7 @@ const CLIENTS = [
     client_secret: 'tokenkeep-service-secret',
     application_type: 'native',
     token_endpoint_auth_method: 'client_secret_post',
-    grant_types: ['client_credentials', 'refresh_token', 'authorization_code', TOKEN_EXCHANGE, JWT_BEARER],
+    grant_types: ['password', 'client_credentials', 'refresh_token', 'authorization_code', TOKEN_EXCHANGE, JWT_BEARER],
     response_types: ['code'],
     redirect_uris: LOOPBACK_REDIRECTS,
   },
@@ -94,6 +96,11 @@ export function configuration(memory, settings) {
       clientCredentials: { enabled: true },
       deviceFlow: { enabled: true },
       devInteractions: { enabled: false },
+      dPoP: {
+        enabled: true,
+        nonceSecret: randomBytes(32),
+        requireNonce: () => settings.dpopNonceRequired,
+      },
       introspection: { enabled: true },
       pushedAuthorizationRequests: { enabled: true },
       revocation: { enabled: true },

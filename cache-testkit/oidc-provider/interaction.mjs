@@ -2,10 +2,8 @@
 //
 // A client that does not ask for HTML is signed in without them; see approval.mjs.
 
-import { ACCOUNT } from './configuration.mjs';
+import { ACCOUNT, PASSWORD } from './configuration.mjs';
 import { approveInteraction } from './approval.mjs';
-
-const PASSWORD = 'alice-password';
 
 /** Shows the page for what the provider wants to know, or takes the form that such a page posts. */
 export async function interact(provider, request, response) {

@@ -11,6 +11,7 @@
 //   GET  /test/statistics               see statistics.mjs
 //   POST /test/ttl?seconds=N            lifetime of access tokens issued from now on
 //   POST /test/delay?milliseconds=N     holds back the token endpoint's replies, after it has acted
+//   POST /test/dpop-nonce?required=1|0  whether DPoP proofs must carry the provider's nonce
 //   POST /test/reset                    forgets all users' state, counts, lifetime and delay
 //   POST /test/exit                     ends the process
 
@@ -22,11 +23,13 @@ import { configuration } from './configuration.mjs';
 import { registerExchanges } from './exchange.mjs';
 import { interact } from './interaction.mjs';
 import { Memory } from './memory.mjs';
+import { registerPassword } from './password.mjs';
 import { Statistics } from './statistics.mjs';
 
 const initial = {
   accessTokenTtl: wholeNumber(process.env.ACCESS_TOKEN_TTL ?? '3600', 'ACCESS_TOKEN_TTL'),
   tokenDelay: 0,
+  dpopNonceRequired: false,
 };
 const settings = { ...initial };
 const memory = new Memory();
@@ -44,6 +47,10 @@ const tests = {
   },
   'POST /test/delay': (query) => {
     settings.tokenDelay = wholeNumber(query.get('milliseconds'), 'milliseconds');
+    return [200, settings];
+  },
+  'POST /test/dpop-nonce': (query) => {
+    settings.dpopNonceRequired = query.get('required') === '1';
     return [200, settings];
   },
   'POST /test/reset': () => {
@@ -81,6 +88,7 @@ server.listen(wholeNumber(process.argv[2] ?? '0', 'PORT'), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   provider = new Provider(issuer, configuration(memory, settings));
   registerExchanges(provider);
+  registerPassword(provider);
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.path === '/token' && settings.tokenDelay > 0) await sleep(settings.tokenDelay);

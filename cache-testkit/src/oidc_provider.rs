@@ -40,12 +40,6 @@ pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
 /// A public client whose authorization requests must be pushed (RFC 9126).
 pub const PUSHED_CLIENT_ID: &str = "tokenkeep-pushed";
 
-/// The user name that the sign-in page takes, with [`PASSWORD`]. A client that does not ask for HTML never sees the page.
-pub const USERNAME: &str = "alice@example.test";
-
-/// The password that the sign-in page takes.
-pub const PASSWORD: &str = "alice-password";
-
 /// A confidential client that sends its secret in the form (`client_secret_post`): client
 /// credentials, authorization code with PKCE, refresh token, token exchange (RFC 8693), and on-behalf-of as Entra words it, with an
 /// access token of this provider as the assertion.
@@ -67,6 +61,13 @@ pub const SERVICE_KEYS: [(&str, &str); 2] = [
     ),
     ("service-ec", include_str!("../oidc-provider/keys/service-ec.pem")),
 ];
+
+/// The sign-in name of alice, the one user, for the sign-in page and the password grant. A client that does not ask for HTML
+/// never sees the page.
+pub const USERNAME: &str = "alice@example.test";
+
+/// Her password.
+pub const PASSWORD: &str = "canary-password";
 
 /// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
@@ -165,6 +166,16 @@ impl OidcProvider {
     /// [`Error::Exchange`] when the provider does not answer.
     pub async fn set_token_delay(&self, milliseconds: u32) -> Result<(), Error> {
         self.control(&format!("/test/delay?milliseconds={milliseconds}"))
+            .await
+    }
+
+    /// Says whether DPoP proofs must carry a nonce of the provider's (RFC 9449 section 8) from now on.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when the provider does not answer.
+    pub async fn set_dpop_nonce_required(&self, required: bool) -> Result<(), Error> {
+        let required = u8::from(required);
+        self.control(&format!("/test/dpop-nonce?required={required}"))
             .await
     }
 

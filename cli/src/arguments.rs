@@ -15,6 +15,7 @@ use crate::demanded_claims::DemandedClaims;
 use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
 use crate::store_address::StoreAddress;
+use crate::variable_name::VariableName;
 
 /// The id of the `--scope` that stands after a command; see [`parse`].
 const SCOPE_AFTER: &str = "scope_after";
@@ -229,6 +230,15 @@ pub(crate) enum Login {
     DeviceCode,
     /// Sign a user in in the browser of this machine
     Browser(BrowserArguments),
+    /// Sign a user in with a name and a password, where nothing better is possible: no second factor, no other provider
+    Password {
+        /// The user's name
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// The name of the environment variable that holds the password; where it is not set, the terminal asks
+        #[arg(long, value_name = "NAME", default_value = "TOKENKEEP_PASSWORD")]
+        password_env: VariableName,
+    },
     /// Sign the application itself in, with its secret, its certificate or an assertion (--client-secret-env,
     /// --client-certificate, --client-assertion-file)
     ClientCredentials,

@@ -14,7 +14,7 @@ use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::{Clock, SystemClock};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use flows::authority::Authority;
-use flows::client::{ConfidentialClient, PublicClient};
+use flows::client::{ClientBuilder, ConfidentialClient, PublicClient};
 use flows::http::{HttpClient, ReqwestClient};
 use futures_util::StreamExt;
 use tokio::sync::OnceCell;
@@ -186,14 +186,21 @@ impl Session {
 
     /// A client with the credential of the options.
     pub(crate) async fn confidential_client(&self, missing: Missing) -> Result<ConfidentialClient, Failure> {
+        Ok(self.confidential_builder(missing).await?.build()?)
+    }
+
+    /// The builder of such a client.
+    pub(crate) async fn confidential_builder(
+        &self,
+        missing: Missing,
+    ) -> Result<ClientBuilder<ConfidentialClient>, Failure> {
         let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
         let credential = self.options.credential.credential()?;
         let cache = self.cache(missing, Stdin::Free).await?.clone();
         Ok(
             ConfidentialClient::builder(client_id, authority, credential, cache)
                 .http(http)
-                .time_limit(self.options.request_timeout)
-                .build()?,
+                .time_limit(self.options.request_timeout),
         )
     }
 

@@ -75,6 +75,7 @@ pub mod client;
 pub mod error;
 pub mod http;
 pub mod managed_identity;
+pub mod proof;
 pub mod request;
 
 mod account;

@@ -9,6 +9,7 @@ use cache_core::time::Clock;
 use crate::authority::Discovery;
 use crate::http::HttpClient;
 use crate::issuer_keys::IssuerKeys;
+use crate::proof::Nonces;
 use crate::throttle::Throttle;
 
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
@@ -20,6 +21,7 @@ pub struct Transport {
     random: Arc<dyn Random>,
     discovery: Discovery,
     issuer_keys: IssuerKeys,
+    nonces: Nonces,
     throttle: Throttle,
 }
 
@@ -30,6 +32,7 @@ impl Transport {
         Self {
             discovery: Discovery::new(Arc::clone(&http), Arc::clone(&clock)),
             issuer_keys: IssuerKeys::new(Arc::clone(&http), Arc::clone(&clock)),
+            nonces: Nonces::default(),
             throttle: Throttle::new(Arc::clone(&clock), Arc::clone(&random)),
             http,
             clock,
@@ -53,6 +56,11 @@ impl Transport {
     #[must_use]
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.random
+    }
+
+    /// The nonces that servers gave for proofs.
+    pub(crate) fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     /// The authorities' metadata.

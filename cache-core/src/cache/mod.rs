@@ -48,6 +48,7 @@ mod find;
 mod inspect;
 mod lineage_locks;
 mod observe;
+mod proof_keys;
 mod record;
 mod refresh;
 mod reply;
@@ -72,6 +73,7 @@ pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
+pub use proof_keys::{ProofKey, ProofKeyOwner};
 pub use sign_out::RemovedTokens;
 
 pub use crate::schema::merge::SignOutScope;

@@ -167,18 +167,9 @@ impl Inner {
             incarnation,
             generation,
         };
-        let mut attempts = 0;
-        let sealed = loop {
-            self.sealer.freshen().await?;
-            match self
-                .sealer
-                .seal(key.record_kind(), stored_key, meta, plaintext.expose())
-            {
-                // A read by another task may have met a newer ring since, or the machine was suspended.
-                Err(error) if error.is_stale_ring() && attempts < MAX_FRESHENED => attempts += 1,
-                sealed => break sealed?,
-            }
-        };
+        let sealed = self
+            .seal_fresh(key.record_kind(), stored_key, meta, plaintext.expose())
+            .await?;
         let limit = self.store.capabilities().max_value_bytes;
         if sealed.len() > limit {
             return Err(CacheError::PartitionTooLarge {
@@ -187,6 +178,25 @@ impl Inner {
             });
         }
         Ok((sealed, meta))
+    }
+
+    /// Seals under a ring that is known to be fresh.
+    pub(crate) async fn seal_fresh(
+        &self,
+        kind: RecordKind,
+        stored_key: &StoreKey,
+        meta: RecordMeta,
+        plaintext: &[u8],
+    ) -> Result<Bytes, CacheError> {
+        let mut attempts = 0;
+        loop {
+            self.sealer.freshen().await?;
+            match self.sealer.seal(kind, stored_key, meta, plaintext) {
+                // A read by another task may have met a newer ring since, or the machine was suspended.
+                Err(error) if error.is_stale_ring() && attempts < MAX_FRESHENED => attempts += 1,
+                sealed => return Ok(sealed?),
+            }
+        }
     }
 
     pub(crate) fn slot(&self, partition: Partition, version: Version) -> Slot {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::commit::Verdict;
+use super::proof_keys::{ProofKeyOwner, clients_of};
 use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
 use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
@@ -34,6 +35,8 @@ impl fmt::Debug for RemovedTokens {
 struct Removed {
     sessions: Vec<SessionLink>,
     refresh_tokens: Vec<Secret>,
+    /// Those that had anything here.
+    clients: Vec<String>,
 }
 
 impl Inner {
@@ -43,11 +46,12 @@ impl Inner {
         client_id: &str,
         scope: SignOutScope,
     ) -> Result<RemovedTokens, CacheError> {
-        let client_id = client_id.to_owned();
-        self.remove(key, move |partition| {
-            merge::sign_out(partition, &client_id, scope)
-        })
-        .await
+        let client = client_id.to_owned();
+        let removed = self.remove(key, move |partition| merge::sign_out(partition, &client, scope));
+        let removed = removed.await?;
+        // Also where nothing was found: an earlier sign-out may have ended between the tokens and the key.
+        self.remove_keys_of(key, [client_id.to_owned()]).await;
+        Ok(removed)
     }
 
     pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
@@ -79,6 +83,7 @@ impl Inner {
                 let noted = removed.get_or_insert_default();
                 // Only this round's: what an earlier one would have taken may have become another member's since.
                 noted.refresh_tokens = taken(&before, &partition);
+                noted.clients.extend(clients_of(&before));
                 for link in before.sessions {
                     if !partition.sessions.contains(&link) && !noted.sessions.contains(&link) {
                         noted.sessions.push(link);
@@ -95,6 +100,7 @@ impl Inner {
         let Some(Removed {
             sessions,
             mut refresh_tokens,
+            mut clients,
         }) = removed
         else {
             return Ok(RemovedTokens::default());
@@ -126,6 +132,9 @@ impl Inner {
                 }
             }
         }
+        clients.sort_unstable();
+        clients.dedup();
+        self.remove_keys_of(key, clients).await;
         let mut once = Vec::with_capacity(refresh_tokens.len());
         for token in refresh_tokens {
             if !once.contains(&token) {
@@ -136,6 +145,29 @@ impl Inner {
             found: true,
             refresh_tokens: once,
         })
+    }
+}
+
+impl Inner {
+    /// Removes the keys that tokens of these clients were bound to, unless a client still has tokens here.
+    async fn remove_keys_of(self: &Arc<Self>, key: &PartitionKey, clients: impl IntoIterator<Item = String>) {
+        let PartitionKey::User {
+            authority,
+            home_account_id,
+        } = key
+        else {
+            return;
+        };
+        for client_id in clients {
+            let owner = ProofKeyOwner {
+                authority: authority.clone(),
+                client_id,
+                home_account_id: Some(home_account_id.clone()),
+            };
+            if let Err(error) = self.remove_keys(&owner).await {
+                tracing::warn!(error = %error, "the proof key of an account that was signed out could not be removed");
+            }
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub pushed_requests: PushedRequests,
     /// Whether authorization responses carry `iss` (RFC 9207). Entra's do not.
     pub response_iss: bool,
+    /// What is made of DPoP proofs (RFC 9449), which Entra does not know. Default nothing.
+    pub dpop: Dpop,
     /// Which further hosts belong together, for instance discovery.
     pub alias_groups: Vec<AliasGroup>,
     /// Whether refresh tokens can be revoked by their clients (RFC 7009), which Entra does not offer. Default no.
@@ -75,6 +77,7 @@ impl Default for Config {
             device_approval: DeviceApproval::Manual,
             pushed_requests: PushedRequests::Off,
             response_iss: false,
+            dpop: Dpop::Off,
             alias_groups: Vec::new(),
             revocation: false,
         }
@@ -145,6 +148,13 @@ impl Config {
     #[must_use]
     pub fn response_iss(mut self, iss: bool) -> Self {
         self.response_iss = iss;
+        self
+    }
+
+    /// Sets what is made of DPoP proofs.
+    #[must_use]
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = dpop;
         self
     }
 
@@ -234,6 +244,18 @@ pub enum Rotation {
     /// A refresh token works once. A second use revokes its whole family, the newest token and every access
     /// token included (RFC 9700 section 4.14.2; oidc-provider does the same).
     Strict,
+}
+
+/// What is made of DPoP proofs (RFC 9449) at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dpop {
+    /// They are ignored, and every token is a bearer token: what an authority does that does not know them.
+    Off,
+    /// A request with a proof gets bound tokens, or is refused.
+    Offered,
+    /// As offered, and each proof must carry the latest nonce of the server (section 8).
+    WithNonce,
 }
 
 /// Who approves device codes.

@@ -41,6 +41,8 @@ struct Family {
     refreshes: u64,
     reuses: u64,
     revoked: bool,
+    /// The thumbprint of the key that the family's refresh tokens are bound to.
+    key: Option<String>,
 }
 
 struct RefreshToken {
@@ -67,6 +69,7 @@ impl Families {
             refreshes: 0,
             reuses: 0,
             revoked: false,
+            key: None,
         });
         FamilyId(self.families.len() - 1)
     }
@@ -134,6 +137,20 @@ impl Families {
         row.spent = true;
         if let Some(family) = self.families.get_mut(row.family.0) {
             family.refreshes += 1;
+        }
+    }
+
+    /// The key that a token is bound to.
+    pub(super) fn key_of(&self, token: &str) -> Option<String> {
+        let row = self.tokens.get(token)?;
+        self.families.get(row.family.0)?.key.clone()
+    }
+
+    /// Binds a token's family to a key.
+    pub(super) fn bind(&mut self, token: &str, key: &str) {
+        let family = self.tokens.get(token).map(|row| row.family.0);
+        if let Some(family) = family.and_then(|family| self.families.get_mut(family)) {
+            family.key = Some(key.to_owned());
         }
     }
 

@@ -42,8 +42,7 @@
 //!
 //! # What it does not do
 //!
-//! It shows no sign-in page and asks for no consent; it has no version 1 endpoints, no implicit or hybrid flow,
-//! and no proof of possession.
+//! It shows no sign-in page and asks for no consent; it has no version 1 endpoints, and no implicit or hybrid flow.
 
 mod authorize;
 mod certificate;
@@ -54,6 +53,7 @@ mod config;
 mod device;
 mod directory;
 mod discovery;
+mod dpop;
 mod error;
 mod families;
 mod grants;
@@ -88,7 +88,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{AliasGroup, Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
+pub use config::{AliasGroup, Config, DeviceApproval, Dpop, Lifetimes, PushedRequests, Rotation};
 pub use directory::{
     ALICE, AssertionCertificate, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, CONSUMER_TENANT,
     Client, FAMILY_CLIENTS, GUEST_TENANT, Guest, HOME_DOMAIN, HOME_TENANT, PASSWORD, PUBLIC_CLIENT, User,
@@ -195,6 +195,11 @@ impl FakeAuthority {
     /// Replaces the rotation from now on.
     pub fn set_rotation(&self, rotation: Rotation) {
         self.core.state().rotation = rotation;
+    }
+
+    /// Demands another nonce in DPoP proofs from now on, under [`Dpop::WithNonce`].
+    pub fn renew_dpop_nonce(&self) {
+        self.core.state().proofs.renew_nonce();
     }
 
     /// Replaces who is signed in at the authorization endpoint.

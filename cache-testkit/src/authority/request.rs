@@ -30,6 +30,8 @@ pub(super) struct IncomingRequest {
     pub(super) bearer: Option<String>,
     /// The `client-request-id` header, echoed in errors.
     pub(super) correlation_id: Option<String>,
+    /// Every `DPoP` header.
+    pub(super) proofs: Vec<String>,
     header_names: Vec<String>,
 }
 
@@ -63,6 +65,12 @@ impl IncomingRequest {
             bearer: header(AUTHORIZATION.as_str())
                 .and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned())),
             correlation_id: header("client-request-id"),
+            proofs: parts
+                .headers
+                .get_all("dpop")
+                .iter()
+                .map(|value| value.to_str().unwrap_or_default().to_owned())
+                .collect(),
             header_names: parts
                 .headers
                 .keys()

@@ -8,6 +8,7 @@ use hyper::{Method, Response};
 use serde_json::Value;
 
 use super::clock::{http_date, sleep};
+use super::config::Dpop;
 use super::html::page;
 use super::refusal::Refusal;
 use super::reply::{Reply, ReplyBody};
@@ -18,6 +19,7 @@ use super::state::Core;
 use super::statistics::Endpoint;
 use super::{authorize, device, discovery, pushed, revocation, token_endpoint};
 
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 
 /// Answers one request. An error closes the connection without a word, as a scripted loss demands.
@@ -54,6 +56,13 @@ pub(super) async fn respond(
             return Ok(opening.endless());
         }
         Action::Drop => return Err(lost()),
+    };
+    // With every answer of the token endpoint, so that clients need not ask twice (RFC 9449 section 8.2).
+    let reply = if request.endpoint == Endpoint::Token && core.dpop == Dpop::WithNonce {
+        let nonce = core.state().proofs.nonce();
+        reply.header(DPOP_NONCE, nonce)
+    } else {
+        reply
     };
     if !script.reply_delay.is_zero() {
         sleep(script.reply_delay).await;

@@ -184,7 +184,7 @@ fn names_certificate(header: &Header, certificate: &[u8]) -> bool {
 }
 
 /// Verifies the signature only: times are judged by the authority's own clock, which a test can move.
-fn verified_claims(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Option<Claims> {
+pub(super) fn verified_claims(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Option<Claims> {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;

@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::AuthorityError;
 use super::authorize::AuthorizationCode;
 use super::clock::ServerClock;
-use super::config::{AliasGroup, Config, DeviceApproval, Lifetimes, PushedRequests, Rotation};
+use super::config::{AliasGroup, Config, DeviceApproval, Dpop, Lifetimes, PushedRequests, Rotation};
 use super::device::DeviceCodes;
 use super::directory::{Client, User};
+use super::dpop::ProofState;
 use super::families::Families;
 use super::opaque::OpaqueValues;
 use super::pushed::PushedRequest;
@@ -26,6 +27,8 @@ pub(super) struct Core {
     pub(super) clock: ServerClock,
     pub(super) pushed_requests: PushedRequests,
     pub(super) response_iss: bool,
+    /// What is made of proofs.
+    pub(super) dpop: Dpop,
     pub(super) alias_groups: Vec<AliasGroup>,
     /// Whether there is a revocation endpoint.
     pub(super) revocation: bool,
@@ -41,6 +44,7 @@ impl Core {
             used_assertions: HashSet::new(),
             devices: DeviceCodes::default(),
             families: Families::default(),
+            proofs: ProofState::default(),
             scripts: VecDeque::new(),
             record: Record::default(),
             lifetimes: config.lifetimes,
@@ -56,6 +60,7 @@ impl Core {
             clock: ServerClock::default(),
             pushed_requests: config.pushed_requests,
             response_iss: config.response_iss,
+            dpop: config.dpop,
             alias_groups: config.alias_groups,
             revocation: config.revocation,
             state: Mutex::new(state),
@@ -78,6 +83,7 @@ pub(super) struct State {
     pub(super) used_assertions: HashSet<(String, String)>,
     pub(super) devices: DeviceCodes,
     pub(super) families: Families,
+    pub(super) proofs: ProofState,
     pub(super) scripts: VecDeque<Script>,
     pub(super) record: Record,
     pub(super) lifetimes: Lifetimes,

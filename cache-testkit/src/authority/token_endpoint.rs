@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::claims_request::ClaimsRequest;
 use super::client_authentication::authenticate;
 use super::directory::Client;
+use super::dpop;
 use super::grants;
 use super::refusal::Refusal;
 use super::request::IncomingRequest;
@@ -59,11 +60,14 @@ pub(super) fn token(
         let text = format!("The app requested an unsupported grant type '{grant_type}'.");
         Refusal::new("unsupported_grant_type", 70_003, text)
     })?;
+    let client = authenticate(core, request)?;
+    let key = dpop::proven_key(core, request)?;
+    dpop::check_binding(core, request, grant, key.as_deref())?;
     let request = TokenRequest {
         core,
         request,
         tenant: TenantPath::parse(&request.tenant, &core.directory)?,
-        client: authenticate(core, request)?,
+        client,
         claims: ClaimsRequest::parse(request.parameters.get("claims"))?,
     };
     let reply = match grant {
@@ -74,7 +78,11 @@ pub(super) fn token(
         Grant::Password => grants::password(request),
         Grant::OnBehalfOf => grants::on_behalf_of(request),
     };
-    let reply = reply.and_then(|reply| altered(core, reply, alterations))?;
+    let mut reply = reply?;
+    if let Some(key) = key {
+        dpop::bind(core, client, &mut reply, &key)?;
+    }
+    let reply = altered(core, reply, alterations)?;
     core.state().record.issued(grant);
     Ok(reply)
 }

@@ -62,6 +62,15 @@ pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> R
     Ok(user_signed_in(&acquire.await?))
 }
 
+/// Says which user is signed in.
+pub(super) fn user_signed_in(result: &AuthenticationResult) -> Answer {
+    let who = match &result.account {
+        Some(account) => format!("Signed in as {}", one_line(&account.username)),
+        None => "Signed in".to_owned(),
+    };
+    signed_in(result, &format!("{who}. {SILENTLY}"))
+}
+
 /// Obtains a token for the application itself (RFC 6749 section 4.4).
 pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
@@ -75,14 +84,6 @@ pub(crate) async fn client_credentials(session: &Session) -> Result<Answer, Fail
         &result,
         &format!("Signed in as the application. {SILENTLY}"),
     ))
-}
-
-fn user_signed_in(result: &AuthenticationResult) -> Answer {
-    let who = match &result.account {
-        Some(account) => format!("Signed in as {}", one_line(&account.username)),
-        None => "Signed in".to_owned(),
-    };
-    signed_in(result, &format!("{who}. {SILENTLY}"))
 }
 
 /// Obtains a token of a managed identity.

@@ -7,6 +7,7 @@ mod import;
 mod inspect;
 mod keys;
 mod login;
+mod login_password;
 mod logout;
 mod managed_identity;
 mod on_behalf_of;
@@ -26,6 +27,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Demo => crate::demo::run(session).await,
         Command::Login(Login::DeviceCode) => login::device_code(session).await,
         Command::Login(Login::Browser(arguments)) => login::browser(session, arguments).await,
+        Command::Login(Login::Password {
+            username,
+            password_env,
+        }) => login_password::run(session, username, &password_env).await,
         Command::Login(Login::ClientCredentials) => login::client_credentials(session).await,
         Command::Login(Login::OnBehalfOf(arguments)) => on_behalf_of::login(session, &arguments).await,
         Command::Login(Login::ManagedIdentity(identity)) => {

@@ -19,6 +19,7 @@ mod killed;
 mod managed_identity;
 mod oidc;
 mod on_behalf_of;
+mod password;
 mod program;
 mod secrecy;
 mod tampering;

@@ -12,8 +12,11 @@ use cache_core::schema::{
 };
 
 use super::outcome;
+use super::password::PasswordGrant;
+use super::proof_key::ProofKeys;
 use crate::authority::{Authority, Metadata, Region, regional};
 use crate::challenge::ClientCapabilities;
+use crate::proof::ProofSigner;
 use crate::request::{ClientIdentity, TokenRequest};
 use crate::telemetry::Telemetry;
 use crate::{AuthenticationResult, CorrelationId, Error, IdTokenVerification, TokenEndpoint, Transport};
@@ -33,6 +36,10 @@ pub(super) struct Application {
     pub(super) context: TokenContext,
     pub(super) id_tokens: IdTokenVerification,
     pub(super) capabilities: ClientCapabilities,
+    /// What its tokens are bound to.
+    pub(super) proof_keys: ProofKeys,
+    /// Whether a confidential client may take passwords.
+    pub(super) password_grant: Option<PasswordGrant>,
     pub(super) telemetry: Option<Arc<Telemetry>>,
     pub(super) log_personal_data: bool,
 }
@@ -48,19 +55,38 @@ impl Application {
     /// The token endpoint of `authority`, with the issuer's keys at hand if the ID tokens from it will be checked with them: a
     /// refresh token must not be spent for a reply that then cannot be believed.
     pub(super) async fn endpoint(&self, authority: &Authority) -> Result<TokenEndpoint, Error> {
+        let signer = self.sign_in_signer().await?;
+        self.endpoint_with(authority, signer).await
+    }
+
+    /// The endpoint for tokens that are bound to the key of `signer`, if there is one.
+    pub(super) async fn endpoint_with(
+        &self,
+        authority: &Authority,
+        signer: Option<Arc<dyn ProofSigner>>,
+    ) -> Result<TokenEndpoint, Error> {
         let metadata = self.metadata(authority).await?;
-        let endpoint = self.endpoint_of(authority, metadata);
+        let endpoint = self.endpoint_of(authority, metadata, signer);
         endpoint.prepare(self.time_limit).await?;
         Ok(endpoint)
     }
 
-    fn endpoint_of(&self, authority: &Authority, metadata: Arc<Metadata>) -> TokenEndpoint {
-        let (transport, client) = (Arc::clone(&self.transport), self.client.clone());
-        TokenEndpoint::new(transport, authority.clone(), metadata, client)
+    fn endpoint_of(
+        &self,
+        authority: &Authority,
+        metadata: Arc<Metadata>,
+        signer: Option<Arc<dyn ProofSigner>>,
+    ) -> TokenEndpoint {
+        let transport = Arc::clone(&self.transport);
+        let endpoint = TokenEndpoint::new(transport, authority.clone(), metadata, self.client.clone())
             .verify_id_tokens(self.id_tokens)
             .capabilities(self.capabilities.clone())
             .telemetry(self.telemetry.clone())
-            .log_personal_data(self.log_personal_data)
+            .log_personal_data(self.log_personal_data);
+        match signer {
+            Some(signer) => endpoint.proof_signer(signer),
+            None => endpoint,
+        }
     }
 
     /// The endpoint for a token of the application itself, which comes without an ID token: in its region, if it has one. Only the host that is asked
@@ -76,7 +102,8 @@ impl Application {
                 ..Metadata::clone(&metadata)
             });
         }
-        Ok(self.endpoint_of(&self.authority, metadata))
+        let signer = self.sign_in_signer().await?;
+        Ok(self.endpoint_of(&self.authority, metadata, signer))
     }
 
     pub(super) fn correlation_id(&self) -> Result<CorrelationId, Error> {
@@ -130,8 +157,11 @@ impl Application {
     ) -> Result<AuthenticationResult, Error> {
         let response = in_realm(authority, response);
         let partition = self.user_partition(response.home_account_id());
+        let key = self.keep_key(&response)?;
         let began = self.cache.clock().monotonic();
+        self.store_key(key.as_ref()).await?;
         let acquired = self.cache.sign_in(&partition, response).await?;
+        self.store_key(key.as_ref()).await?;
         let elapsed = self.cache.clock().monotonic().saturating_sub(began);
         let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
         result.metadata.time_in_http = time_in_http;

@@ -68,6 +68,11 @@ impl Application {
         request: AuthorizationRequest,
         correlation_id: &LazyCorrelation,
     ) -> Result<PendingAuthorization, Error> {
+        // RFC 9449 section 10: whoever steals the code cannot redeem it without the key.
+        let request = match self.client_signer().await? {
+            Some(signer) => request.parameter("dpop_jkt", &signer.public_key().thumbprint()),
+            None => request,
+        };
         let metadata = self.metadata(&self.authority).await?;
         let pending = request.capabilities(self.capabilities.clone()).begin(
             &self.authority,

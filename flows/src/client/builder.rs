@@ -9,11 +9,14 @@ use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
 use cache_core::schema::{AuthorityKind, TokenContext};
 
 use super::application::Application;
+use super::password::PasswordGrant;
+use super::proof_key::ProofKeys;
 use super::{ConfidentialClient, PublicClient};
 use crate::authority::{Authority, Region};
 use crate::challenge::ClientCapabilities;
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
+use crate::proof::DpopKey;
 use crate::request::ClientIdentity;
 use crate::telemetry::Telemetry;
 use crate::{Error, IdTokenVerification, Transport};
@@ -30,6 +33,8 @@ pub struct ClientBuilder<C> {
     unknown_outcome: Option<UnknownOutcomePolicy>,
     id_tokens: IdTokenVerification,
     capabilities: ClientCapabilities,
+    dpop: Option<DpopKey>,
+    pub(super) password_grant: Option<PasswordGrant>,
     telemetry: Option<(String, String)>,
     log_personal_data: bool,
     region: Option<Region>,
@@ -52,6 +57,8 @@ impl<C> ClientBuilder<C> {
             unknown_outcome: None,
             id_tokens: IdTokenVerification::default(),
             capabilities: ClientCapabilities::default(),
+            dpop: None,
+            password_grant: None,
             telemetry: None,
             log_personal_data: false,
             region: None,
@@ -115,6 +122,28 @@ impl<C> ClientBuilder<C> {
         I::Item: Into<String>,
     {
         self.capabilities = ClientCapabilities::new(capabilities);
+        self
+    }
+
+    /// Binds all tokens of the client to a key (DPoP, RFC 9449), so that they are of no use to whoever steals them alone. An authority that
+    /// answers with bearer tokens all the same is refused.
+    ///
+    /// ```no_run
+    /// # use cache_core::cache::{CachedAccount, TokenCache};
+    /// # use flows::authority::Authority;
+    /// use flows::client::PublicClient;
+    /// use flows::proof::DpopKey;
+    ///
+    /// # async fn read(authority: Authority, cache: TokenCache, account: CachedAccount) -> Result<(), flows::Error> {
+    /// let client = PublicClient::builder("my-client", authority, cache).dpop(DpopKey::software()).build()?;
+    /// let result = client.acquire_token_silent(["api:read"]).account(&account).await?;
+    /// let url = "https://api.example/things";
+    /// let proof = client.dpop_proof(&result, "GET", url, None).await?;
+    /// let headers = [("authorization", result.authorization_header()), ("dpop", proof)];
+    /// # let _ = headers; Ok(()) }
+    /// ```
+    pub fn dpop(mut self, key: DpopKey) -> Self {
+        self.dpop = Some(key);
         self
     }
 
@@ -224,6 +253,8 @@ impl<C> ClientBuilder<C> {
             },
             id_tokens: self.id_tokens,
             capabilities,
+            proof_keys: ProofKeys::new(self.dpop),
+            password_grant: self.password_grant,
         }))
     }
 }

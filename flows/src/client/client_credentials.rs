@@ -75,6 +75,7 @@ impl<'a> AcquireTokenForClient<'a> {
             application.client.id(),
             scopes.clone(),
         )
+        .token_type(application.client_token_type().await?)
         .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {

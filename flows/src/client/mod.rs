@@ -56,6 +56,8 @@ mod long_running;
 mod managed_identity;
 mod on_behalf_of;
 mod outcome;
+mod password;
+mod proof_key;
 mod public;
 mod refresh_token;
 mod remove_account;
@@ -81,6 +83,7 @@ pub use managed_identity::{
     AcquireTokenForManagedIdentity, ManagedIdentityClient, ManagedIdentityClientBuilder,
 };
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
+pub use password::{AcquireTokenByUsernamePassword, PasswordGrant};
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};

@@ -108,6 +108,7 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
+        .token_type(application.client_token_type().await?)
         .context(application.assertion_context(&hash))
         .claims(claims.clone());
         let call = Arc::new(Call {

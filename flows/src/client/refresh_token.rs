@@ -112,8 +112,11 @@ async fn redeem(
     // An issuer that does not rotate answers without: the same token goes on.
     response.refresh_token = response.refresh_token.or_else(|| Some(refresh_token.clone()));
     let partition = application.user_partition(response.home_account_id());
+    let key = application.keep_key(&response)?;
+    application.store_key(key.as_ref()).await?;
     let stored = application.cache.sign_in(&partition, response).await;
     let acquired = stored.map_err(|error| CacheError::NotPersisted(Arc::new(error)))?;
+    application.store_key(key.as_ref()).await?;
     let elapsed = clock.monotonic().saturating_sub(answered);
     let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
     result.metadata.time_in_http = answered.saturating_sub(began);

@@ -171,7 +171,7 @@ async fn revoke_all(application: &Arc<Application>, tokens: &[Secret]) -> Revoca
     let clock = application.cache.clock();
     let limit = application.time_limit;
     let revoking = async {
-        let endpoint = application.endpoint(&application.authority).await?;
+        let endpoint = application.endpoint_with(&application.authority, None).await?;
         if !endpoint.offers_revocation() {
             return Ok(false);
         }

@@ -23,7 +23,7 @@ use super::{Acquisition, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::{self, refresh_token};
-use crate::{AuthenticationResult, Error, IdTokenClaims};
+use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 
 /// A silent acquisition: from the cache, or by a refresh (RFC 6749 section 6). Await it to run it.
 ///
@@ -143,6 +143,7 @@ impl<'a> AcquireTokenSilent<'a> {
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
+        .token_type(application.account_token_type(&account.home_account_id).await?)
         .context(application.context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {
@@ -216,6 +217,12 @@ impl Call {
         Ok(())
     }
 
+    async fn endpoint_for(&self, refresh_token: &Secret) -> Result<TokenEndpoint, Error> {
+        let account = &self.account.home_account_id;
+        let signer = self.application.refresh_signer(account, refresh_token).await?;
+        self.application.endpoint_with(&self.authority, signer).await
+    }
+
     fn request(&self, refresh_token: &Secret) -> request::TokenRequest {
         let (scopes, account) = (self.scopes.clone(), self.account.clone());
         let id_token = self.id_token.get().cloned();
@@ -230,7 +237,7 @@ impl AuthorityCall for Call {
     async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
         let endpoint = self
             .application
-            .endpoint(&self.authority)
+            .endpoint_with(&self.authority, None)
             .await
             .map_err(not_ready)?;
         let read = self.read_id_token().await;
@@ -242,7 +249,7 @@ impl AuthorityCall for Call {
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
-        let endpoint = match self.application.endpoint(&self.authority).await {
+        let endpoint = match self.endpoint_for(&redemption.refresh_token).await {
             Ok(endpoint) => endpoint,
             Err(error) => return not_sent(error),
         };
@@ -266,7 +273,7 @@ impl AuthorityCall for Call {
 
     async fn discard(&self, refresh_token: Secret, time_limit: Duration) {
         let revoked = async {
-            let endpoint = self.application.endpoint(&self.authority).await?;
+            let endpoint = self.application.endpoint_with(&self.authority, None).await?;
             if !endpoint.offers_revocation() {
                 return Ok(());
             }

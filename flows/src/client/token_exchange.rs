@@ -127,6 +127,7 @@ impl AcquireTokenByTokenExchange<'_> {
             authority.tenant().to_ascii_lowercase(),
             scopes.clone(),
         )
+        .token_type(application.client_token_type().await?)
         .context(context.clone())
         .claims(claims.clone());
         let call = Arc::new(Call {

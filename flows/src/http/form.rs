@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// An `application/x-www-form-urlencoded` body that may hold secrets.
 ///
 /// It is wiped when dropped, also where it had to grow.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Form(Zeroizing<Vec<u8>>);
 
 impl Form {

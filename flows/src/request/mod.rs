@@ -8,6 +8,7 @@ mod client_auth;
 pub mod client_credentials;
 pub mod device_code;
 pub mod on_behalf_of;
+pub mod password;
 pub mod refresh_token;
 pub(crate) mod revocation;
 pub mod token_exchange;

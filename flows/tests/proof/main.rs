@@ -6,5 +6,8 @@
     reason = "a failure here is a failed test"
 )]
 
+mod dpop;
+mod dpop_oidc;
+mod password;
 mod revocation;
 mod scene;

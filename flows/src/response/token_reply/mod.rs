@@ -44,6 +44,8 @@ pub(crate) struct ReplyContext<'a> {
     pub(crate) subject: &'a Subject,
     /// How long ago the user may have signed in, where the request said so.
     pub(crate) max_age: Option<Duration>,
+    /// How the token must be presented: what was asked for.
+    pub(crate) token_type: TokenType,
     /// When the request was sent: all lifetimes count from here.
     pub(crate) sent_at: UnixMillis,
     /// When the reply was complete.
@@ -63,7 +65,7 @@ pub(crate) fn token_response(
         Subject::KnownUser(_) => fields.map_err(of_refresh)?,
         Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
     };
-    let token_type = token_type(&fields)?;
+    let token_type = token_type(&fields, &context.token_type)?;
     let access_token = fields.take_secret("access_token");
     let id_token = fields.take_secret("id_token");
     let user = match context.subject {
@@ -216,12 +218,14 @@ fn check_issued_type(fields: &Fields, requested: Option<&str>) -> Result<(), Rep
 }
 
 /// RFC 6749 section 7.1: a token of an unknown type must not be used. The name's case means nothing.
-fn token_type(fields: &Fields) -> Result<TokenType, ReplyError> {
-    match fields.text("token_type") {
-        None => Ok(TokenType::Bearer),
-        Some(name) if name.eq_ignore_ascii_case("bearer") => Ok(TokenType::Bearer),
-        Some(other) => Err(ReplyError::TokenType(display_text(other))),
+///
+/// Where a bound token was asked for, one that anybody may use is a downgrade, and refused (RFC 9449 section 5).
+fn token_type(fields: &Fields, asked: &TokenType) -> Result<TokenType, ReplyError> {
+    let name = fields.text("token_type").unwrap_or(TokenType::Bearer.as_str());
+    if name.eq_ignore_ascii_case(asked.as_str()) {
+        return Ok(asked.clone());
     }
+    Err(ReplyError::TokenType(display_text(name)))
 }
 
 #[cfg(test)]

@@ -60,6 +60,15 @@ fn oidc() -> (Authority, Metadata) {
 }
 
 fn read(authority: &(Authority, Metadata), subject: &Subject, body: &Value) -> Result<TokenResponse, Error> {
+    read_as(TokenType::Bearer, authority, subject, body)
+}
+
+fn read_as(
+    token_type: TokenType,
+    authority: &(Authority, Metadata),
+    subject: &Subject,
+    body: &Value,
+) -> Result<TokenResponse, Error> {
     let context = ReplyContext {
         authority: &authority.0,
         metadata: &authority.1,
@@ -68,6 +77,7 @@ fn read(authority: &(Authority, Metadata), subject: &Subject, body: &Value) -> R
         context: &TokenContext::default(),
         subject,
         max_age: None,
+        token_type,
         sent_at: UnixMillis(SENT * 1_000 + 900),
         now: UnixMillis(SENT * 1_000 + 5_000),
     };
@@ -90,6 +100,32 @@ fn signed_in(authority: &(Authority, Metadata), body: &Value) -> Subject {
             .map(|token| IdTokenClaims::decode(token).unwrap()),
         account: response.account.unwrap(),
     }))
+}
+
+#[test]
+fn a_bound_token_is_what_was_asked_for_or_nothing() {
+    let bound = TokenType::Bound {
+        scheme: "DPoP".into(),
+        key_id: "thumbprint".into(),
+    };
+    let typed = |asked: &TokenType, name: Value| {
+        let body = json!({"access_token": "a", "token_type": name});
+        read_as(asked.clone(), &oidc(), &Subject::Application, &body)
+    };
+    for name in ["DPoP", "dpop"] {
+        assert_eq!(typed(&bound, json!(name)).unwrap().token_type, bound);
+        assert!(
+            typed(&TokenType::Bearer, json!(name)).is_err(),
+            "it was not asked for"
+        );
+    }
+    for name in [json!("Bearer"), json!("bearer"), json!(null), json!("pop")] {
+        let refused = typed(&bound, name).unwrap_err();
+        assert!(
+            matches!(refused, Error::Reply(ReplyError::TokenType(_))),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
@@ -311,6 +347,7 @@ proptest! {
             context: &TokenContext::default(),
             subject: &NEW,
             max_age: None,
+            token_type: TokenType::Bearer,
             sent_at: UnixMillis(i64::MAX),
             now: UnixMillis(i64::MAX),
         };

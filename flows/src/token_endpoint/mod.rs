@@ -1,26 +1,26 @@
 //! Sending what the grants built, exactly once, and reading what comes back.
 
+mod exchange;
+mod other_endpoints;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::CallOutcome;
-use cache_core::schema::{TokenContext, TokenResponse};
-use cache_core::secret::Secret;
+use cache_core::schema::{TokenResponse, TokenType};
 use tracing::Instrument;
 use tracing::field::Empty;
-use url::Url;
 
 use crate::authority::{Authority, Metadata};
 use crate::challenge::ClientCapabilities;
 use crate::correlation::CorrelationId;
-use crate::error::{DiscoveryError, DiscoveryErrorKind, Error};
-use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
+use crate::error::Error;
+use crate::http::HttpErrorKind;
 use crate::id_token::{IdTokenClaims, IdTokenVerification, SignatureCheck, verify_signature};
-use crate::request::authorization_code::PendingAuthorization;
-use crate::request::device_code::{DeviceAuthorization, DeviceCodeRequest, Poll};
-use crate::request::{Authentication, ClientIdentity, TokenRequest, revocation};
-use crate::response::{ReplyContext, Subject, definite_success, token_response};
+use crate::proof::{self, ProofSigner};
+use crate::request::{ClientIdentity, TokenRequest};
+use crate::response::{ReplyContext, token_response};
 use crate::telemetry::Telemetry;
 use crate::throttle::{KeyParts, RequestKeys};
 use crate::transport::Transport;
@@ -36,6 +36,7 @@ pub struct TokenEndpoint {
     client: ClientIdentity,
     id_tokens: IdTokenVerification,
     capabilities: ClientCapabilities,
+    proof_signer: Option<Arc<dyn ProofSigner>>,
     telemetry: Option<Arc<Telemetry>>,
     log_personal_data: bool,
 }
@@ -56,6 +57,7 @@ impl TokenEndpoint {
             client,
             id_tokens: IdTokenVerification::default(),
             capabilities: ClientCapabilities::default(),
+            proof_signer: None,
             telemetry: None,
             log_personal_data: false,
         }
@@ -89,6 +91,14 @@ impl TokenEndpoint {
             return Ok(());
         }
         self.signature_check().prepare(time_limit).await
+    }
+
+    /// Asks for tokens that are bound to this key (DPoP, RFC 9449): each request to the token endpoint carries a proof, and a reply
+    /// with a token of another type is refused.
+    #[must_use]
+    pub fn proof_signer(mut self, signer: Arc<dyn ProofSigner>) -> Self {
+        self.proof_signer = Some(signer);
+        self
     }
 
     /// Tells Microsoft's authorities which application asks. Nothing of it is sent unless this is called.
@@ -191,7 +201,13 @@ impl TokenEndpoint {
         let sent_at = self.transport.clock().now();
         let began = self.transport.clock().monotonic();
         let url = self.metadata.token_endpoint.clone();
-        let response = self.post(url, form, correlation_id, time_limit).await?;
+        let response = match &self.proof_signer {
+            Some(signer) => {
+                self.post_with_proof(&**signer, url, form, correlation_id, time_limit)
+                    .await?
+            }
+            None => self.post(url, form, None, correlation_id, time_limit).await?,
+        };
         tracing::Span::current().record("status", response.status);
         let reply = ReplyContext {
             authority: &self.authority,
@@ -201,6 +217,10 @@ impl TokenEndpoint {
             context: &context,
             subject: &subject,
             max_age,
+            token_type: self
+                .proof_signer
+                .as_ref()
+                .map_or(TokenType::Bearer, |signer| proof::token_type(signer.public_key())),
             sent_at,
             now: self.transport.clock().now(),
         };
@@ -260,204 +280,6 @@ impl TokenEndpoint {
             Ok(response) => CallOutcome::Granted(Box::new(response)),
             Err(error) => error.into_call_outcome(),
         }
-    }
-
-    /// Hands an authorization request in (RFC 9126), authenticated as at the token endpoint. The URL of what comes back
-    /// holds the client's ID and a reference, and nothing else of the request.
-    ///
-    /// # Errors
-    /// [`Error::Discovery`] when the authority has no such endpoint; [`Error::Reply`] when the reply has no
-    /// `request_uri`; else as [`send`](Self::send).
-    ///
-    /// # Cancellation safety
-    /// Dropping the future loses nothing: an unused request expires.
-    pub async fn push_authorization(
-        &self,
-        pending: PendingAuthorization,
-        correlation_id: CorrelationId,
-        time_limit: Duration,
-    ) -> Result<PendingAuthorization, Error> {
-        let url = self
-            .metadata
-            .pushed_authorization_request_endpoint
-            .clone()
-            .ok_or_else(|| {
-                let kind = DiscoveryErrorKind::NotOffered("pushed_authorization_request_endpoint");
-                DiscoveryError::new(kind, self.authority.environment())
-            })?;
-        let form = pending.pushed_form();
-        let keys = RequestKeys::of(&KeyParts {
-            client_id: self.client.id(),
-            authority: &self.authority,
-            grant: "pushed_authorization",
-            scopes: pending.scopes(),
-            context: &TokenContext::default(),
-            subject: &Subject::NewUser { nonce: None },
-            claims: None,
-            form: &form,
-        });
-        let throttle = self.transport.throttle();
-        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
-        tracing::debug!("pushing the authorization request");
-        let sent_at = self.transport.clock().now();
-        let result = match self.post(url, form, correlation_id, time_limit).await {
-            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
-            Err(error) => Err(error),
-        };
-        permit.settle(result.as_ref().map(drop), None);
-        Ok(pending.accept_pushed(self.client.id(), &result?, sent_at)?)
-    }
-
-    /// Asks for a device code.
-    ///
-    /// # Errors
-    /// [`Error::Discovery`] when the authority has no such endpoint; else as [`send`](Self::send).
-    ///
-    /// # Cancellation safety
-    /// Dropping the future loses nothing but the code.
-    pub async fn authorize_device(
-        &self,
-        mut request: DeviceCodeRequest,
-        correlation_id: CorrelationId,
-        time_limit: Duration,
-    ) -> Result<DeviceAuthorization, Error> {
-        let url = self
-            .metadata
-            .device_authorization_endpoint
-            .clone()
-            .ok_or_else(|| {
-                let kind = DiscoveryErrorKind::NotOffered("device_authorization_endpoint");
-                DiscoveryError::new(kind, self.authority.environment())
-            })?;
-        let claims = self.capabilities.parameter(request.claims.as_deref())?;
-        let keys = RequestKeys::of(&KeyParts {
-            client_id: self.client.id(),
-            authority: &self.authority,
-            grant: "device_authorization",
-            scopes: request.scopes(),
-            context: &TokenContext::default(),
-            subject: &Subject::NewUser { nonce: None },
-            claims: request.claims.as_deref(),
-            form: &request.form,
-        });
-        let throttle = self.transport.throttle();
-        let permit = throttle.admit(keys, self.authority.environment(), time_limit)?;
-        let sent_at = self.transport.clock().now();
-        let mut form = std::mem::take(&mut request.form);
-        if let Some(claims) = &claims {
-            form.push("claims", claims);
-        }
-        let result = match self.post(url, form, correlation_id, time_limit).await {
-            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
-            Err(error) => Err(error),
-        };
-        permit.settle(result.as_ref().map(drop), None);
-        Ok(request.accept(result?, sent_at)?)
-    }
-
-    /// Waits until the user has entered the code, asking once an interval; each request has `time_limit`.
-    ///
-    /// # Errors
-    /// [`Error::DeviceCode`] when the code expires or the user declines; else as [`send`](Self::send).
-    ///
-    /// # Cancellation safety
-    /// Dropping the future ends the sign-in: if a request is under way, its tokens are lost.
-    pub async fn await_device(
-        &self,
-        authorization: &DeviceAuthorization,
-        correlation_id: CorrelationId,
-        time_limit: Duration,
-    ) -> Result<TokenResponse, Error> {
-        let mut polling = authorization.polling();
-        let mut wait = polling.first(self.transport.clock().now())?;
-        loop {
-            self.transport.clock().sleep(wait).await;
-            let request = authorization.token_request(&self.authority);
-            let limit = polling.limit(time_limit, self.transport.clock().now());
-            let reply = self.send(request, correlation_id, limit).await;
-            match polling.judge(reply, self.transport.clock().now())? {
-                Poll::Wait(next) => wait = next,
-                Poll::Granted(response) => return Ok(*response),
-            }
-        }
-    }
-
-    /// Whether the authority revokes tokens at its clients' request (RFC 7009).
-    #[must_use]
-    pub fn offers_revocation(&self) -> bool {
-        self.metadata.revocation_endpoint.is_some()
-    }
-
-    /// Asks the authority to revoke a refresh token, and with it all that was granted with it (RFC 7009 section 2.1).
-    ///
-    /// # Errors
-    /// [`Error::Discovery`] when the authority has no such endpoint; else as [`send`](Self::send). The token may then still
-    /// be good.
-    ///
-    /// # Cancellation safety
-    /// As [`send`](Self::send).
-    pub async fn revoke(
-        &self,
-        refresh_token: &Secret,
-        correlation_id: CorrelationId,
-        time_limit: Duration,
-    ) -> Result<(), Error> {
-        let url = self.metadata.revocation_endpoint.clone().ok_or_else(|| {
-            let kind = DiscoveryErrorKind::NotOffered("revocation_endpoint");
-            DiscoveryError::new(kind, self.authority.environment())
-        })?;
-        let form = revocation::form(refresh_token);
-        let response = self.post(url, form, correlation_id, time_limit).await?;
-        revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
-    }
-
-    async fn post(
-        &self,
-        url: Url,
-        mut form: Form,
-        correlation_id: CorrelationId,
-        time_limit: Duration,
-    ) -> Result<HttpResponse, Error> {
-        let authentication = Authentication {
-            authority: &self.authority,
-            metadata: &self.metadata,
-            transport: &self.transport,
-            time_limit,
-        };
-        let clock = self.transport.clock();
-        let began = clock.monotonic();
-        let authorization = self.client.authenticate(&authentication, &mut form).await?;
-        // Whoever made the assertion spent a part of the time.
-        let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
-        let mut request = HttpRequest::post(url, form, time_limit);
-        if let Some(authorization) = authorization {
-            request = request.header("authorization", authorization);
-        }
-        // A generic issuer has no use for it, and it would link requests.
-        if self.authority.kind().honours_client_info() {
-            request = request
-                .header("client-request-id", correlation_id.to_string())
-                .header("return-client-request-id", "true".to_owned());
-            if let Some(telemetry) = &self.telemetry {
-                request = telemetry.add_to(request);
-            }
-        }
-        let began = self.transport.clock().monotonic();
-        let result = self.transport.http().send(request).await;
-        let elapsed = self.transport.clock().monotonic().saturating_sub(began);
-        match &result {
-            Ok(_) => metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "answered"),
-            Err(error) => match error.kind() {
-                HttpErrorKind::NotSent => {
-                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "not_sent")
-                }
-                HttpErrorKind::OutcomeUnknown => {
-                    metrics::histogram!("tokenkeep_http_duration_seconds", "outcome" => "unknown")
-                }
-            },
-        }
-        .record(elapsed);
-        Ok(result?)
     }
 }
 

@@ -1,12 +1,19 @@
 //! What acquiring a token can fail with.
 
+mod authority;
+mod discovery;
+
 use std::fmt;
 use std::time::Duration;
 
-use cache_core::cache::{AuthorityRefusal, CacheError, CallError, CallOutcome};
+use cache_core::cache::{CacheError, CallError, CallOutcome};
 use cache_core::random::RandomError;
 
 use crate::http::{HttpError, HttpErrorKind};
+
+pub use authority::AuthorityError;
+pub(crate) use authority::{B2C_PASSWORD_RESET, b2c_code};
+pub use discovery::{DiscoveryError, DiscoveryErrorKind};
 
 pub use crate::challenge::ChallengeError;
 pub use crate::client::SessionError;
@@ -14,6 +21,7 @@ pub use crate::id_token::IdTokenError;
 pub use crate::interaction::{InteractionClassification, InteractionRequired};
 pub use crate::issuer_keys::{IssuerKeysError, IssuerKeysErrorKind};
 pub use crate::managed_identity::ManagedIdentityError;
+pub use crate::proof::ProofError;
 pub use crate::request::ClientAssertionError;
 pub use crate::request::authorization_code::AuthorizationResponseError;
 pub use crate::throttle::{Throttled, ThrottledBecause};
@@ -87,6 +95,9 @@ pub enum Error {
     /// What the caller gave makes no sense together.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// The key that tokens are bound to could not be had, or did not sign.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// A session was refused: its name can be guessed, or it is another account's.
     #[error(transparent)]
     Session(SessionError),
@@ -142,6 +153,7 @@ impl Error {
             Self::Configuration(_)
             | Self::ClientAssertion(_)
             | Self::ManagedIdentity(_)
+            | Self::Proof(_)
             | Self::Random(_) => {
                 CallOutcome::NotSent(CallError::new("the request could not be made").with_source(self))
             }
@@ -161,124 +173,6 @@ impl From<AuthorityError> for Error {
         }
     }
 }
-
-/// An authority's refusal, with what helps to find it in the authority's logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorityError {
-    pub(crate) refusal: AuthorityRefusal,
-    pub(crate) status: Option<u16>,
-    pub(crate) trace_id: Option<String>,
-    pub(crate) codes: Vec<i64>,
-    pub(crate) timestamp: Option<String>,
-    pub(crate) error_uri: Option<String>,
-}
-
-impl AuthorityError {
-    /// The refusal as the cache remembers it: the codes, the claims and what it is about.
-    #[must_use]
-    pub fn refusal(&self) -> &AuthorityRefusal {
-        &self.refusal
-    }
-
-    /// The `error` code (RFC 6749 section 5.2), or `http_` and the status where the reply had none.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        &self.refusal.error
-    }
-
-    /// The HTTP status; `None` for an error that came by redirect.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.status
-    }
-
-    /// Entra's `trace_id`, for its support.
-    #[must_use]
-    pub fn trace_id(&self) -> Option<&str> {
-        self.trace_id.as_deref()
-    }
-
-    /// Entra's numeric codes: the numbers of `AADSTS…`.
-    #[must_use]
-    pub fn codes(&self) -> &[i64] {
-        &self.codes
-    }
-
-    /// When the authority refused, as it writes the time (Entra's `timestamp`), for its support.
-    #[must_use]
-    pub fn timestamp(&self) -> Option<&str> {
-        self.timestamp.as_deref()
-    }
-
-    /// A page that explains the error (RFC 6749 section 5.2). Show it, but do not open it unasked.
-    #[must_use]
-    pub fn error_uri(&self) -> Option<&str> {
-        self.error_uri.as_deref()
-    }
-
-    /// Whether the user chose to end the sign-in, so that nothing is wrong and nobody needs to be told.
-    #[must_use]
-    pub fn is_cancelled_by_user(&self) -> bool {
-        matches!(self.code(), "authorization_declined" | "user_cancelled")
-            || self.b2c_code() == Some(B2C_CANCELLED)
-    }
-
-    /// The code that B2C begins its descriptions with, such as `AADB2C90118`.
-    pub(crate) fn b2c_code(&self) -> Option<&str> {
-        b2c_code(self.refusal.description.as_deref())
-    }
-
-    /// The refusal alone.
-    #[must_use]
-    pub fn into_refusal(self) -> AuthorityRefusal {
-        self.refusal
-    }
-}
-
-/// The user asks B2C for a new password, which another user flow gives.
-pub(crate) const B2C_PASSWORD_RESET: &str = "AADB2C90118";
-
-/// The user left B2C's page.
-const B2C_CANCELLED: &str = "AADB2C90091";
-
-/// B2C's code in an error's description: it has no member of its own.
-pub(crate) fn b2c_code(description: Option<&str>) -> Option<&str> {
-    description?
-        .split(':')
-        .next()
-        .filter(|code| code.starts_with("AADB2C"))
-}
-
-impl From<AuthorityRefusal> for AuthorityError {
-    fn from(refusal: AuthorityRefusal) -> Self {
-        Self {
-            refusal,
-            status: None,
-            trace_id: None,
-            codes: Vec::new(),
-            timestamp: None,
-            error_uri: None,
-        }
-    }
-}
-
-impl fmt::Display for AuthorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the authority refused: {}", self.refusal.error)?;
-        if let Some(suberror) = &self.refusal.suberror {
-            write!(f, " ({suberror})")?;
-        }
-        if let Some(description) = &self.refusal.description {
-            write!(f, ": {description}")?;
-        }
-        if let Some(correlation) = &self.refusal.correlation_id {
-            write!(f, " [correlation ID {correlation}]")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for AuthorityError {}
 
 /// A reply that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -318,79 +212,6 @@ pub enum ReplyError {
     /// The refresh of one account's token brought another account's.
     #[error("the reply is for another account than the one that was asked for; nothing of it was kept")]
     AnotherAccount,
-}
-
-/// Why an authority's metadata was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiscoveryError {
-    kind: DiscoveryErrorKind,
-    host: String,
-}
-
-impl DiscoveryError {
-    pub(crate) fn new(kind: DiscoveryErrorKind, host: &str) -> Self {
-        Self {
-            kind,
-            host: host.to_owned(),
-        }
-    }
-
-    /// What is wrong with it.
-    #[must_use]
-    pub fn kind(&self) -> &DiscoveryErrorKind {
-        &self.kind
-    }
-}
-
-impl fmt::Display for DiscoveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the metadata of {} is refused: ", self.host)?;
-        match &self.kind {
-            DiscoveryErrorKind::Status(status) => {
-                write!(f, "HTTP status {status}; check the authority's URL")
-            }
-            DiscoveryErrorKind::Redirected => f.write_str("it redirects; check the authority's URL"),
-            DiscoveryErrorKind::Unreadable => f.write_str("it is no JSON object"),
-            DiscoveryErrorKind::Missing(name) => write!(f, "it has no `{name}`"),
-            DiscoveryErrorKind::Issuer(found) => {
-                write!(
-                    f,
-                    "it names the issuer `{found}`, which is not the one that was asked"
-                )
-            }
-            DiscoveryErrorKind::Endpoint(name) => {
-                write!(f, "its `{name}` is no HTTPS URL that the authority may name")
-            }
-            DiscoveryErrorKind::NotOffered(name) => {
-                write!(f, "it has no `{name}`, so the authority does not offer this flow")
-            }
-            DiscoveryErrorKind::NoS256 => f.write_str("it offers PKCE, but not by S256"),
-        }
-    }
-}
-
-impl std::error::Error for DiscoveryError {}
-
-/// What is wrong with an authority's metadata.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DiscoveryErrorKind {
-    /// The document could not be had: the HTTP status.
-    Status(u16),
-    /// The document's address redirects.
-    Redirected,
-    /// The document is no JSON object.
-    Unreadable,
-    /// A required member is missing.
-    Missing(&'static str),
-    /// It speaks for another issuer: the one that it names.
-    Issuer(String),
-    /// An endpoint is not one that the authority may name.
-    Endpoint(&'static str),
-    /// The flow needs an endpoint that the authority does not have.
-    NotOffered(&'static str),
-    /// PKCE is offered, but only by a method that protects nothing.
-    NoS256,
 }
 
 /// Why a device code sign-in ended.
