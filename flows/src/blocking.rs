@@ -52,6 +52,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Refreshes and writes that are under way are abandoned at their next pause, and the drop ends within the
 /// [grace](Self::grace), 5 seconds unless set. A refresh token that was just obtained would be lost that way, so run
 /// [`TokenCache::shutdown`](cache_core::cache::TokenCache::shutdown) first.
+///
+/// ```
+/// use flows::blocking::{BlockingError, Runtime};
+///
+/// # fn main() -> Result<(), BlockingError> {
+/// let runtime = Runtime::new()?;
+/// assert_eq!(runtime.run(async { 2 + 2 })?, 4);
+/// assert_eq!(runtime.run(async { runtime.run(async {}) })?, Err(BlockingError::InsideRuntime));
+/// # Ok(()) }
+/// ```
 pub struct Runtime {
     /// Taken when dropped, and only then.
     runtime: Option<tokio::runtime::Runtime>,

@@ -29,6 +29,21 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 ///
 /// [`Error::InteractionRequired`] is the answer that means: ask the user. Dropping the future leaves a refresh that was begun to
 /// its end, and its tokens in the cache.
+///
+/// ```no_run
+/// use flows::Error;
+/// use flows::client::PublicClient;
+///
+/// # async fn token(client: PublicClient) -> Result<(), Error> {
+/// for account in client.accounts().await?.accounts {
+///     match client.acquire_token_silent(["User.Read"]).account(&account).await {
+///         Ok(result) => println!("valid until {}", result.expires_on.get()),
+///         Err(Error::InteractionRequired(why)) => println!("sign in again: {why}"),
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,

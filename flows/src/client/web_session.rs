@@ -24,6 +24,21 @@ impl<'a> AcquireTokenSilent<'a> {
     /// Says that the token is that of a web session, begun with
     /// [`in_session`](super::AcquireTokenByAuthorizationCode::in_session); no account is needed then. A session that is gone, because it ended,
     /// expired, or its user signed out of this client, is [`Error::InteractionRequired`].
+    ///
+    /// ```no_run
+    /// use cache_core::random::OsRandom;
+    /// use flows::client::{ConfidentialClient, SessionId};
+    /// use flows::request::authorization_code::PendingParts;
+    ///
+    /// # async fn session(client: ConfidentialClient, kept: PendingParts, query: String) -> Result<(), flows::Error> {
+    /// let id = SessionId::random(&OsRandom)?;
+    /// client.acquire_token_by_authorization_code(&kept, &query).in_session(&id).await?;
+    /// // With each later request of this browser:
+    /// let result = client.acquire_token_silent(["User.Read"]).in_session(&id).await?;
+    /// // When it signs out:
+    /// client.end_session(&id).await?;
+    /// # let _ = result; Ok(()) }
+    /// ```
     pub fn in_session(self, id: &'a SessionId) -> Self {
         let session = KeyedSession::web(self.application(), id);
         self.in_keyed_session(session)

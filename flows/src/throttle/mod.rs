@@ -25,6 +25,17 @@ use memory::{Curve, Failure, Memory};
 /// A request that was held back: the authority's last answer forbids it still, and nothing was sent.
 ///
 /// It is about this request alone (this client, authority, grant, scopes and account); others may go on.
+///
+/// ```no_run
+/// use flows::Error;
+///
+/// # async fn token(client: flows::client::ConfidentialClient) -> Result<(), Error> {
+/// match client.acquire_token_for_client(["api:read"]).await {
+///     Err(Error::Throttled(held_back)) => println!("come back in {:?}", held_back.retry_after()),
+///     settled => drop(settled?),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no request was sent to {host}: {because}; try again in {} s", .retry_after.as_millis().div_ceil(1000))]
 pub struct Throttled {
