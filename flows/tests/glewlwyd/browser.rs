@@ -15,7 +15,7 @@ type Show = Box<dyn FnOnce(&Url) + Send>;
 
 /// A port of loopback where the provider lets browsers be sent to: it compares the whole redirect URI, other than RFC 8252
 /// section 7.3 wants it.
-async fn allowed_port(scene: &Scene) -> u16 {
+pub(crate) async fn allowed_port(scene: &Scene) -> u16 {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     scene
@@ -42,7 +42,7 @@ async fn browse<'a>(
     })
 }
 
-async fn signed_in(scene: &Scene, client: &PublicClient, port: u16) -> AuthenticationResult {
+pub(crate) async fn signed_in(scene: &Scene, client: &PublicClient, port: u16) -> AuthenticationResult {
     let acquire = |show| {
         let acquire = client.acquire_token_interactive(SCOPES);
         acquire.port(port).on_url(show).into_future()

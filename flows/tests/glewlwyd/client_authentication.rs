@@ -10,7 +10,9 @@ use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use crate::scene::{SCOPES, Scene};
 
 fn signing(key: Secret) -> ClientCredential {
-    ClientCredential::certificate(ClientCertificate::from_private_key(&key).unwrap())
+    let key = ClientCertificate::from_private_key(&key).unwrap();
+    // The provider knows no other audience than its token endpoint.
+    ClientCredential::certificate(key.for_token_endpoint(true))
 }
 
 #[tokio::test]
