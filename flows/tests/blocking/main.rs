@@ -215,3 +215,39 @@ fn dropping_it_inside_an_asynchronous_runtime_is_no_panic() {
     let runtime = Runtime::new().unwrap();
     elsewhere.server.block_on(async move { drop(runtime) });
 }
+
+/// Says to a run of this program that it is the one with too few file descriptors.
+#[cfg(unix)]
+const POOR: &str = "TOKENKEEP_TEST_WITHOUT_DESCRIPTORS";
+
+#[cfg(unix)]
+#[test]
+fn a_system_that_gives_nothing_more_is_an_error_and_no_panic() {
+    // In a process of its own, which alone may run out.
+    if std::env::var_os(POOR).is_some() {
+        let mut taken = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            taken.push(file);
+        }
+        let refused = Runtime::new().map(drop);
+        drop(taken);
+        assert!(
+            matches!(refused, Err(BlockingError::NotStarted(_))),
+            "{refused:?}"
+        );
+        assert!(Runtime::new().is_ok());
+        return;
+    }
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 32 && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_system_that_gives_nothing_more_is_an_error_and_no_panic",
+        ])
+        .env(POOR, "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}

@@ -25,15 +25,39 @@ use crate::support::ScriptedClient;
 async fn each_refusal_says_what_the_user_will_have_to_do() {
     let scene = Scene::new(IdTokenVerification::WhereNotOverTls).await;
     for (index, (error, suberror, expected)) in [
-        ("invalid_grant", "basic_action", InteractionClassification::BasicAction),
-        ("invalid_grant", "additional_action", InteractionClassification::AdditionalAction),
-        ("invalid_grant", "message_only", InteractionClassification::MessageOnly),
-        ("invalid_grant", "consent_required", InteractionClassification::ConsentRequired),
-        ("invalid_grant", "user_password_expired", InteractionClassification::UserPasswordExpired),
+        (
+            "invalid_grant",
+            "basic_action",
+            InteractionClassification::BasicAction,
+        ),
+        (
+            "invalid_grant",
+            "additional_action",
+            InteractionClassification::AdditionalAction,
+        ),
+        (
+            "invalid_grant",
+            "message_only",
+            InteractionClassification::MessageOnly,
+        ),
+        (
+            "invalid_grant",
+            "consent_required",
+            InteractionClassification::ConsentRequired,
+        ),
+        (
+            "invalid_grant",
+            "user_password_expired",
+            InteractionClassification::UserPasswordExpired,
+        ),
         ("invalid_grant", "bad_token", InteractionClassification::SignIn),
         ("invalid_grant", "", InteractionClassification::SignIn),
         ("interaction_required", "", InteractionClassification::Other),
-        ("interaction_required", "not invented yet", InteractionClassification::Other),
+        (
+            "interaction_required",
+            "not invented yet",
+            InteractionClassification::Other,
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -132,12 +156,10 @@ async fn without_random_bytes_no_sign_in_begins() {
     let request = AuthorizationRequest::new(CONFIDENTIAL_CLIENT, "http://localhost/", scopes);
     let begun = server.begin_authorization(request).await.map(drop);
     assert!(matches!(begun, Err(Error::Random(_))), "{begun:?}");
-    let device = tool
-        .acquire_token_by_device_code(["User.Read"])
-        .on_prompt(|_| {});
+    let device = tool.acquire_token_by_device_code(["User.Read"]).on_prompt(|_| {});
     let device = device.await.map(drop);
     assert!(matches!(device, Err(Error::Random(_))), "{device:?}");
-    assert_eq!(http.requests(), 0, "nothing was sent");
+    assert!(http.sent().is_empty());
 }
 
 #[tokio::test]
