@@ -216,38 +216,64 @@ fn dropping_it_inside_an_asynchronous_runtime_is_no_panic() {
     elsewhere.server.block_on(async move { drop(runtime) });
 }
 
-/// Says to a run of this program that it is the one with too few file descriptors.
+/// Runs a test of this program again, in a process of its own with a limit of the shell's `ulimit`.
 #[cfg(unix)]
-const POOR: &str = "TOKENKEEP_TEST_WITHOUT_DESCRIPTORS";
-
-#[cfg(unix)]
-#[test]
-fn a_system_that_gives_nothing_more_is_an_error_and_no_panic() {
-    // In a process of its own, which alone may run out.
-    if std::env::var_os(POOR).is_some() {
-        let mut taken = Vec::new();
-        while let Ok(file) = std::fs::File::open("/dev/null") {
-            taken.push(file);
-        }
-        let refused = Runtime::new().map(drop);
-        drop(taken);
-        assert!(
-            matches!(refused, Err(BlockingError::NotStarted(_))),
-            "{refused:?}"
-        );
-        assert!(Runtime::new().is_ok());
-        return;
-    }
+fn limited(test: &str, limit: &str) {
     let output = std::process::Command::new("sh")
-        .args(["-c", "ulimit -n 32 && exec \"$@\"", "sh"])
+        .args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "a_system_that_gives_nothing_more_is_an_error_and_no_panic",
-        ])
-        .env(POOR, "1")
+        .args(["--exact", test])
+        .env(LIMITED, "1")
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+/// Says that this is that process.
+#[cfg(unix)]
+const LIMITED: &str = "TOKENKEEP_TEST_LIMITED";
+
+#[cfg(unix)]
+fn is_limited() -> bool {
+    std::env::var_os(LIMITED).is_some()
+}
+
+#[cfg(unix)]
+fn is_not_started<T>(taken: Vec<T>) {
+    let refused = Runtime::new().map(drop);
+    drop(taken);
+    assert!(
+        matches!(refused, Err(BlockingError::NotStarted(_))),
+        "{refused:?}"
+    );
+    assert!(Runtime::new().is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_without_a_descriptor_to_spare_is_told_so() {
+    if !is_limited() {
+        return limited("a_process_without_a_descriptor_to_spare_is_told_so", "-n 32");
+    }
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    is_not_started(taken);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_without_room_for_a_thread_is_told_so() {
+    if !is_limited() {
+        return limited("a_process_without_room_for_a_thread_is_told_so", "-v 400000");
+    }
+    // Less than a thread's stack is left.
+    let mut taken = Vec::with_capacity(1_000);
+    let mut chunk = Vec::<u8>::new();
+    while chunk.try_reserve_exact(1 << 20).is_ok() {
+        taken.push(std::mem::take(&mut chunk));
+    }
+    is_not_started(taken);
 }
