@@ -37,7 +37,7 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 /// # async fn token(client: PublicClient) -> Result<(), Error> {
 /// for account in client.accounts().await?.accounts {
 ///     match client.acquire_token_silent(["User.Read"]).account(&account).await {
-///         Ok(result) => println!("valid until {}", result.expires_on.get()),
+///         Ok(result) => println!("valid until {:?}", result.expires_on),
 ///         Err(Error::InteractionRequired(why)) => println!("sign in again: {why}"),
 ///         Err(error) => return Err(error),
 ///     }
