@@ -10,11 +10,12 @@ use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
 use cache_core::store::MemoryStore;
 use cache_testkit::authority::{CONFIDENTIAL_CLIENT, Grant, Script, ScriptedError};
-use flows::authority::Authority;
+use flows::authority::{Authority, Region};
 use flows::challenge::BearerChallenge;
 use flows::client::{ClientCredential, ConfidentialClient, PublicClient};
 use flows::error::{AuthorizationResponseError, ChallengeError, DiscoveryErrorKind};
 use flows::http::HttpClient;
+use flows::request::ClientCertificate;
 use flows::request::authorization_code::AuthorizationRequest;
 use flows::{Error, IdTokenVerification, InteractionClassification};
 
@@ -113,6 +114,16 @@ fn a_challenge_that_nobody_can_read_is_an_error_of_the_acquisition() {
         matches!(refused, Err(Error::Challenge(ChallengeError::Malformed))),
         "{refused:?}"
     );
+    let refused = demanded(r#"Bearer error="insufficient_claims", claims="no object""#);
+    assert!(
+        matches!(refused, Err(Error::Challenge(ChallengeError::Claims))),
+        "{refused:?}"
+    );
+    let refused = demanded(&format!("Bearer realm=\"{}\"", "r".repeat(1 << 20)));
+    assert!(
+        matches!(refused, Err(Error::Challenge(ChallengeError::TooLong))),
+        "{refused:?}"
+    );
 }
 
 /// Runs dry when it is told to.
@@ -178,4 +189,44 @@ async fn an_issuer_that_offers_only_plain_pkce_is_refused() {
         panic!("it began")
     };
     assert_eq!(*error.kind(), DiscoveryErrorKind::NoS256);
+}
+
+#[tokio::test]
+async fn a_client_that_makes_no_sense_is_not_built_and_the_error_says_what_to_change() {
+    let entra = || Authority::entra("https://login.microsoftonline.com/contoso.com").unwrap();
+    let issuer = || Authority::oidc("https://id.example").unwrap();
+    let cache = opened(Arc::new(OsRandom)).await;
+    let http: Arc<dyn HttpClient> = Arc::new(ScriptedClient::default());
+    let server = |id: &str, authority, credential| {
+        ConfidentialClient::builder(id, authority, credential, cache.clone()).http(Arc::clone(&http))
+    };
+    let secret = || ClientCredential::secret(Secret::new("canary"));
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = ClientCertificate::from_private_key(&Secret::new(key.serialize_pem())).unwrap();
+    let region = Region::named("westus2").unwrap();
+    for (builder, says) in [
+        (server("", entra(), secret()), "client ID"),
+        (
+            server("id", entra(), ClientCredential::secret(Secret::default())),
+            "secret is empty",
+        ),
+        (
+            server("id", entra(), ClientCredential::certificate(key)),
+            "use an RSA key",
+        ),
+        (
+            server("id", issuer(), secret()).region(region),
+            "remove the region",
+        ),
+        (
+            server("id", entra(), secret()).telemetry("my\r\ntool", "1"),
+            "visible ASCII",
+        ),
+    ] {
+        let Err(Error::Configuration(error)) = builder.build() else {
+            panic!("{says}: it was built")
+        };
+        let said = error.to_string();
+        assert!(said.contains(says) && !said.contains("canary"), "{said}");
+    }
 }
