@@ -109,3 +109,8 @@ pub use transport::Transport;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So are those of the page that describes the flows.
+#[cfg(all(doctest, feature = "interactive", feature = "reqwest"))]
+#[doc = include_str!("../../docs/flows.md")]
+struct Flows;
