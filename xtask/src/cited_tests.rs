@@ -15,7 +15,9 @@ pub(crate) fn violations_in(name: &str, text: &str, root: &Path) -> Vec<String> 
             match fs::read_to_string(root.join(file)) {
                 Ok(source) if defines(&source, test) => {}
                 Ok(_) => violations.push(format!("{name}:{line}: cites `{test}`, which is not in {file}")),
-                Err(_) => violations.push(format!("{name}:{line}: cites a test in {file}, which cannot be read")),
+                Err(_) => violations.push(format!(
+                    "{name}:{line}: cites a test in {file}, which cannot be read"
+                )),
             }
         }
     }
@@ -35,7 +37,9 @@ fn citations(line: &str) -> impl Iterator<Item = (&str, &str)> {
 fn defines(source: &str, test: &str) -> bool {
     let mut is_test = false;
     for line in source.lines().map(str::trim) {
-        let function = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+        let function = line
+            .strip_prefix("async fn ")
+            .or_else(|| line.strip_prefix("fn "));
         if let Some(function) = function {
             let name = function.split(['(', '<']).next().unwrap_or_default();
             if is_test && name == test {
