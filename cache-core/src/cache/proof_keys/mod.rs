@@ -98,13 +98,18 @@ impl TokenCache {
     }
 
     /// As [`proof_key`](Self::proof_key); where there is none, `fresh` becomes it. Of several processes that race, each gets the
-    /// key of the one that was first.
+    /// key of the one that was first. For an account that is not in the cache nothing is stored: no sign-out would ever remove it.
     ///
     /// Cancellation safe: the key is stored, or not.
     ///
     /// # Errors
     /// As [`proof_key`](Self::proof_key).
     pub async fn proof_key_or(&self, owner: &ProofKeyOwner, fresh: ProofKey) -> Result<ProofKey, CacheError> {
+        if let Some(user) = owner.user()
+            && self.inner.sight_rows_latest(&user).await?.is_none()
+        {
+            return Ok(fresh);
+        }
         let token = self.inner.refresh_token_of(owner).await?;
         self.inner
             .change_keys(owner, |keys| {
