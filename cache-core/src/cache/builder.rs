@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
@@ -136,6 +137,7 @@ impl TokenCacheBuilder {
             written_behind: written_behind::WrittenBehind::default(),
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
+            named_keys: NamedKeys::default(),
         }))
     }
 }

@@ -117,6 +117,7 @@ pub(crate) struct Inner {
     written_behind: written_behind::WrittenBehind,
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
+    named_keys: proof_keys::NamedKeys,
 }
 
 struct Listening(Option<AbortHandle>);
