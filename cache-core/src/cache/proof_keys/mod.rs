@@ -36,14 +36,19 @@ const MOST_NAMED: usize = 1024;
 
 /// Which key an account has, while its rows are the same: each sign-in and each refresh changes those after the keys.
 #[derive(Default)]
-pub(crate) struct NamedKeys(Mutex<HashMap<Vec<u8>, (Weak<IndexedPartition>, Arc<str>)>>);
+pub(crate) struct NamedKeys(Mutex<HashMap<Vec<u8>, NamedKey>>);
+
+struct NamedKey {
+    /// It keeps the address of the rows from being used again, and nothing of what was in them.
+    rows: Weak<IndexedPartition>,
+    key_id: Arc<str>,
+}
 
 impl NamedKeys {
     fn find(&self, owner: &[u8], rows: &Arc<IndexedPartition>) -> Option<Arc<str>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, key_id) = known.get(owner)?;
-        // The weak pointer keeps the address from being used again.
-        std::ptr::eq(seen.as_ptr(), Arc::as_ptr(rows)).then(|| Arc::clone(key_id))
+        let named = known.get(owner)?;
+        std::ptr::eq(named.rows.as_ptr(), Arc::as_ptr(rows)).then(|| Arc::clone(&named.key_id))
     }
 
     fn note(&self, owner: Vec<u8>, rows: &Arc<IndexedPartition>, key_id: &Arc<str>) {
@@ -51,7 +56,11 @@ impl NamedKeys {
         if known.len() >= MOST_NAMED {
             known.clear();
         }
-        known.insert(owner, (Arc::downgrade(rows), Arc::clone(key_id)));
+        let named = NamedKey {
+            rows: Arc::downgrade(rows),
+            key_id: Arc::clone(key_id),
+        };
+        known.insert(owner, named);
     }
 }
 
