@@ -75,6 +75,7 @@ pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
 use sessions::Asked;
+pub use sessions::SessionLookup;
 pub use sign_out::RemovedTokens;
 
 pub use crate::schema::merge::SignOutScope;
@@ -249,7 +250,7 @@ impl TokenCache {
     /// # Errors
     /// That the store failed.
     pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
-        self.inner.session_account(session).await
+        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
     }
 
     /// Ends one session: removes its tokens durably, and its link from its user's partition; `false` when there was none.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acquired::Acquired;
+use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
 use super::find::Sighted;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired, RemovedTokens, TokenCache};
@@ -31,7 +31,28 @@ pub(crate) struct Asked {
     pub(crate) sign_outs: Option<u64>,
 }
 
+/// A session as it was looked up.
+#[derive(Clone, Debug)]
+pub struct SessionLookup {
+    /// Whom it acts for.
+    pub account: Account,
+    source: TokenSource,
+    time_in_store: Duration,
+}
+
 impl TokenCache {
+    /// As [`session_account`](Self::session_account), for a caller that goes on to [`acquire`](Self::acquire) a token in the session: see
+    /// [`Acquired::looked_up`].
+    ///
+    /// # Errors
+    /// As [`session_account`](Self::session_account).
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn session_lookup(&self, session: &PartitionKey) -> Result<Option<SessionLookup>, CacheError> {
+        self.inner.session_lookup(session).await
+    }
+
     /// As [`end_session`](Self::end_session), and hands out the refresh tokens that it removed, to be revoked at the authority: those of
     /// the last session. While the client has other tokens or sessions of the same user there are none to revoke, because providers make
     /// one grant of all sign-ins of a browser, and a revoked token takes its grant along (RFC 7009 section 2.1).
@@ -43,6 +64,27 @@ impl TokenCache {
     /// Cancellation safe as that is; the tokens are then not handed out.
     pub async fn end_session_with_tokens(&self, session: &PartitionKey) -> Result<RemovedTokens, CacheError> {
         self.inner.end_session(session).await
+    }
+}
+
+impl Acquired {
+    /// This token as the result of a call that looked its session up first: found where that was, if it was found in memory only
+    /// because of it.
+    #[must_use]
+    pub fn looked_up(mut self, lookup: &SessionLookup) -> Self {
+        if self.source == TokenSource::Memory {
+            self.source = lookup.source;
+        }
+        self.time_in_store += lookup.time_in_store;
+        self
+    }
+}
+
+impl SessionLookup {
+    /// How long the store was waited for.
+    #[must_use]
+    pub fn time_in_store(&self) -> Duration {
+        self.time_in_store
     }
 }
 
@@ -159,12 +201,18 @@ impl Inner {
     }
 
     /// The account that a session acts for; `None` when the session is gone, or acts for nobody that is known.
-    pub(crate) async fn session_account(
+    pub(crate) async fn session_lookup(
         &self,
         session: &PartitionKey,
-    ) -> Result<Option<Account>, CacheError> {
+    ) -> Result<Option<SessionLookup>, CacheError> {
         let sighted = self.sight(session).await?;
-        Ok(sighted.and_then(|sighted| sighted.partition.partition().accounts.first().cloned()))
+        Ok(sighted.and_then(|sighted| {
+            Some(SessionLookup {
+                account: sighted.partition.partition().accounts.first()?.clone(),
+                source: sighted.source,
+                time_in_store: sighted.time_in_store,
+            })
+        }))
     }
 
     pub(crate) async fn end_session(

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::schema::{Account, PartitionKey, SessionKey, TokenContext};
+use cache_core::cache::SessionLookup;
+use cache_core::schema::{PartitionKey, SessionKey, TokenContext};
 
 use super::application::{Application, in_realm};
 use super::outcome;
@@ -43,12 +44,12 @@ impl<'a> KeyedSession<'a> {
     }
 
     /// Whose session it is.
-    pub(super) async fn account(&self, application: &Application) -> Result<Account, Error> {
-        let account = application.cache.session_account(&self.partition).await?;
+    pub(super) async fn lookup(&self, application: &Application) -> Result<SessionLookup, Error> {
+        let lookup = application.cache.session_lookup(&self.partition).await?;
         let gone = || Error::InteractionRequired(Box::new(InteractionRequired::no_refresh_token()));
-        let account = account.ok_or_else(gone)?;
-        self.id.check(&account.home_account_id)?;
-        Ok(account)
+        let lookup = lookup.ok_or_else(gone)?;
+        self.id.check(&lookup.account.home_account_id)?;
+        Ok(lookup)
     }
 
     /// Refuses a session that is another account's already.
