@@ -301,7 +301,9 @@ impl Polling {
     }
 
     fn back_off(&mut self) {
-        self.interval = (self.interval * 2).min(Duration::from_secs(300));
+        // Never less than what the authority asked for, which may be more.
+        let longest = self.interval.max(Duration::from_secs(300));
+        self.interval = (self.interval * 2).min(longest);
     }
 
     /// How long a request may take at `now`: no longer than the code is good for.
