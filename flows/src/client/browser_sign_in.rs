@@ -14,6 +14,7 @@ use super::lazy_correlation::LazyCorrelation;
 use crate::authority::Metadata;
 use crate::error::{AuthorizationResponseError, InteractiveError, ReplyError};
 use crate::loopback::{Answer, Page, Received, RedirectListener};
+use crate::proof::ProofSigner;
 use crate::request::TokenRequest;
 use crate::request::authorization_code::{
     AuthorizationCode, AuthorizationRequest, PendingAuthorization, Prompt,
@@ -67,12 +68,17 @@ impl BrowserSignIn<'_> {
         let (inbox, mut received) = mpsc::channel(WAITING);
         let conversation = async {
             let metadata = application.metadata(&application.authority).await?;
-            let pending = application.begin_authorization(first, &correlation_id).await?;
+            // One for the whole sign-in: the code is bound to it from the first.
+            let signer = application.sign_in_signer().await?;
+            let pending = application
+                .begin_authorization_with(first, signer.as_deref(), &correlation_id)
+                .await?;
             let mut waiting = Waiting {
                 application,
                 metadata,
                 pending,
                 second,
+                signer: signer.as_deref(),
                 correlation_id: &correlation_id,
             };
             let answered = tokio::select! {
@@ -93,7 +99,7 @@ impl BrowserSignIn<'_> {
                     if application.authority.kind() != AuthorityKind::Oidc {
                         request = request.claims(claims.as_deref().unwrap_or_default());
                     }
-                    redeem(application, request, account, &correlation_id).await
+                    redeem(application, request, signer.clone(), account, &correlation_id).await
                 }
                 Err(error) => Err(error),
             };
@@ -123,6 +129,7 @@ struct Waiting<'a> {
     metadata: Arc<Metadata>,
     pending: PendingAuthorization,
     second: Option<AuthorizationRequest>,
+    signer: Option<&'a dyn ProofSigner>,
     correlation_id: &'a LazyCorrelation,
 }
 
@@ -170,7 +177,9 @@ impl Waiting<'_> {
             match self.second.take() {
                 Some(request) if asks_for_the_user(&error) => {
                     tracing::debug!("the session is not enough; asking the user");
-                    let begun = self.application.begin_authorization(request, self.correlation_id);
+                    let begun =
+                        self.application
+                            .begin_authorization_with(request, self.signer, self.correlation_id);
                     self.pending = match begun.await {
                         Ok(pending) => pending,
                         Err(error) => {
@@ -219,12 +228,13 @@ fn asks_for_the_user(error: &Error) -> bool {
 async fn redeem(
     application: &Application,
     request: TokenRequest,
+    signer: Option<Arc<dyn ProofSigner>>,
     account: Option<&CachedAccount>,
     correlation_id: &LazyCorrelation,
 ) -> Result<AuthenticationResult, Error> {
     let request = request.context(application.context.clone());
     let correlation_id = correlation_id.draw(application)?;
-    let endpoint = application.endpoint(&application.authority).await?;
+    let endpoint = application.endpoint_with(&application.authority, signer).await?;
     let began = application.cache.clock().monotonic();
     let response = endpoint
         .send(request, correlation_id, application.time_limit)
