@@ -20,6 +20,10 @@ impl From<flows::Error> for Failure {
             return Self::new("client_assertion", Exit::Usage, error)
                 .next("check --client-assertion-file, and whoever writes that file");
         }
+        // The same: nothing was sent, because of something that the caller can change.
+        if is_configuration(&error) {
+            return Self::new("usage", Exit::Usage, error);
+        }
         let (kind, exit) = match error {
             E::Cache(error) => return error.into(),
             E::InteractionRequired(error) => return interaction_required(*error),
@@ -37,6 +41,22 @@ impl From<flows::Error> for Failure {
         };
         Self::new(kind, exit, error)
     }
+}
+
+/// Whether a mistake of configuration is the cause, found only when a request was made.
+fn is_configuration(error: &flows::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(flows::Error::Configuration(_))) {
+            return true;
+        }
+        // A transparent error is skipped by `source`.
+        cause = match error.downcast_ref() {
+            Some(flows::Error::Cache(error)) => Some(error),
+            _ => error.source(),
+        };
+    }
+    false
 }
 
 impl From<CacheError> for Failure {
@@ -92,7 +112,10 @@ impl From<StoreError> for Failure {
 
 fn interaction_required(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new("interaction_required", Exit::InteractionRequired, error)
-        .next("sign in with `tokenkeep login device-code`, with the same --authority and --client-id")
+        .next(
+            "sign in with `tokenkeep login browser`, or `login device-code` where there is no browser, with the same --authority \
+             and --client-id",
+        )
 }
 
 fn interactive(error: InteractiveError) -> Failure {
