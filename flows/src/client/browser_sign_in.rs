@@ -57,7 +57,7 @@ impl BrowserSignIn<'_> {
             account,
             claims,
             time_limit,
-            cancelled,
+            mut cancelled,
             opener,
             pages,
             ..
@@ -67,12 +67,20 @@ impl BrowserSignIn<'_> {
         let correlation_id = LazyCorrelation::default();
         let (inbox, mut received) = mpsc::channel(WAITING);
         let conversation = async {
-            let metadata = application.metadata(&application.authority).await?;
-            // One for the whole sign-in: the code is bound to it from the first.
-            let signer = application.sign_in_signer().await?;
-            let pending = application
-                .begin_authorization_with(first, signer.as_deref(), &correlation_id)
-                .await?;
+            let begun = async {
+                let metadata = application.metadata(&application.authority).await?;
+                // One for the whole sign-in: the code is bound to it from the first.
+                let signer = application.sign_in_signer().await?;
+                let pending = application
+                    .begin_authorization_with(first, signer.as_deref(), &correlation_id)
+                    .await?;
+                Ok::<_, Error>((metadata, signer, pending))
+            };
+            // The authority may be slow, and nobody need wait for it who has changed their mind.
+            let (metadata, signer, pending) = tokio::select! {
+                begun = begun => begun?,
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
+            };
             let mut waiting = Waiting {
                 application,
                 metadata,
@@ -87,7 +95,7 @@ impl BrowserSignIn<'_> {
                     Some(answered) => answered?,
                     None => return Err(InteractiveError::TimedOut(time_limit).into()),
                 },
-                () = cancelled => return Err(InteractiveError::Cancelled.into()),
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
             };
             // One answer was accepted, and there is no other: from here on, the listener says so.
             drop(received);
