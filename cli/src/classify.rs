@@ -249,3 +249,28 @@ pub(crate) fn of_unreadable(error: &CacheError) -> &'static str {
         _ => "unreadable",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::cache::CallOutcome;
+    use flows::authority::Region;
+
+    use super::*;
+
+    #[test]
+    fn a_mistake_that_is_found_when_a_request_is_made_is_still_one_of_usage() {
+        let mistake = || flows::Error::Configuration(Region::named("no region").unwrap_err());
+        let CallOutcome::NotSent(cause) = mistake().into_call_outcome() else {
+            panic!("nothing was sent")
+        };
+        let by_the_cache = CacheError::Unreachable(Arc::new(cause));
+        for error in [mistake(), by_the_cache.into()] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.kind, failure.exit), ("usage", Exit::Usage));
+        }
+        let other = CacheError::Unreachable(Arc::new(cache_core::cache::CallError::new("no network")));
+        assert_eq!(Failure::from(flows::Error::from(other)).kind, "unreachable");
+    }
+}

@@ -414,5 +414,14 @@ mod tests {
         ] {
             assert!(get(url).for_platform().must_be_direct(), "{url}");
         }
+        for (url, is_link_local) in [
+            ("http://169.254.169.254/", true),
+            ("http://169.254.129.2:8081/msi/token", true),
+            ("http://127.0.0.1:40342/", false),
+            ("https://169.254.169.254/", false),
+            ("https://identity.example/", false),
+        ] {
+            assert_eq!(get(url).for_platform().is_link_local(), is_link_local, "{url}");
+        }
     }
 }
