@@ -10,6 +10,7 @@ use super::lazy_correlation::LazyCorrelation;
 use super::session::KeyedSession;
 use super::session_id::SessionId;
 use super::{Acquisition, ConfidentialClient};
+use crate::proof::ProofSigner;
 use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
 use crate::{AuthenticationResult, Error};
 
@@ -92,8 +93,20 @@ impl Application {
         request: AuthorizationRequest,
         correlation_id: &LazyCorrelation,
     ) -> Result<PendingAuthorization, Error> {
+        let signer = self.client_signer().await?;
+        self.begin_authorization_with(request, signer.as_deref(), correlation_id)
+            .await
+    }
+
+    /// As [`begin_authorization`](Self::begin_authorization), for a code that is redeemed with the key of `signer`.
+    pub(super) async fn begin_authorization_with(
+        &self,
+        request: AuthorizationRequest,
+        signer: Option<&dyn ProofSigner>,
+        correlation_id: &LazyCorrelation,
+    ) -> Result<PendingAuthorization, Error> {
         // RFC 9449 section 10: whoever steals the code cannot redeem it without the key.
-        let request = match self.client_signer().await? {
+        let request = match signer {
             Some(signer) => request.parameter("dpop_jkt", &signer.public_key().thumbprint()),
             None => request,
         };
@@ -106,7 +119,8 @@ impl Application {
         if !pending.is_to_be_pushed() {
             return Ok(pending);
         }
-        self.endpoint(&self.authority)
+        // Handing in proves nothing: `dpop_jkt` is among what is handed in.
+        self.endpoint_with(&self.authority, None)
             .await?
             .push_authorization(pending, correlation_id.draw(self)?, self.time_limit)
             .await

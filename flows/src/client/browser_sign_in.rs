@@ -14,6 +14,7 @@ use super::lazy_correlation::LazyCorrelation;
 use crate::authority::Metadata;
 use crate::error::{AuthorizationResponseError, InteractiveError, ReplyError};
 use crate::loopback::{Answer, Page, Received, RedirectListener};
+use crate::proof::ProofSigner;
 use crate::request::TokenRequest;
 use crate::request::authorization_code::{
     AuthorizationCode, AuthorizationRequest, PendingAuthorization, Prompt,
@@ -61,7 +62,7 @@ impl BrowserSignIn<'_> {
             account,
             claims,
             time_limit,
-            cancelled,
+            mut cancelled,
             opener,
             pages,
             ..
@@ -71,13 +72,26 @@ impl BrowserSignIn<'_> {
         let correlation_id = LazyCorrelation::default();
         let (inbox, mut received) = mpsc::channel(WAITING);
         let conversation = async {
-            let metadata = application.metadata(&application.authority).await?;
-            let pending = application.begin_authorization(first, &correlation_id).await?;
+            let begun = async {
+                let metadata = application.metadata(&application.authority).await?;
+                // One for the whole sign-in: the code is bound to it from the first.
+                let signer = application.sign_in_signer().await?;
+                let pending = application
+                    .begin_authorization_with(first, signer.as_deref(), &correlation_id)
+                    .await?;
+                Ok::<_, Error>((metadata, signer, pending))
+            };
+            // The authority may be slow, and nobody need wait for it who has changed their mind.
+            let (metadata, signer, pending) = tokio::select! {
+                begun = begun => begun?,
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
+            };
             let mut waiting = Waiting {
                 application,
                 metadata,
                 pending,
                 second,
+                signer: signer.as_deref(),
                 correlation_id: &correlation_id,
             };
             let answered = tokio::select! {
@@ -86,7 +100,7 @@ impl BrowserSignIn<'_> {
                     Some(answered) => answered?,
                     None => return Err(InteractiveError::TimedOut(time_limit).into()),
                 },
-                () = cancelled => return Err(InteractiveError::Cancelled.into()),
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
             };
             // One answer was accepted, and there is no other: from here on, the listener says so.
             drop(received);
@@ -98,7 +112,7 @@ impl BrowserSignIn<'_> {
                     if application.authority.kind() != AuthorityKind::Oidc {
                         request = request.claims(claims.as_deref().unwrap_or_default());
                     }
-                    redeem(application, request, account, &correlation_id).await
+                    redeem(application, request, signer.clone(), account, &correlation_id).await
                 }
                 Err(error) => Err(error),
             };
@@ -128,6 +142,7 @@ struct Waiting<'a> {
     metadata: Arc<Metadata>,
     pending: PendingAuthorization,
     second: Option<AuthorizationRequest>,
+    signer: Option<&'a dyn ProofSigner>,
     correlation_id: &'a LazyCorrelation,
 }
 
@@ -175,7 +190,9 @@ impl Waiting<'_> {
             match self.second.take() {
                 Some(request) if asks_for_the_user(&error) => {
                     tracing::debug!("the session is not enough; asking the user");
-                    let begun = self.application.begin_authorization(request, self.correlation_id);
+                    let begun =
+                        self.application
+                            .begin_authorization_with(request, self.signer, self.correlation_id);
                     self.pending = match begun.await {
                         Ok(pending) => pending,
                         Err(error) => {
@@ -245,12 +262,13 @@ async fn with_id_token_hint(
 async fn redeem(
     application: &Application,
     request: TokenRequest,
+    signer: Option<Arc<dyn ProofSigner>>,
     account: Option<&CachedAccount>,
     correlation_id: &LazyCorrelation,
 ) -> Result<AuthenticationResult, Error> {
     let request = request.context(application.context.clone());
     let correlation_id = correlation_id.draw(application)?;
-    let endpoint = application.endpoint(&application.authority).await?;
+    let endpoint = application.endpoint_with(&application.authority, signer).await?;
     let began = application.cache.clock().monotonic();
     let response = endpoint
         .send(request, correlation_id, application.time_limit)

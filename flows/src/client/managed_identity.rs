@@ -18,7 +18,7 @@ use super::builder::default_http;
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::{Acquisition, outcome};
 use crate::error::{ConfigurationError, ManagedIdentityError};
-use crate::http::{HttpClient, HttpResponse};
+use crate::http::{HttpClient, HttpError, HttpErrorKind, HttpResponse};
 use crate::managed_identity::{
     AUTHORITY, Ask, Endpoint, ManagedIdentityEnvironment, ManagedIdentityId, ManagedIdentitySource, ReplyFor,
     Resource, TENANT, authorization, pause_before_retry, token_response,
@@ -342,9 +342,24 @@ impl Inner {
                 now,
             };
             let response = self
-                .shown_key(ask, reply?, began.saturating_add(time_limit))
+                .shown_key(ask, self.reached(reply)?, began.saturating_add(time_limit))
                 .await?;
             return token_response(&asked, &response);
+        }
+    }
+
+    /// The reply, or that nobody is there. Every program asks the instance metadata service where it finds nothing else, so that
+    /// it cannot be reached is the usual answer of a machine that is not Azure's.
+    fn reached(&self, reply: Result<HttpResponse, HttpError>) -> Result<HttpResponse, Error> {
+        match reply {
+            Err(error)
+                if error.kind() == HttpErrorKind::NotSent
+                    && self.endpoint.source() == ManagedIdentitySource::Imds =>
+            {
+                tracing::debug!(%error, "the instance metadata service cannot be reached");
+                Err(ManagedIdentityError::NoMetadataService.into())
+            }
+            reply => Ok(reply?),
         }
     }
 
