@@ -120,7 +120,8 @@ fn interaction_required(error: impl std::error::Error + Send + Sync + 'static) -
 
 fn interactive(error: InteractiveError) -> Failure {
     match error {
-        InteractiveError::TimedOut(_) => Failure::new("timed_out", Exit::InteractionRequired, error),
+        InteractiveError::TimedOut(_) => Failure::new("timed_out", Exit::InteractionRequired, error)
+            .next("--timeout gives more time; if no browser opened, use --no-browser or `tokenkeep login device-code`"),
         InteractiveError::Cancelled => Failure::new("interrupted", Exit::Interrupted, error),
         InteractiveError::Browser(_) => Failure::new("no_browser", Exit::InteractionRequired, error)
             .next("use `tokenkeep login device-code`, or --no-browser, which prints the address"),

@@ -2,6 +2,7 @@
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -30,6 +31,7 @@ pub(crate) fn start() -> Result<(), Failure> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        .with_span_events(FmtSpan::CLOSE)
         .with_filter(filter)
         .with_filter(FilterFn::new(is_harmless));
     // Fails only if a subscriber is set already, and then that one logs.

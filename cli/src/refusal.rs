@@ -3,7 +3,10 @@
 //! clap repeats the value that it refuses. Who mistakes `--key` or `--client-secret-env` gives the secret itself, who forgets the
 //! option before it has a stray word, and a URL may hold a password, so nothing that was refused is repeated here.
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::arguments::Arguments;
 
 /// A command line that was refused.
 pub(crate) struct Refusal {
@@ -35,14 +38,21 @@ impl Refusal {
         let argument = error
             .get(ContextKind::InvalidArg)
             .map_or_else(|| "an argument".to_owned(), ToString::to_string);
-        let why = std::error::Error::source(error).map_or_else(
-            || "its value is missing or makes no sense".to_owned(),
-            ToString::to_string,
-        );
+        let why = match (
+            std::error::Error::source(error),
+            error.get(ContextKind::ValidValue),
+        ) {
+            (Some(source), _) => source.to_string(),
+            (None, Some(ContextValue::Strings(known))) if !known.is_empty() => {
+                format!("give one of {}", known.join(", "))
+            }
+            (None, _) => "its value is missing or makes no sense".to_owned(),
+        };
         let variable = argument
             .strip_prefix("--")
             .and_then(|rest| rest.split(' ').next())
-            .map(|name| format!(" or TOKENKEEP_{}", name.replace('-', "_").to_uppercase()))
+            .and_then(variable)
+            .map(|variable| format!(" or {variable}"))
             .unwrap_or_default();
         let name = argument.split(' ').next().unwrap_or_default();
         let message = format!("{name}{variable}: {why}");
@@ -103,6 +113,15 @@ fn looks_like_an_option(word: &str) -> bool {
         && word
             .strip_prefix("--")
             .is_some_and(|name| name.bytes().all(is_small))
+}
+
+/// The environment variable of an option, if it has one: the options of single commands have none.
+fn variable(option: &str) -> Option<String> {
+    let command = Arguments::command();
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_long() == Some(option))?;
+    Some(argument.get_env()?.to_str()?.to_owned())
 }
 
 /// What stands before the first empty line, in one line: clap lists there what is missing.

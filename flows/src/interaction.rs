@@ -139,7 +139,7 @@ impl InteractionClassification {
             ("basic_action", _) => Self::BasicAction,
             ("additional_action", _) => Self::AdditionalAction,
             ("message_only", _) => Self::MessageOnly,
-            ("consent_required", _) | ("", "consent_required") => Self::ConsentRequired,
+            ("consent_required", _) | ("", "consent_required" | "invalid_scope") => Self::ConsentRequired,
             ("user_password_expired", _) => Self::UserPasswordExpired,
             ("bad_token" | "token_expired", _) | ("", "login_required" | "invalid_grant") => Self::SignIn,
             _ => Self::Other,

@@ -1,5 +1,7 @@
 //! `login`: the sign-ins.
 
+use cache_core::cache::TokenCache;
+use cache_core::schema::Account;
 use flows::AuthenticationResult;
 use flows::managed_identity::ManagedIdentityId;
 use serde_json::json;
@@ -21,7 +23,7 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
         .acquire_token_by_device_code(scopes)
         .on_prompt(|prompt| say(&one_line(&prompt.message())))
         .await?;
-    Ok(user_signed_in(&result))
+    Ok(user_signed_in(client.cache(), session, &result).await)
 }
 
 /// Signs a user in in the browser of this machine (RFC 8252).
@@ -59,16 +61,50 @@ pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> R
     } else {
         say("Sign in in the browser that opens now. Ctrl-C ends it.");
     }
-    Ok(user_signed_in(&acquire.await?))
+    let result = acquire.await?;
+    Ok(user_signed_in(client.cache(), session, &result).await)
 }
 
-/// Says which user is signed in.
-pub(super) fn user_signed_in(result: &AuthenticationResult) -> Answer {
+/// Says which user is signed in, and warns where that ends with the access token.
+pub(super) async fn user_signed_in(
+    cache: &TokenCache,
+    session: &Session,
+    result: &AuthenticationResult,
+) -> Answer {
+    if !is_renewable(cache, session, result).await {
+        say(
+            "warning: the authority gave no refresh token, so the user must sign in again when the access token expires; \
+             some issuers give one only for `login browser --prompt consent` or --scope offline_access",
+        );
+    }
     let who = match &result.account {
-        Some(account) => format!("Signed in as {}", one_line(&account.username)),
+        Some(account) => format!("Signed in as {}", name(account)),
         None => "Signed in".to_owned(),
     };
     signed_in(result, &format!("{who}. {SILENTLY}"))
+}
+
+/// Whether the cache can renew the token without the user. In doubt it can: the sign-in is done, and `token` will tell.
+async fn is_renewable(cache: &TokenCache, session: &Session, result: &AuthenticationResult) -> bool {
+    let (Ok(listing), Ok(client_id), Some(account)) =
+        (cache.accounts().await, session.client_id(), &result.account)
+    else {
+        return true;
+    };
+    let row = listing.accounts.into_iter().find(|known| {
+        known.account.home_account_id == account.home_account_id
+            && known.account.environment == account.environment
+            && known.account.issuer == account.issuer
+    });
+    row.is_none_or(|row| row.has_family_token || row.silent_clients.iter().any(|silent| silent == client_id))
+}
+
+/// What to call an account: not every issuer says the user name.
+pub(super) fn name(account: &Account) -> String {
+    match one_line(&account.username).as_str() {
+        "" => format!("{} (no user name)", one_line(&account.home_account_id)),
+        username => username.to_owned(),
+    }
 }
 
 /// Obtains a token for the application itself (RFC 6749 section 4.4).
@@ -109,4 +145,27 @@ pub(super) fn signed_in(result: &AuthenticationResult, text: &str) -> Answer {
         "metadata": metadata_object(result),
     });
     Answer::new(object, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_without_a_user_name_is_called_by_its_id() {
+        let account = |username: &str| Account {
+            home_account_id: "u.t".to_owned(),
+            environment: "issuer.example".to_owned(),
+            realm: String::new(),
+            local_account_id: "u".to_owned(),
+            username: username.to_owned(),
+            authority_type: "Generic".to_owned(),
+            name: None,
+            issuer: None,
+            tenant_profiles: Vec::new(),
+            foreign: None,
+        };
+        assert_eq!(name(&account("")), "u.t (no user name)");
+        assert_eq!(name(&account("ada@example.test")), "ada@example.test");
+    }
 }

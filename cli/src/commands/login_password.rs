@@ -17,7 +17,7 @@ pub(crate) async fn run(
     variable: &VariableName,
 ) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
-    let result = if session.is_confidential() {
+    let (result, cache) = if session.is_confidential() {
         // Whoever writes this command has chosen; the library's own users must say so in their program.
         let client = session
             .confidential_builder(Missing::Create)
@@ -25,17 +25,19 @@ pub(crate) async fn run(
             .allow_password_grant(PasswordGrant::IUnderstandTheRisk)
             .build()?;
         let password = password(variable).await?;
-        client
+        let result = client
             .acquire_token_by_username_password(scopes, username, password)
-            .await?
+            .await?;
+        (result, client.cache().clone())
     } else {
         let client = session.public_client(Missing::Create).await?;
         let password = password(variable).await?;
-        client
+        let result = client
             .acquire_token_by_username_password(scopes, username, password)
-            .await?
+            .await?;
+        (result, client.cache().clone())
     };
-    Ok(user_signed_in(&result))
+    Ok(user_signed_in(&cache, session, &result).await)
 }
 
 async fn password(variable: &VariableName) -> Result<Secret, Failure> {

@@ -2,7 +2,7 @@
 
 use flows::AuthenticationResult;
 
-use super::login::signed_in;
+use super::login::{name, signed_in};
 use crate::answer::Answer;
 use crate::assertion::AssertionArguments;
 use crate::failure::{Failure, one_line};
@@ -16,18 +16,19 @@ pub(crate) async fn login(session: &Session, arguments: &AssertionArguments) -> 
     let client = session.confidential_client(Missing::Create).await?;
     // Always asked: a token of another day says nothing about the assertion that was just given.
     let result = match &named {
-        Some(id) => client.begin_long_running_session(id, &assertion, scopes).await?,
+        Some(id) => client.begin_long_running_session(id, &assertion, scopes).await,
         None => {
             client
                 .acquire_token_on_behalf_of(&assertion, scopes)
                 .force_refresh(true)
-                .await?
+                .await
         }
-    };
+    }
+    .map_err(failed)?;
     let who = match &result.account {
         Some(account) => format!(
             "Signed in on behalf of {} ({})",
-            one_line(&account.username),
+            name(account),
             one_line(&account.home_account_id)
         ),
         None => "Signed in".to_owned(),
@@ -49,11 +50,24 @@ pub(crate) async fn token(
     let client = session.confidential_client(Missing::Create).await?;
     if let Some(id) = &named {
         let silent = client.acquire_token_in_long_running_session(id, scopes);
-        return Ok(silent.force_refresh(force).claims(claims).await?);
+        return silent.force_refresh(force).claims(claims).await.map_err(failed);
     }
     let assertion = arguments.assertion()?.ok_or_else(no_assertion)?;
     let result = client.acquire_token_on_behalf_of(&assertion, scopes);
-    Ok(result.force_refresh(force).claims(claims).await?)
+    result.force_refresh(force).claims(claims).await.map_err(failed)
+}
+
+/// The user is not here to sign in: they do so at the application that calls this one.
+fn failed(error: flows::Error) -> Failure {
+    let asks_the_user = matches!(error, flows::Error::InteractionRequired(_));
+    let failure = Failure::from(error);
+    if asks_the_user {
+        return failure.next(
+            "let the user sign in to the application that presents the assertion, and run `tokenkeep login on-behalf-of` \
+             with the new one",
+        );
+    }
+    failure
 }
 
 fn no_assertion() -> Failure {

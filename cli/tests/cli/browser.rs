@@ -153,7 +153,12 @@ async fn nobody_comes_back_and_the_wait_ends() {
         "--timeout",
         "1",
     ];
-    assert_eq!(program.failing(&words, 3).await["kind"], "timed_out");
+    let error = program.failing(&words, 3).await;
+    assert_eq!(error["kind"], "timed_out");
+    assert!(
+        error["next"].as_str().unwrap().contains("--no-browser"),
+        "{error}"
+    );
     assert!(
         authority
             .requests()

@@ -101,3 +101,16 @@ async fn client_credentials_by_either_method() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_the_user_did_not_grant_asks_for_the_user_and_spends_nothing() {
+    let provider = OidcProvider::start(Options::default()).await.unwrap();
+    let program = Program::of_provider(&provider);
+    program.sign_in(&provider).await;
+    let more = ["token", "--scope", "api:write"];
+    assert_eq!(program.failing(&more, 3).await["kind"], "interaction_required");
+    program
+        .json(&["token", "--scope", "api:read", "--force-refresh"])
+        .await;
+    assert_eq!(provider.statistics().await.unwrap().grants_revoked, 0);
+}

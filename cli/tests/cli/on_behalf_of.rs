@@ -163,3 +163,18 @@ async fn what_makes_no_sense_is_said_without_the_secrets() {
     assert!(!ran.stderr.contains(&assertion), "{}", ran.stderr);
     assert_eq!(authority.grant_count(Grant::OnBehalfOf).requests, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_sign_in_again_is_sent_to_the_application_that_calls() {
+    let authority = strict_authority().await;
+    let (mut program, _) = middle_tier(&authority).await;
+    program.set("FORGED", "a.b.c");
+    let error = program
+        .failing(&with(&LOGIN, &["--assertion-env", "FORGED"]), 3)
+        .await;
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains("login on-behalf-of") && !next.contains("device-code"),
+        "{next}"
+    );
+}

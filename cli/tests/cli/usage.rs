@@ -1,5 +1,6 @@
 //! The command line: where options stand, what their variables are, and what goes to which stream.
 
+use cache_testkit::authority::{Alteration, Script};
 use serde_json::json;
 
 use crate::program::{Program, Ran, bare, strict_authority};
@@ -397,4 +398,53 @@ async fn a_bad_log_filter_is_told() {
     let mut program = Program::new();
     program.set("TOKENKEEP_LOG", "flows=verbose");
     assert_eq!(program.failing(&["accounts"], 2).await["kind"], "usage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_choice_names_the_right_ones_and_no_variable_that_there_is_not() {
+    let program = Program::new();
+    let message = async |words: &[&str]| {
+        let error = program.failing(words, 2).await;
+        error["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        message(&["login", "browser", "--prompt", "foo"]).await,
+        "--prompt: give one of login, consent, select-account, create"
+    );
+    let timeout = message(&["login", "browser", "--timeout", "0"]).await;
+    assert_eq!(timeout, "--timeout: give whole seconds, 1 to 3600");
+    let global = message(&["accounts", "--request-timeout", "0"]).await;
+    assert!(
+        global.starts_with("--request-timeout or TOKENKEEP_REQUEST_TIMEOUT: "),
+        "{global}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_tells_of_every_request_when_asked() {
+    let authority = strict_authority().await;
+    let mut program = Program::of_fake(&authority);
+    program.set("TOKENKEEP_LOG", "flows=info");
+    let ran = program
+        .run(&["login", "device-code", "--scope", "User.Read"])
+        .await
+        .succeeded();
+    let line = ran.stderr.lines().find(|line| line.contains("token_request{"));
+    let line = line.unwrap_or_else(|| panic!("no request in {}", ran.stderr));
+    for field in ["grant=", "correlation_id=", "outcome="] {
+        assert!(line.contains(field), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_without_a_refresh_token_warns() {
+    const WARNING: &str = "warning: the authority gave no refresh token";
+    let authority = strict_authority().await;
+    let program = Program::of_fake(&authority);
+    let login = ["login", "device-code", "--scope", "User.Read"];
+    authority.script(Script::alter([Alteration::omit("refresh_token")]));
+    let without = program.run(&login).await.succeeded();
+    assert!(without.stderr.contains(WARNING), "{}", without.stderr);
+    let with = program.run(&login).await.succeeded();
+    assert!(!with.stderr.contains(WARNING), "{}", with.stderr);
 }

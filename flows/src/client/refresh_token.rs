@@ -107,7 +107,7 @@ async fn redeem(
     let response = endpoint
         .send(request, correlation_id, application.time_limit)
         .await
-        .map_err(|error| typed(of_refresh(error)))?;
+        .map_err(|error| typed(of_refresh(application.authority.kind(), error)))?;
     let answered = clock.monotonic();
     let mut response = in_realm(&application.authority, response);
     // An issuer that does not rotate answers without: the same token goes on.

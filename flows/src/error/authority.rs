@@ -106,7 +106,20 @@ impl From<AuthorityRefusal> for AuthorityError {
 
 impl fmt::Display for AuthorityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the authority refused: {}", self.refusal.error)?;
+        let error = &self.refusal.error;
+        let status = error
+            .strip_prefix("http_")
+            .and_then(|status| status.parse::<u16>().ok());
+        match status {
+            Some(429) => {
+                f.write_str("the authority refused: too many requests (HTTP status 429); try again later")?
+            }
+            Some(status) => write!(
+                f,
+                "the authority refused with HTTP status {status} and no error code"
+            )?,
+            None => write!(f, "the authority refused: {error}")?,
+        }
         if let Some(suberror) = &self.refusal.suberror {
             write!(f, " ({suberror})")?;
         }

@@ -46,11 +46,13 @@ pub(crate) fn definite_success(
 
 /// The refusal of a refresh as what it is likely to mean. Real providers answer to a refresh token that they no longer know with
 /// status 400 and nothing else. The user has to be asked then, else a program would send the dead token for ever; but the
-/// session may only have refused these scopes, so other requests may go on using it.
-pub(crate) fn of_refresh(error: Error) -> Error {
+/// session may only have refused these scopes, so other requests may go on using it. A plain issuer says `invalid_scope` to a
+/// scope that the user did not grant at the sign-in (RFC 6749 section 6), and a new sign-in can ask for it.
+pub(crate) fn of_refresh(kind: AuthorityKind, error: Error) -> Error {
     match error {
         Error::Authority(mut refused)
-            if refused.status == Some(400) && refused.refusal.error == "http_400" =>
+            if refused.status == Some(400) && refused.refusal.error == "http_400"
+                || kind == AuthorityKind::Oidc && refused.refusal.error == "invalid_scope" =>
         {
             refused.refusal.about = RefusedBecause::Interaction;
             (*refused).into()
@@ -337,6 +339,37 @@ mod tests {
             panic!()
         };
         assert_eq!((empty.code(), empty.status()), ("http_400", Some(400)));
+    }
+
+    #[test]
+    fn a_refresh_for_a_scope_that_was_not_granted_asks_the_user_where_issuers_say_so() {
+        let response = reply(400, &[], r#"{"error":"invalid_scope"}"#);
+        let of = |kind| of_refresh(kind, error(kind, &response));
+        let Error::InteractionRequired(consent) = of(AuthorityKind::Oidc) else {
+            panic!()
+        };
+        assert_eq!(
+            consent.classification(),
+            InteractionClassification::ConsentRequired
+        );
+        assert!(matches!(of(AuthorityKind::Entra), Error::Authority(_)));
+    }
+
+    #[test]
+    fn a_refusal_without_a_code_says_what_can_be_done() {
+        for (status, shown) in [
+            (
+                429,
+                "the authority refused: too many requests (HTTP status 429); try again later",
+            ),
+            (
+                403,
+                "the authority refused with HTTP status 403 and no error code",
+            ),
+        ] {
+            let refused = error(AuthorityKind::Oidc, &reply(status, &[], ""));
+            assert_eq!(refused.to_string(), shown);
+        }
     }
 
     #[test]

@@ -60,9 +60,10 @@ pub(crate) fn token_response(
     context: &ReplyContext<'_>,
     response: &HttpResponse,
 ) -> Result<TokenResponse, Error> {
-    let fields = definite_success(context.authority.kind(), response, context.now);
+    let kind = context.authority.kind();
+    let fields = definite_success(kind, response, context.now);
     let mut fields = match context.subject {
-        Subject::KnownUser(_) => fields.map_err(of_refresh)?,
+        Subject::KnownUser(_) => fields.map_err(|error| of_refresh(kind, error))?,
         Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
     };
     let token_type = token_type(&fields, &context.token_type)?;
