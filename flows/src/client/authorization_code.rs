@@ -20,6 +20,30 @@ const USUAL_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// The end of a sign-in by authorization code (RFC 6749 section 4.1.3, with PKCE). Await it to run it.
 ///
 /// Dropping the future may lose the sign-in: the code can be redeemed once.
+///
+/// ```no_run
+/// use cache_core::schema::ScopeSet;
+/// use flows::Error;
+/// use flows::client::ConfidentialClient;
+/// use flows::request::authorization_code::{AuthorizationRequest, PendingParts};
+/// use url::Url;
+///
+/// const BACK: &str = "https://app.example/signed-in";
+///
+/// /// Where the browser is sent, and what is kept for it in the web session.
+/// async fn begin(client: &ConfidentialClient) -> Result<(Url, PendingParts), Error> {
+///     let request = AuthorizationRequest::new("my-client", BACK, ScopeSet::parse("User.Read"));
+///     let pending = client.begin_authorization(request).await?;
+///     Ok((pending.url().clone(), pending.into_parts()))
+/// }
+///
+/// /// The browser came back with `query`.
+/// async fn end(client: &ConfidentialClient, kept: &PendingParts, query: &str) -> Result<(), Error> {
+///     let result = client.acquire_token_by_authorization_code(kept, query).await?;
+///     println!("hello {}", result.account.map(|account| account.username).unwrap_or_default());
+///     Ok(())
+/// }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenByAuthorizationCode<'a> {
     application: &'a Arc<Application>,

@@ -24,6 +24,8 @@ use crate::{AuthenticationResult, Error};
 /// How many requests wait to be judged; each is judged at once.
 const WAITING: usize = 4;
 
+const ID_TOKEN_HINT: &str = "id_token_hint";
+
 /// A sign-in in the browser that is about to begin.
 pub(super) struct BrowserSignIn<'a> {
     pub(super) application: &'a Arc<Application>,
@@ -49,10 +51,13 @@ impl BrowserSignIn<'_> {
         let address = options.address(application.authority.kind())?;
         let listener = RedirectListener::bind(address, options.mode).await?;
         let redirect_uri = listener.redirect_uri();
-        let (first, second) = {
+        let (mut first, second) = {
             let request = |prompt| options.request(application.client.id(), &redirect_uri, &scopes, prompt);
             (request(prompt)?, then.map(request).transpose()?)
         };
+        if prompt == Some(Prompt::None) && !options.has_parameter(ID_TOKEN_HINT) {
+            first = with_id_token_hint(first, application, options.account).await?;
+        }
         let BrowserOptions {
             account,
             claims,
@@ -230,6 +235,27 @@ fn asks_for_the_user(error: &Error) -> bool {
             refused.code(),
             "login_required" | "interaction_required" | "consent_required" | "account_selection_required"
         )
+    })
+}
+
+/// Says whose session is meant by the ID token that the account has here. With `prompt=none` it should be there (OIDC Core section
+/// 3.1.2.1), and there are issuers that refuse the request without. Microsoft's document the login hint instead, and B2C means
+/// something else by it.
+async fn with_id_token_hint(
+    request: AuthorizationRequest,
+    application: &Application,
+    account: Option<&CachedAccount>,
+) -> Result<AuthorizationRequest, Error> {
+    let Some(account) = account.filter(|_| application.authority.kind() == AuthorityKind::Oidc) else {
+        return Ok(request);
+    };
+    let id_tokens = application
+        .cache
+        .id_tokens(&account.partition, application.client.id())
+        .await?;
+    Ok(match id_tokens.first() {
+        Some(id_token) => request.parameter(ID_TOKEN_HINT, id_token.secret.expose()),
+        None => request,
     })
 }
 

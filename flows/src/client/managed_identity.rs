@@ -104,6 +104,18 @@ impl fmt::Debug for ManagedIdentityClient {
 }
 
 /// Chooses what a [`ManagedIdentityClient`] does not need to be told.
+///
+/// ```no_run
+/// use cache_core::cache::TokenCache;
+/// use flows::client::ManagedIdentityClient;
+/// use flows::managed_identity::ManagedIdentityId;
+///
+/// # fn build(cache: TokenCache) -> Result<(), flows::Error> {
+/// let identity = ManagedIdentityId::UserAssignedClientId("11111111-2222-3333-4444-555555555555".to_owned());
+/// let client = ManagedIdentityClient::builder(identity, cache).owner("host-17").build()?;
+/// println!("asks {:?}", client.source());
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub struct ManagedIdentityClientBuilder {
     identity: ManagedIdentityId,
@@ -198,6 +210,13 @@ impl fmt::Debug for ManagedIdentityClientBuilder {
 ///
 /// # Cancellation safety
 /// Dropping the future leaves a request that was begun to its end, and its token in the cache.
+///
+/// ```no_run
+/// # async fn token(client: flows::client::ManagedIdentityClient) -> Result<(), flows::Error> {
+/// let vault = client.acquire_token_for_managed_identity("https://vault.azure.net");
+/// let result = vault.force_refresh(true).await?;
+/// # let _ = result; Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenForManagedIdentity<'a> {
     inner: &'a Arc<Inner>,

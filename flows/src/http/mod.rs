@@ -36,6 +36,25 @@ pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
 ///
 /// # Cancellation safety
 /// Dropping the future abandons the request, whose outcome is then unknown.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use async_trait::async_trait;
+/// use flows::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+///
+/// /// Counts what another client sends.
+/// #[derive(Debug)]
+/// struct Counting(Arc<dyn HttpClient>);
+///
+/// #[async_trait]
+/// impl HttpClient for Counting {
+///     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+///         println!("{:?} to {}", request.method, request.url.host_str().unwrap_or_default());
+///         self.0.send(request).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// Sends `request` and reads the whole reply, whatever its status.

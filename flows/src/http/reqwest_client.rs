@@ -111,6 +111,23 @@ impl HttpClient for ReqwestClient {
 }
 
 /// Configures a [`ReqwestClient`].
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use cache_core::secret::Secret;
+/// use flows::http::{HttpClient, ReqwestClient};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let http = ReqwestClient::builder()
+///     .ca_certificates(std::fs::read("/etc/ssl/company.pem")?)
+///     .proxy(Secret::new("http://me:password@proxy.example:3128"))
+///     .connect_timeout(Duration::from_secs(5))
+///     .build()?;
+/// let http: Arc<dyn HttpClient> = Arc::new(http); // what the builders of clients take
+/// # let _ = http; Ok(()) }
+/// ```
 pub struct ReqwestClientBuilder {
     ca_certificates: Vec<Vec<u8>>,
     pin: Option<CertificatePin>,
