@@ -144,7 +144,7 @@ impl HttpRequest {
     }
 
     /// Whether the request goes to a link-local address: nothing but the platform of this very host answers there, and at once.
-    #[cfg_attr(not(feature = "reqwest"), expect(dead_code, reason = "only that client asks"))]
+    #[cfg(any(feature = "reqwest", test))]
     pub(crate) fn is_link_local(&self) -> bool {
         is_platform_address(&self.url)
     }
