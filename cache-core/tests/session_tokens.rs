@@ -236,6 +236,41 @@ async fn a_token_that_was_asked_for_ahead_of_a_sign_out_is_discarded_after_it() 
 }
 
 #[tokio::test]
+async fn a_session_that_was_asked_for_before_its_user_was_signed_out_does_not_begin_after_it() {
+    for forgotten in [false, true] {
+        let (clock, store) = parts();
+        let authority = Arc::new(Assertions::new(&clock));
+        let cache = open(&store, &clock).await;
+        authority.gate.forget_permits(1000);
+        let waiting = {
+            let (cache, authority) = (cache.clone(), Arc::clone(&authority));
+            tokio::spawn(async move { token(&cache, &authority, 1).await })
+        };
+        settled(|| authority.asked() == 1).await;
+        // Nobody knows yet whose token it will be, so there is nothing to find.
+        let found = if forgotten {
+            cache.forget_account(&user()).await
+        } else {
+            cache.sign_out(&user(), CLIENT, SignOutScope::Client).await
+        };
+        assert!(!found.unwrap());
+        cache
+            .sign_out(&user(), "another", SignOutScope::Client)
+            .await
+            .unwrap();
+        authority.gate.add_permits(1000);
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(error.is_interaction_required(), "{error:?}");
+        for key in [user(), session(1)] {
+            assert!(store.get(&cache.stored_key(&key)).await.unwrap().is_none());
+        }
+        // Whoever presents the assertion after that is not who was signed out.
+        token(&cache, &authority, 1).await.unwrap();
+        assert!(cache.session_account(&session(1)).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_sign_out_ends_what_assertions_brought_although_the_user_has_no_account_here() {
     let (clock, store) = parts();
     let authority = Arc::new(Assertions::new(&clock));

@@ -397,6 +397,38 @@ async fn a_family_token_that_stays_for_others_is_not_handed_out() {
 }
 
 #[tokio::test]
+async fn a_refresh_by_a_familys_token_does_not_sign_in_again_whom_a_sign_out_left_out() {
+    let world = World::new().await;
+    world.other.forget_account(&user()).await.unwrap();
+    world.issuer.grant_to_family("1");
+    for client in ["sister", CLIENT] {
+        let response = world.issuer.sign_in_as(client, "a");
+        world.other.sign_in(&user(), response).await.unwrap();
+    }
+    world.clock.advance(HOUR);
+    world.issuer.close_gate();
+    let refresh = world.refresh();
+    world.issuer.arrived(1).await;
+    let scope = SignOutScope::Client;
+    assert!(world.other.sign_out(&user(), CLIENT, scope).await.unwrap());
+    world.issuer.open_gate();
+    let error = refresh.await.unwrap().unwrap_err();
+    assert!(error.is_interaction_required(), "{error:?}");
+    let error = world.acquire(&world.refreshing).await.unwrap_err();
+    assert!(error.is_interaction_required(), "{error:?}");
+    let listed = world.other.accounts().await.unwrap().accounts;
+    assert_eq!(listed[0].clients, ["sister"]);
+    // The family goes on with the token that came back: the one before it is spent.
+    let call = world.issuer.call_as("sister", "a");
+    let sisters = world
+        .other
+        .acquire(request_of("sister", "a"), AcquireOptions::default(), call);
+    sisters.await.unwrap();
+    assert!(!world.issuer.sent_twice());
+    assert_eq!(world.issuer.discarded(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_sign_out_whose_acknowledgement_is_lost_still_hands_out_its_tokens() {
     let world = World::new().await;
     let lost = Fault::lost_reply().on(Operation::Delete).at_key(is_user).once();

@@ -161,6 +161,14 @@ impl Chromium {
         Ok(self.element(selector).await?.css_value(property).await?)
     }
 
+    /// What stands in the address bar.
+    ///
+    /// # Errors
+    /// [`Error::Browser`] when the browser does not answer.
+    pub async fn address(&self) -> Result<String, Error> {
+        Ok(self.web.current_url().await?.into())
+    }
+
     async fn element(&self, selector: &str) -> Result<Element, Error> {
         for _ in 0..attempts() {
             if let Ok(element) = self.web.find(Locator::Css(selector)).await {

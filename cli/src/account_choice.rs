@@ -71,7 +71,7 @@ pub(crate) fn no_account(wanted: Option<&str>) -> Failure {
     };
     Failure::new("interaction_required", Exit::InteractionRequired, message)
         .next(
-            "sign in with `tokenkeep login device-code`; `tokenkeep accounts` lists who is signed in; an application's own \
+            "sign in with `tokenkeep login browser` or `tokenkeep login device-code`; `tokenkeep accounts` lists who is signed in; an application's own \
              token is asked for with its credential, such as --client-secret-env",
         )
 }

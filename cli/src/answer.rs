@@ -86,11 +86,50 @@ fn out(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The object on one line. It may hold a token, so its bytes are wiped.
+///
+/// JSON lets some characters stand that steer a terminal or reorder a line, and the object may be shown on one. They occur in
+/// strings alone, where an escape means the same.
 fn encoded(object: &Value) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(object.to_string().into_bytes())
+    let text = Zeroizing::new(object.to_string());
+    if !text.chars().any(steers) {
+        return Zeroizing::new(text.as_bytes().to_vec());
+    }
+    // Sized first: a buffer that grows would leave pieces behind. Each of them has two bytes or three, but DEL.
+    let mut escaped = Zeroizing::new(Vec::with_capacity(text.len() * 6));
+    for character in text.chars() {
+        if steers(character) {
+            escaped.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+        } else {
+            escaped.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    escaped
+}
+
+/// Whether a character is a control character, invisible, or changes the direction of the text around it.
+pub(crate) fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Prints `object` to standard output.
 pub(crate) fn print_object(object: &Value) -> io::Result<()> {
     out(&encoded(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_steers_no_terminal_and_means_the_same() {
+        let object =
+            serde_json::json!({ "name": "a\u{9b}31m\u{7f}\u{202e}\u{feff}\u{1b}[0m\n\u{e4}\u{1f600}" });
+        let bytes = encoded(&object);
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(!text.chars().any(steers), "{text:?}");
+        assert!(text.contains("\u{e4}\u{1f600}"));
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), object);
+    }
 }

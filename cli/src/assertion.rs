@@ -28,9 +28,12 @@ pub(crate) struct AssertionArguments {
     #[arg(long)]
     saml: bool,
     /// A session that goes on without the assertion: an ID of 22 random characters of base64url or more, or, with --account
-    /// (a home account ID), any name
-    #[arg(long, value_name = "NAME_OR_ID", value_parser = secret)]
+    /// (a home account ID), any name. Other users of this machine see it here; where it is an ID, use --session-env
+    #[arg(long, value_name = "NAME_OR_ID", value_parser = secret, conflicts_with = "session_env")]
     session: Option<Secret>,
+    /// The name of the environment variable that holds the session's ID or name
+    #[arg(long, value_name = "NAME")]
+    session_env: Option<VariableName>,
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
@@ -40,7 +43,10 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 impl AssertionArguments {
     /// Whether a token on somebody's behalf is meant at all.
     pub(crate) fn is_given(&self) -> bool {
-        self.assertion_env.is_some() || self.assertion_file.is_some() || self.session.is_some()
+        self.assertion_env.is_some()
+            || self.assertion_file.is_some()
+            || self.session.is_some()
+            || self.session_env.is_some()
     }
 
     /// The assertion; `None` where none is named.
@@ -84,8 +90,18 @@ impl AssertionArguments {
 
     /// The session; `None` where none is named. `account` is the one that it must be of.
     pub(crate) fn session(&self, account: Option<&str>) -> Result<Option<SessionId>, Failure> {
-        let Some(name) = &self.session else {
-            return Ok(None);
+        let name = match (&self.session, &self.session_env) {
+            (Some(name), _) => name.clone(),
+            (None, Some(variable)) => match std::env::var(variable.as_str()) {
+                Ok(name) if !name.is_empty() => Secret::new(name),
+                // Not the variable's name, which may be the session's ID, given in the wrong place.
+                _ => {
+                    return Err(Failure::usage(
+                        "the environment variable that --session-env names holds no session",
+                    ));
+                }
+            },
+            (None, None) => return Ok(None),
         };
         let id = match account {
             Some(account) => SessionId::with_expected_account(name.expose(), account),

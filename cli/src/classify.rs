@@ -20,6 +20,10 @@ impl From<flows::Error> for Failure {
             return Self::new("client_assertion", Exit::Usage, error)
                 .next("check --client-assertion-file, and whoever writes that file");
         }
+        // The same: nothing was sent, because of something that the caller can change.
+        if is_configuration(&error) {
+            return Self::new("usage", Exit::Usage, error);
+        }
         let (kind, exit) = match error {
             E::Cache(error) => return error.into(),
             E::InteractionRequired(error) => return interaction_required(*error),
@@ -37,6 +41,22 @@ impl From<flows::Error> for Failure {
         };
         Self::new(kind, exit, error)
     }
+}
+
+/// Whether a mistake of configuration is the cause, found only when a request was made.
+fn is_configuration(error: &flows::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(flows::Error::Configuration(_))) {
+            return true;
+        }
+        // A transparent error is skipped by `source`.
+        cause = match error.downcast_ref() {
+            Some(flows::Error::Cache(error)) => Some(error),
+            _ => error.source(),
+        };
+    }
+    false
 }
 
 impl From<CacheError> for Failure {
@@ -92,7 +112,10 @@ impl From<StoreError> for Failure {
 
 fn interaction_required(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new("interaction_required", Exit::InteractionRequired, error)
-        .next("sign in with `tokenkeep login device-code`, with the same --authority and --client-id")
+        .next(
+            "sign in with `tokenkeep login browser`, or `login device-code` where there is no browser, with the same --authority \
+             and --client-id",
+        )
 }
 
 fn interactive(error: InteractiveError) -> Failure {
@@ -225,5 +248,30 @@ pub(crate) fn of_unreadable(error: &CacheError) -> &'static str {
         CacheError::WrongPartition { .. } => "wrong_partition",
         CacheError::UnknownCodec { .. } => "unsupported_format",
         _ => "unreadable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::cache::CallOutcome;
+    use flows::authority::Region;
+
+    use super::*;
+
+    #[test]
+    fn a_mistake_that_is_found_when_a_request_is_made_is_still_one_of_usage() {
+        let mistake = || flows::Error::Configuration(Region::named("no region").unwrap_err());
+        let CallOutcome::NotSent(cause) = mistake().into_call_outcome() else {
+            panic!("nothing was sent")
+        };
+        let by_the_cache = CacheError::Unreachable(Arc::new(cause));
+        for error in [mistake(), by_the_cache.into()] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.kind, failure.exit), ("usage", Exit::Usage));
+        }
+        let other = CacheError::Unreachable(Arc::new(cache_core::cache::CallError::new("no network")));
+        assert_eq!(Failure::from(flows::Error::from(other)).kind, "unreachable");
     }
 }

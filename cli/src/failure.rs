@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use crate::answer::steers;
 use crate::exit::Exit;
 
 /// A failed command.
@@ -156,9 +157,15 @@ impl Error for Caused {
     }
 }
 
-/// Text from elsewhere must neither break the line structure nor drive the terminal.
+/// Text from elsewhere must neither break the line structure nor drive the terminal, nor be read in another order than it has:
+/// names in a cache that was imported are as their writer left them.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split(|character: char| character.is_control() || character.is_whitespace())
+    let visible: String = text
+        .chars()
+        .filter(|character| character.is_control() || character.is_whitespace() || !steers(*character))
+        .collect();
+    visible
+        .split(|character: char| character.is_control() || character.is_whitespace())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
@@ -167,6 +174,14 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_read_as_it_is_written() {
+        assert_eq!(
+            one_line("alice\u{202e}moc.live@\u{200b}x \u{9b}2J\u{2028}y"),
+            "alicemoc.live@x 2J y"
+        );
+    }
 
     #[test]
     fn a_failure_is_told_line_by_line() {

@@ -1,7 +1,7 @@
 //! What is wrong with a command line that could not be parsed.
 //!
-//! clap repeats the value that it refuses. Who mistakes `--key` or `--client-secret-env` gives the secret itself, and a URL
-//! may hold a password, so no refused value is repeated here.
+//! clap repeats the value that it refuses. Who mistakes `--key` or `--client-secret-env` gives the secret itself, who forgets the
+//! option before it has a stray word, and a URL may hold a password, so nothing that was refused is repeated here.
 
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -20,6 +20,9 @@ impl Refusal {
     pub(crate) fn new(error: &clap::Error) -> Self {
         match error.kind() {
             ErrorKind::ValueValidation | ErrorKind::InvalidValue => Self::of_value(error),
+            ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::TooManyValues => {
+                Self::of_stray_word(error)
+            }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::of_missing_command(error),
             _ => {
                 let text = error.to_string();
@@ -59,6 +62,26 @@ impl Refusal {
         }
     }
 
+    fn of_stray_word(error: &clap::Error) -> Self {
+        let what = match (error.kind(), given(error, ContextKind::InvalidArg)) {
+            (ErrorKind::InvalidSubcommand, _) => "there is no such command".to_owned(),
+            (_, Some(option)) if looks_like_an_option(option) => format!("there is no option {option} here"),
+            _ => "a word stands where none is expected; it is not repeated, as it may be a secret".to_owned(),
+        };
+        let similar = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg]
+            .into_iter()
+            .find_map(|kind| given(error, kind))
+            .map(|similar| format!("; is {similar} meant?"))
+            .unwrap_or_default();
+        let message = format!("{what}{similar}");
+        let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+        let usage = usage.map(|usage| format!("\n\n{usage}")).unwrap_or_default();
+        Self {
+            text: format!("error: {message}{usage}\n\nFor more information, try '--help'."),
+            message,
+        }
+    }
+
     /// clap answers with the help alone, whose first line says nothing of an error.
     fn of_missing_command(error: &clap::Error) -> Self {
         let help = error.to_string();
@@ -81,6 +104,24 @@ fn variable(option: &str) -> Option<String> {
         .get_arguments()
         .find(|argument| argument.get_long() == Some(option))?;
     Some(argument.get_env()?.to_str()?.to_owned())
+}
+
+/// One word of what clap has to say. Suggestions are names of our own.
+fn given(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind)? {
+        ContextValue::String(word) => Some(word),
+        ContextValue::Strings(words) => words.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// Whether it can only be a mistyped option: no secret is two hyphens and a few small letters.
+fn looks_like_an_option(word: &str) -> bool {
+    let is_small = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    word.len() <= 32
+        && word
+            .strip_prefix("--")
+            .is_some_and(|name| name.bytes().all(is_small))
 }
 
 /// What stands before the first empty line, in one line: clap lists there what is missing.

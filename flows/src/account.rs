@@ -18,6 +18,28 @@ pub(crate) struct Identity<'a> {
 }
 
 impl Identity<'_> {
+    /// Whether the two names of the user go together. In the home tenant `oid` is `uid`; elsewhere, and in B2C and CIAM, no such
+    /// rule is documented.
+    ///
+    /// The signed ID token says who signed in, and the unsigned `client_info` whose partition the tokens go to: a reply that mixes
+    /// them would put one user's tokens under another's account.
+    fn check(&self) -> Result<(), ReplyError> {
+        let (Some(claims), Some(info)) = (self.claims, self.client_info) else {
+            return Ok(());
+        };
+        let (Some(tenant), Some(object)) = (claims.tenant_id(), claims.object_id()) else {
+            return Ok(());
+        };
+        let is_at_home = tenant.eq_ignore_ascii_case(info.home_tenant());
+        if self.authority.kind() == AuthorityKind::Entra
+            && is_at_home
+            && !object.eq_ignore_ascii_case(info.uid())
+        {
+            return Err(ReplyError::MixedAccounts);
+        }
+        Ok(())
+    }
+
     /// `uid.utid` where `client_info` was honoured, else the subject.
     fn home_account_id(&self) -> Option<String> {
         match self.client_info {
@@ -65,6 +87,7 @@ impl Identity<'_> {
 
 /// The account of a new sign-in.
 pub(crate) fn new(identity: &Identity<'_>) -> Result<Account, Error> {
+    identity.check()?;
     let home_account_id = identity.home_account_id().ok_or(ReplyError::NoAccount)?;
     let local_account_id = match (identity.local_account_id(), identity.client_info) {
         (Some(local), _) => local.to_owned(),

@@ -52,6 +52,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Refreshes and writes that are under way are abandoned at their next pause, and the drop ends within the
 /// [grace](Self::grace), 5 seconds unless set. A refresh token that was just obtained would be lost that way, so run
 /// [`TokenCache::shutdown`](cache_core::cache::TokenCache::shutdown) first.
+///
+/// ```
+/// use flows::blocking::{BlockingError, Runtime};
+///
+/// # fn main() -> Result<(), BlockingError> {
+/// let runtime = Runtime::new()?;
+/// assert_eq!(runtime.run(async { 2 + 2 })?, 4);
+/// assert_eq!(runtime.run(async { runtime.run(async {}) })?, Err(BlockingError::InsideRuntime));
+/// # Ok(()) }
+/// ```
 pub struct Runtime {
     /// Taken when dropped, and only then.
     runtime: Option<tokio::runtime::Runtime>,
@@ -62,14 +72,18 @@ impl Runtime {
     /// A runtime with one thread of its own, for the background. What is [run](Self::run) runs on the caller's thread.
     ///
     /// # Errors
-    /// [`BlockingError::NotStarted`] when the system gives no thread.
+    /// [`BlockingError::NotStarted`] when the system gives no thread, or no descriptor to wait by.
     pub fn new() -> Result<Self, BlockingError> {
+        let not_started = |error: std::io::Error| BlockingError::NotStarted(error.kind());
+        // Tokio panics where there is no thread for its worker.
+        let probe = std::thread::Builder::new().spawn(|| {}).map_err(not_started)?;
+        let _ = probe.join();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("tokenkeep")
             .enable_all()
             .build()
-            .map_err(|error| BlockingError::NotStarted(error.kind()))?;
+            .map_err(not_started)?;
         Ok(Self {
             runtime: Some(runtime),
             grace: GRACE,
@@ -159,7 +173,7 @@ pub enum BlockingError {
         "waiting is not allowed on a thread of an asynchronous runtime; use `.await` there, or a thread of your own"
     )]
     InsideRuntime,
-    /// The system gave no thread.
-    #[error("no thread could be started for background work ({0})")]
+    /// The system gave no thread, or no descriptor to wait by.
+    #[error("no thread could be started for background work ({0}); is the process at a limit of the system?")]
     NotStarted(std::io::ErrorKind),
 }

@@ -17,6 +17,28 @@ use url::Url;
 ///
 /// # Cancellation safety
 /// A future that is dropped may or may not have opened the page.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use flows::browser::Browser;
+/// use flows::error::BrowserError;
+/// use url::Url;
+///
+/// /// Shows the address, and lets the user open it.
+/// #[derive(Debug)]
+/// struct Shown;
+///
+/// #[async_trait]
+/// impl Browser for Shown {
+///     async fn open(&self, url: &Url) -> Result<(), BrowserError> {
+///         if url.scheme() != "https" {
+///             return Err(BrowserError::new(url, "it would be shown to everybody on the network"));
+///         }
+///         println!("open {url}");
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Browser: fmt::Debug + Send + Sync {
     /// Opens `url`.

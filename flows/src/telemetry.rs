@@ -6,6 +6,13 @@ use crate::http::HttpRequest;
 /// An application's name and version, for the headers by which Microsoft's sign-in logs tell applications apart.
 ///
 /// It is sent only by those who ask for it; see [`ClientBuilder::telemetry`](crate::client::ClientBuilder::telemetry).
+///
+/// ```
+/// use flows::Telemetry;
+///
+/// assert!(Telemetry::new("my-tool", "1.0").is_ok());
+/// assert!(Telemetry::new("my-tool", "1.0\r\nx-injected: 1").is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
     application_name: String,

@@ -15,6 +15,25 @@ use crate::throttle::Throttle;
 /// An HTTP client, a clock and a source of randomness, with what was learned of authorities by them.
 ///
 /// Share one among all clients of a process: what one of them was told, such as to wait, then holds for all.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use cache_core::cache::TokenCache;
+/// use cache_core::random::OsRandom;
+/// use cache_core::time::SystemClock;
+/// use flows::Transport;
+/// use flows::authority::Authority;
+/// use flows::client::PublicClient;
+/// use flows::http::ReqwestClient;
+///
+/// # fn build(authority: Authority, other: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+/// let http = Arc::new(ReqwestClient::new()?);
+/// let shared = Arc::new(Transport::new(http, Arc::new(SystemClock), Arc::new(OsRandom)));
+/// let one = PublicClient::builder("one", authority, cache.clone()).transport(Arc::clone(&shared)).build()?;
+/// let two = PublicClient::builder("two", other, cache).transport(shared).build()?;
+/// # let _ = (one, two); Ok(()) }
+/// ```
 pub struct Transport {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,

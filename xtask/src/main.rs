@@ -6,6 +6,7 @@
     reason = "a program for people at a terminal"
 )]
 
+mod cited_tests;
 mod command;
 mod lint;
 mod packages;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cited_tests;
 use crate::command::{Failure, output, root};
 
 /// A file that takes longer to read holds more than one thing.
@@ -46,6 +47,9 @@ pub(crate) fn check() -> Result<(), Failure> {
         };
         if let Ok(text) = std::str::from_utf8(&bytes) {
             violations.extend(violations_in(name, text));
+            if name.ends_with(".md") {
+                violations.extend(cited_tests::violations_in(name, text, root()));
+            }
         }
     }
     if violations.is_empty() {

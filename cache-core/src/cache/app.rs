@@ -11,6 +11,7 @@ use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenS
 use super::authority_call::{AppTokenCall, CallError, CallOutcome};
 use super::commit::Verdict;
 use super::observe::count_reason;
+use super::sessions::Asked;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired};
 use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
 use crate::schema::{Partition, TokenRequest, TokenResponse, merge};
@@ -162,6 +163,8 @@ impl Inner {
             }
         }
         let limit = self.strategy.limits.request;
+        let sign_outs = Some(self.sign_outs.count());
+        let asked = Asked { under, sign_outs };
         let started = self.clock.monotonic();
         let outcome = with_deadline(&*self.clock, limit, call.obtain(limit))
             .await
@@ -178,7 +181,7 @@ impl Inner {
             CallOutcome::OutcomeUnknown(error) => return Err(CacheError::OutcomeUnknown(Arc::new(error))),
         };
         if let Keeping::Session(longest) = keeping {
-            let began = self.begin_obtained_session(request, response, longest, under);
+            let began = self.begin_obtained_session(request, response, longest, asked);
             return Ok(Acquired {
                 refresh_reason: Some(reason),
                 time_in_authority,

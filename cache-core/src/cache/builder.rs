@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::proof_keys::NamedKeys;
+use super::sign_out::SignOuts;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
 use crate::random::{OsRandom, Random};
@@ -134,6 +136,8 @@ impl TokenCacheBuilder {
             lineage_locks: lineage_locks::LineageLocks::default(),
             written_behind: written_behind::WrittenBehind::default(),
             tasks: tasks::Tasks::new(),
+            sign_outs: SignOuts::default(),
+            named_keys: NamedKeys::default(),
         }))
     }
 }

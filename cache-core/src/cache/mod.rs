@@ -74,6 +74,8 @@ pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
+use sessions::Asked;
+pub use sessions::SessionLookup;
 pub use sign_out::RemovedTokens;
 
 pub use crate::schema::merge::SignOutScope;
@@ -115,6 +117,8 @@ pub(crate) struct Inner {
     lineage_locks: lineage_locks::LineageLocks,
     written_behind: written_behind::WrittenBehind,
     tasks: tasks::Tasks,
+    sign_outs: sign_out::SignOuts,
+    named_keys: proof_keys::NamedKeys,
 }
 
 struct Listening(Option<AbortHandle>);
@@ -205,7 +209,7 @@ impl TokenCache {
         lifetime: Duration,
     ) -> Result<Acquired, CacheError> {
         self.inner
-            .begin_session(user, session, response, lifetime, None)
+            .begin_session(user, session, response, lifetime, Asked::default())
             .await
     }
 
@@ -219,8 +223,8 @@ impl TokenCache {
     /// Cancellation safe: a request that was begun goes on, and its token is stored.
     ///
     /// # Errors
-    /// That the store or the authority failed; that the user was signed out, or the reply is for another account than the session, while
-    /// it was under way; that the request is not for the partition of a session.
+    /// That the store or the authority failed; that the user was signed out (by this process, if the reply was to begin the session), or the
+    /// reply is for another account than the session, while it was under way; that the request is not for the partition of a session.
     pub async fn acquire_session(
         &self,
         request: Arc<TokenRequest>,
@@ -246,7 +250,7 @@ impl TokenCache {
     /// # Errors
     /// That the store failed.
     pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
-        self.inner.session_account(session).await
+        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
     }
 
     /// Ends one session: removes its tokens durably, and its link from its user's partition; `false` when there was none.
@@ -258,7 +262,7 @@ impl TokenCache {
     /// # Errors
     /// That the store failed, and the session may go on; that `session` is not the key of one.
     pub async fn end_session(&self, session: &PartitionKey) -> Result<bool, CacheError> {
-        self.inner.end_session(session).await
+        Ok(self.inner.end_session(session).await?.found)
     }
 
     /// The accounts in the cache, of all authorities and clients, in no particular order. It opens every user partition.

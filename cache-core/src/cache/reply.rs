@@ -66,6 +66,7 @@ impl Inner {
                     let now = clock.now().to_seconds();
                     match merge::refreshed(&mut partition, &hash, attempt.as_ref(), &response, now) {
                         Refreshed::Applied => (Verdict::Store(partition), Stored::Applied),
+                        Refreshed::LeftFamily => (Verdict::Store(partition), Stored::Superseded),
                         Refreshed::Superseded if merge::has_lineage(&partition, &response.client_id) => {
                             (Verdict::Keep(Some(partition)), Stored::Superseded)
                         }

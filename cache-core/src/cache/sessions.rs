@@ -7,29 +7,96 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acquired::Acquired;
+use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
 use super::find::Sighted;
-use super::{CacheError, Inner, InteractionReason, InteractionRequired};
+use super::{CacheError, Inner, InteractionReason, InteractionRequired, RemovedTokens, TokenCache};
 use crate::random::random_bytes;
 use crate::schema::{
-    Account, ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionLink, TokenRequest, TokenResponse,
+    Account, ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionKey, SessionLink, TokenRequest,
+    TokenResponse,
 };
 use crate::store::Durability;
+use crate::time::UnixMillis;
 
 /// How many sessions a user's partition lists. Those beyond it still end by their epoch, but their bytes stay until they expire.
 const MOST_LISTED: usize = 1024;
 
+/// How things were when the tokens of a session were asked for.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// The sign-in that the session belonged to already.
+    pub(crate) under: Option<SessionAnchor>,
+    /// How many sign-outs there had been, where no user was at the door.
+    pub(crate) sign_outs: Option<u64>,
+}
+
+/// A session as it was looked up.
+#[derive(Clone, Debug)]
+pub struct SessionLookup {
+    /// Whom it acts for.
+    pub account: Account,
+    source: TokenSource,
+    time_in_store: Duration,
+}
+
+impl TokenCache {
+    /// As [`session_account`](Self::session_account), for a caller that goes on to [`acquire`](Self::acquire) a token in the session: see
+    /// [`Acquired::looked_up`].
+    ///
+    /// # Errors
+    /// As [`session_account`](Self::session_account).
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe.
+    pub async fn session_lookup(&self, session: &PartitionKey) -> Result<Option<SessionLookup>, CacheError> {
+        self.inner.session_lookup(session).await
+    }
+
+    /// As [`end_session`](Self::end_session), and hands out the refresh tokens that it removed, to be revoked at the authority: those of
+    /// the last session. While the client has other tokens or sessions of the same user there are none to revoke, because providers make
+    /// one grant of all sign-ins of a browser, and a revoked token takes its grant along (RFC 7009 section 2.1).
+    ///
+    /// # Errors
+    /// As [`end_session`](Self::end_session).
+    ///
+    /// # Cancellation safety
+    /// Cancellation safe as that is; the tokens are then not handed out.
+    pub async fn end_session_with_tokens(&self, session: &PartitionKey) -> Result<RemovedTokens, CacheError> {
+        self.inner.end_session(session).await
+    }
+}
+
+impl Acquired {
+    /// This token as the result of a call that looked its session up first: found where that was, if it was found in memory only
+    /// because of it.
+    #[must_use]
+    pub fn looked_up(mut self, lookup: &SessionLookup) -> Self {
+        if self.source == TokenSource::Memory {
+            self.source = lookup.source;
+        }
+        self.time_in_store += lookup.time_in_store;
+        self
+    }
+}
+
+impl SessionLookup {
+    /// How long the store was waited for.
+    #[must_use]
+    pub fn time_in_store(&self) -> Duration {
+        self.time_in_store
+    }
+}
+
 impl Inner {
-    /// Begins a session. `under` is the sign-in that it already belonged to when its tokens were asked for: they are discarded if that
-    /// is over.
+    /// Begins a session, unless the sign-in that it belonged to when it was `asked` for is over, or was ended since.
     pub(crate) async fn begin_session(
         self: &Arc<Self>,
         user: &PartitionKey,
         session: &PartitionKey,
         response: TokenResponse,
         lifetime: Duration,
-        under: Option<SessionAnchor>,
+        asked: Asked,
     ) -> Result<Acquired, CacheError> {
         let (PartitionKey::User { home_account_id, .. }, PartitionKey::Session { client_id, .. }) =
             (user, session)
@@ -46,16 +113,21 @@ impl Inner {
             expires_at: self.clock.now().saturating_add(lifetime),
         };
         let until = link.expires_at;
+        let Asked { under, sign_outs } = asked;
         if under.as_ref().is_some_and(|under| under.user != user.to_bytes()) {
             return Err(CacheError::WrongAccount);
         }
         let under = under.map(|under| under.epoch);
         let fresh = random_bytes(&*self.random)?;
         let (user_, client_id, clock) = (user.clone(), client_id.clone(), Arc::clone(&self.clock));
+        let (inner, stored_key) = (Arc::clone(self), self.stored_key(user));
         // Listed before it exists: a session that nobody lists would outlive the next sign-out in the store.
         let (epoch, _) = self
             .commit(user, Durability::Durable, move |partition| {
                 let mut link = link.clone();
+                if sign_outs.is_some_and(|count| inner.sign_outs.since(&stored_key, &client_id, count)) {
+                    return (Verdict::Keep(partition), None);
+                }
                 if let Some(under) = under {
                     let known = partition.as_ref().and_then(|rows| epoch_of(rows, &client_id));
                     if known != Some(under) {
@@ -103,7 +175,7 @@ impl Inner {
         request: &TokenRequest,
         response: TokenResponse,
         longest: Duration,
-        under: Option<SessionAnchor>,
+        asked: Asked,
     ) -> Result<Acquired, CacheError> {
         let session = request.partition();
         let authority = session.authority().ok_or_else(no_session)?.clone();
@@ -124,60 +196,83 @@ impl Inner {
             authority,
             home_account_id: account.home_account_id.clone(),
         };
-        self.begin_session(&user, session, response, lifetime, under)
+        self.begin_session(&user, session, response, lifetime, asked)
             .await
     }
 
     /// The account that a session acts for; `None` when the session is gone, or acts for nobody that is known.
-    pub(crate) async fn session_account(
+    pub(crate) async fn session_lookup(
         &self,
         session: &PartitionKey,
-    ) -> Result<Option<Account>, CacheError> {
+    ) -> Result<Option<SessionLookup>, CacheError> {
         let sighted = self.sight(session).await?;
-        Ok(sighted.and_then(|sighted| sighted.partition.partition().accounts.first().cloned()))
+        Ok(sighted.and_then(|sighted| {
+            Some(SessionLookup {
+                account: sighted.partition.partition().accounts.first()?.clone(),
+                source: sighted.source,
+                time_in_store: sighted.time_in_store,
+            })
+        }))
     }
 
-    pub(crate) async fn end_session(self: &Arc<Self>, session: &PartitionKey) -> Result<bool, CacheError> {
-        if !matches!(session, PartitionKey::Session { .. }) {
+    pub(crate) async fn end_session(
+        self: &Arc<Self>,
+        session: &PartitionKey,
+    ) -> Result<RemovedTokens, CacheError> {
+        let PartitionKey::Session { client_id, .. } = session else {
             return Err(no_session());
-        }
+        };
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
-        let mut removed: Option<Option<SessionAnchor>> = None;
+        let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
         let (removed, _) = self
             .commit(session, Durability::Durable, move |partition| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
-                removed = Some(partition.anchor);
+                let tokens = partition.refresh_tokens.into_iter().map(|row| row.secret);
+                let tokens = RemovedTokens {
+                    found: true,
+                    refresh_tokens: tokens.collect(),
+                };
+                removed = Some((partition.anchor, tokens));
                 (Verdict::Delete, removed.clone())
             })
             .await?;
-        let Some(anchor) = removed else {
-            return Ok(false);
+        let Some((anchor, mut removed)) = removed else {
+            return Ok(RemovedTokens::default());
         };
         // The record went first: a link to nothing does no harm, a session that nobody lists would.
-        let user = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user));
-        if let Some(user) = user {
-            let key = session.to_bytes();
-            let unlinked = self.commit(&user, Durability::Durable, move |partition| {
-                let Some(mut partition) = partition else {
-                    return (Verdict::Keep(None), ());
-                };
-                let before = partition.sessions.len();
-                partition.sessions.retain(|link| link.key != key);
-                if partition.sessions.len() == before {
-                    (Verdict::Keep(Some(partition)), ())
-                } else if partition.is_empty() {
-                    (Verdict::Delete, ())
-                } else {
-                    (Verdict::Store(partition), ())
-                }
-            });
-            if let Err(error) = unlinked.await {
-                tracing::warn!(error = %error, "a session that was ended is still listed; the link expires");
+        let Some(user) = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user)) else {
+            return Ok(removed);
+        };
+        let (key, clock) = (session.to_bytes(), Arc::clone(&self.clock));
+        let client_id = client_id.clone();
+        let unlinked = self.commit(&user, Durability::Durable, move |partition| {
+            let Some(mut partition) = partition else {
+                return (Verdict::Keep(None), true);
+            };
+            let before = partition.sessions.len();
+            partition.sessions.retain(|link| link.key != key);
+            let is_last = !keeps_grants(&partition, &client_id, clock.now());
+            if partition.sessions.len() == before {
+                (Verdict::Keep(Some(partition)), is_last)
+            } else if partition.is_empty() {
+                (Verdict::Delete, is_last)
+            } else {
+                (Verdict::Store(partition), is_last)
             }
+        });
+        let is_last = match unlinked.await {
+            Ok((is_last, _)) => is_last,
+            Err(error) => {
+                tracing::warn!(error = %error, "a session that was ended is still listed; the link expires");
+                false
+            }
+        };
+        if !is_last {
+            removed.refresh_tokens.clear();
         }
-        Ok(true)
+        Ok(removed)
     }
 
     /// What was found of a session, if the sign-in that it belongs to still lasts; anything else as it is.
@@ -213,6 +308,22 @@ fn signed_out() -> CacheError {
 
 fn no_session() -> CacheError {
     CacheError::Strategy("this needs the key of a session's partition".into())
+}
+
+/// Whether the client has anything else of this user that the authority may hold for one grant with a session's tokens.
+fn keeps_grants(partition: &Partition, client_id: &str, now: UnixMillis) -> bool {
+    let is_its = |link: &SessionLink| match PartitionKey::from_bytes(&link.key) {
+        // One that lives by its assertion has no refresh token.
+        Some(PartitionKey::Session {
+            client_id: owner,
+            key,
+            ..
+        }) => owner == client_id && !matches!(key, SessionKey::AssertionHash(_)),
+        _ => false,
+    };
+    let mut tokens = partition.refresh_tokens.iter();
+    let mut sessions = partition.sessions.iter();
+    tokens.any(|row| row.client_id == client_id) || sessions.any(|link| link.expires_at > now && is_its(link))
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

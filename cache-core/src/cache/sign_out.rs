@@ -1,7 +1,9 @@
 //! Signing out: what is removed, and the refresh tokens that it leaves to be revoked.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::commit::Verdict;
 use super::proof_keys::{ProofKeyOwner, clients_of};
@@ -9,7 +11,7 @@ use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
 use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
 use crate::secret::Secret;
-use crate::store::Durability;
+use crate::store::{Durability, StoreKey};
 
 /// What a sign-out removed.
 #[derive(Clone, Default)]
@@ -30,6 +32,59 @@ impl fmt::Debug for RemovedTokens {
     }
 }
 
+/// For how long a sign-out is remembered: longer than any request takes that was under way when it came.
+const REMEMBERED: Duration = Duration::from_secs(2 * 600);
+
+/// The sign-outs of late in this process: whose, and of which client (of all where it is forgotten).
+///
+/// A request whose reply is the first to say for whom it is leaves nothing in the store that a sign-out could remove.
+#[derive(Default)]
+pub(crate) struct SignOuts(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    /// How many there were: clocks that tick coarsely cannot tell what came first.
+    count: u64,
+    known: HashMap<(StoreKey, Option<String>), Noted>,
+}
+
+struct Noted {
+    number: u64,
+    /// On the monotonic clock.
+    at: Duration,
+}
+
+impl SignOuts {
+    /// How many there were until now.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().count
+    }
+
+    /// Whether the client's user was signed out since there were `count`.
+    pub(crate) fn since(&self, user: &StoreKey, client_id: &str, count: u64) -> bool {
+        let counted = self.lock();
+        let of = |client: Option<&str>| {
+            let noted = counted.known.get(&(user.clone(), client.map(str::to_owned)));
+            noted.is_some_and(|noted| noted.number > count)
+        };
+        of(None) || of(Some(client_id))
+    }
+
+    fn note(&self, user: StoreKey, client_id: Option<String>, now: Duration) {
+        let mut counted = self.lock();
+        counted
+            .known
+            .retain(|_, noted| now.saturating_sub(noted.at) < REMEMBERED);
+        counted.count += 1;
+        let number = counted.count;
+        counted.known.insert((user, client_id), Noted { number, at: now });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What the round of a commit took out of a user's partition.
 #[derive(Clone, Default)]
 struct Removed {
@@ -47,6 +102,9 @@ impl Inner {
         scope: SignOutScope,
     ) -> Result<RemovedTokens, CacheError> {
         let client = client_id.to_owned();
+        // Before the rows go: what is stored after that finds the sign-out here.
+        self.sign_outs
+            .note(self.stored_key(key), Some(client.clone()), self.clock.monotonic());
         let removed = self.remove(key, move |partition| merge::sign_out(partition, &client, scope));
         let removed = removed.await?;
         // Also where nothing was found: an earlier sign-out may have ended between the tokens and the key.
@@ -55,6 +113,8 @@ impl Inner {
     }
 
     pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
+        self.sign_outs
+            .note(self.stored_key(key), None, self.clock.monotonic());
         self.remove(key, |partition| {
             *partition = Partition::new(partition.key.clone())
         })

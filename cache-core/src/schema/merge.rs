@@ -86,6 +86,9 @@ pub enum Refreshed {
     /// The row that was spent is gone (signed out, signed in anew), or another caller has taken it over since.
     /// Nothing was written, and the tokens must be discarded.
     Superseded,
+    /// The client was signed out, and the row that was spent is one that a family's other members keep. Its new refresh token was
+    /// written for them; nothing else was, and must be.
+    LeftFamily,
 }
 
 /// Writes the reply to a refresh over the one row whose token was spent by `attempt`. A reply that names no account is for the
@@ -121,7 +124,10 @@ pub fn refreshed(
     let mut row = old.clone();
     row.spending = None;
     row.refusals.clear();
+    // A sign-out leaves a family its token, so the row alone does not tell that this client was signed out while it was sent.
+    let has_left = old.family_id.is_some() && known_family(partition, response).as_deref() == Some("");
     match (&response.refresh_token, &row.family_id, &response.family_id) {
+        (Some(_), Some(_), None) if has_left => partition.refresh_tokens[index] = row,
         // Redeemed for a client outside the family: the reply is that client's own lineage.
         (Some(_), Some(_), None) => {
             partition.refresh_tokens[index] = row;
@@ -132,7 +138,9 @@ pub fn refreshed(
         }
         (Some(secret), _, _) => {
             row.secret = secret.clone();
-            row.client_id.clone_from(&response.client_id);
+            if !has_left {
+                row.client_id.clone_from(&response.client_id);
+            }
             row.family_id = response.family_id.clone();
             row.expires_on = response.refresh_token_expires_on;
             row.last_modification_time = Some(now);
@@ -151,6 +159,9 @@ pub fn refreshed(
         }
         // The issuer does not rotate: the same token goes on.
         (None, _, _) => partition.refresh_tokens[index] = row,
+    }
+    if has_left {
+        return Refreshed::LeftFamily;
     }
     write_tokens_of(partition, response, &old.home_account_id);
     let family = response

@@ -89,7 +89,10 @@ impl ScopeRules {
         }
         let mut granted: Vec<String> = Vec::new();
         for word in replied.as_str().split(' ').filter(|word| !word.is_empty()) {
-            if !has_graph(self.kind) || ScopeSet::is_sign_in_scope(word) {
+            // Elsewhere than at Entra a bare word is nobody's in particular, and so is what was asked for by one.
+            let is_anybodys =
+                || !has_graph(self.kind) && (!word.contains('/') || resources.iter().all(Option::is_none));
+            if ScopeSet::is_sign_in_scope(word) || is_anybodys() {
                 granted.push(word.to_owned());
             } else if !word.contains('/')
                 && let [Some(resource)] = resources[..]

@@ -41,6 +41,7 @@ struct State {
     lifetime: i64,
     obtained: usize,
     reuse_is_safe: bool,
+    foci: Option<String>,
 }
 
 impl Issuer {
@@ -64,6 +65,11 @@ impl Issuer {
     /// From now on a refresh token may be used again and again, as Entra's may.
     pub fn allow_reuse(&self) {
         self.state.lock().unwrap().reuse_is_safe = true;
+    }
+
+    /// From now on what it grants is for a whole family of clients.
+    pub fn grant_to_family(&self, id: &str) {
+        self.state.lock().unwrap().foci = Some(id.to_owned());
     }
 
     pub fn mishap(&self, mishap: Mishap) {
@@ -142,7 +148,12 @@ impl Issuer {
 
     /// The call that a client would make to refresh for `scopes`.
     pub fn call(self: &Arc<Self>, scopes: &str) -> Arc<Call> {
+        self.call_as(CLIENT, scopes)
+    }
+
+    pub fn call_as(self: &Arc<Self>, client: &str, scopes: &str) -> Arc<Call> {
         Arc::new(Call {
+            client: client.to_owned(),
             issuer: Arc::clone(self),
             scopes: scopes.to_owned(),
         })
@@ -179,7 +190,7 @@ impl State {
             refresh_on: None,
             refresh_token: refresh_token.map(Secret::new),
             refresh_token_expires_on: None,
-            family_id: None,
+            family_id: self.foci.clone(),
             id_token: None,
             account: Some(Account {
                 home_account_id: "sub-1".into(),
@@ -197,12 +208,12 @@ impl State {
         }
     }
 
-    fn redeem(&mut self, token: &str, scopes: &str, now: UnixSeconds) -> CallOutcome {
+    fn redeem(&mut self, token: &str, client: &str, scopes: &str, now: UnixSeconds) -> CallOutcome {
         self.redeemed.push(token.to_owned());
         let reused = self.spent.get(token).copied();
         if let (Some(family), true) = (reused, self.reuse_is_safe) {
             let successor = self.issue(family);
-            return CallOutcome::Granted(Box::new(self.response(CLIENT, scopes, Some(successor), now)));
+            return CallOutcome::Granted(Box::new(self.response(client, scopes, Some(successor), now)));
         }
         if let Some(family) = reused {
             self.revoked.insert(family);
@@ -213,7 +224,7 @@ impl State {
         };
         self.spent.insert(token.to_owned(), family);
         let successor = self.issue(family);
-        CallOutcome::Granted(Box::new(self.response(CLIENT, scopes, Some(successor), now)))
+        CallOutcome::Granted(Box::new(self.response(client, scopes, Some(successor), now)))
     }
 }
 
@@ -230,6 +241,7 @@ pub fn refusal(error: &str, about: RefusedBecause) -> AuthorityRefusal {
 
 pub struct Call {
     issuer: Arc<Issuer>,
+    client: String,
     scopes: String,
 }
 
@@ -256,12 +268,12 @@ impl AuthorityCall for Call {
                 RefusedBecause::Throttled(None),
             ));
         }
-        let outcome =
-            issuer
-                .state
-                .lock()
-                .unwrap()
-                .redeem(redemption.refresh_token.expose(), &self.scopes, now);
+        let token = redemption.refresh_token.expose();
+        let outcome = issuer
+            .state
+            .lock()
+            .unwrap()
+            .redeem(token, &self.client, &self.scopes, now);
         issuer.arrived.send_modify(|count| *count += 1);
         let _permit = issuer.gate.acquire().await.unwrap();
         match mishap {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ALICE, BOB, CLI_CLIENT_ID, PASSWORD, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
+use super::{
+    ALICE, BOB, CLI_CLIENT_ID, PASSWORD, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET, SERVICE_PRIVATE_KEY,
+};
 
 /// Where the modules and the script that makes the database are installed.
 pub(super) const MODULES: &str = "/usr/lib/glewlwyd";
@@ -137,8 +139,13 @@ pub(super) fn users() -> impl Iterator<Item = Value> {
         })
 }
 
+/// The public half of the key that the confidential client signs assertions with.
+pub(super) fn service_public_key() -> Result<String, rcgen::Error> {
+    Ok(rcgen::KeyPair::from_pem(SERVICE_PRIVATE_KEY)?.public_key_pem())
+}
+
 /// The clients, redirected to the fixed address and to `redirect_uri`.
-pub(super) fn clients(redirect_uri: &str) -> impl Iterator<Item = Value> {
+pub(super) fn clients(redirect_uri: &str, service_public_key: &str) -> impl Iterator<Item = Value> {
     let redirects = json!([REDIRECT_URI, redirect_uri]);
     let user_grants = ["code", "device_authorization", "refresh_token", "password"];
     let service_grants = [user_grants.as_slice(), &["client_credentials"]].concat();
@@ -158,6 +165,7 @@ pub(super) fn clients(redirect_uri: &str) -> impl Iterator<Item = Value> {
             "name": SERVICE_CLIENT_ID,
             "confidential": true,
             "client_secret": SERVICE_CLIENT_SECRET,
+            "pubkey": service_public_key,
             "enabled": true,
             "redirect_uri": redirects,
             "authorization_type": service_grants,

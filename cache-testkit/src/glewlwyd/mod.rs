@@ -34,11 +34,15 @@ use self::process::Process;
 /// A public client: device code, authorization code with PKCE, password, refresh token.
 pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
 
-/// A confidential client with a secret: client credentials, and all that the public one may.
+/// A confidential client: client credentials, and all that the public one may. It has a secret, or signs assertions
+/// (`private_key_jwt`) with [`SERVICE_PRIVATE_KEY`].
 pub const SERVICE_CLIENT_ID: &str = "tokenkeep-service";
 
 /// The secret of the confidential client.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
+
+/// The other credential of the confidential client: an RSA key (PEM), of the tests, which protects nothing.
+pub const SERVICE_PRIVATE_KEY: &str = include_str!("../../oidc-provider/keys/service-rsa.pem");
 
 /// A user.
 pub const ALICE: &str = "alice";
@@ -56,6 +60,8 @@ pub const REDIRECT_URI: &str = configuration::REDIRECT_URI;
 pub struct Glewlwyd {
     base: String,
     issuer: String,
+    /// PEM.
+    service_public_key: String,
     administrator: Person,
     _process: Process,
 }
@@ -74,6 +80,8 @@ impl Glewlwyd {
             issuer: format!("{base}/api/oidc"),
             administrator: Person::sign_in(&base, "admin", "password").await?,
             base,
+            service_public_key: configuration::service_public_key()
+                .map_err(|error| Error::start("the service's key")(error.into()))?,
             _process: process,
         };
         provider.set_up().await?;
@@ -113,7 +121,7 @@ impl Glewlwyd {
     /// # Errors
     /// [`Error::Refused`] when it is no URI.
     pub async fn allow_redirect(&self, redirect_uri: &str) -> Result<(), Error> {
-        for client in configuration::clients(redirect_uri) {
+        for client in configuration::clients(redirect_uri, &self.service_public_key) {
             let id = client["client_id"].as_str().unwrap_or_default();
             self.administrator
                 .tell(Method::PUT, &format!("/api/client/{id}"), &client)
@@ -134,7 +142,7 @@ impl Glewlwyd {
         for user in configuration::users() {
             tell("/api/user/", user).await?;
         }
-        for client in configuration::clients(REDIRECT_URI) {
+        for client in configuration::clients(REDIRECT_URI, &self.service_public_key) {
             tell("/api/client/", client).await?;
         }
         Ok(())

@@ -13,6 +13,7 @@ mod crowd;
 mod demonstration;
 mod doctor;
 mod entra;
+mod environment;
 mod exchange;
 mod keys;
 mod killed;

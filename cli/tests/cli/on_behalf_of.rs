@@ -95,6 +95,55 @@ async fn a_session_goes_on_without_the_assertion_until_its_user_signs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_may_be_named_by_a_variable() {
+    let authority = strict_authority().await;
+    let (mut program, _) = middle_tier(&authority).await;
+    program.set("SESSION", SESSION);
+    let begin = with(
+        &LOGIN,
+        &["--assertion-env", "ASSERTION", "--session-env", "SESSION"],
+    );
+    program.json(&begin).await;
+    let by_variable = program.json(&with(&TOKEN, &["--session-env", "SESSION"])).await;
+    let by_argument = program.json(&with(&TOKEN, &["--session", SESSION])).await;
+    assert_eq!(by_variable["access_token"], by_argument["access_token"]);
+    assert_eq!(authority.grant_count(Grant::OnBehalfOf).requests, 1);
+    for wrong in [
+        &["--session-env", SESSION][..],
+        &["--session-env", "UNSET_BY_TEST"],
+        &["--session", SESSION, "--session-env", "SESSION"],
+    ] {
+        let ran = program.run(&with(&TOKEN, wrong)).await;
+        assert_eq!(ran.exit, Some(2), "{ran:?}");
+        assert!(!ran.stderr.contains(SESSION), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn demanded_claims_reach_the_authority_on_behalf_of_a_user_too() {
+    let authority = strict_authority().await;
+    let (program, _) = middle_tier(&authority).await;
+    let token = with(&TOKEN, &["--assertion-env", "ASSERTION"]);
+    let first = program.json(&token).await;
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}"#;
+    let demanded = program.json(&with(&token, &["--claims", claims])).await;
+    assert_ne!(demanded["access_token"], first["access_token"]);
+    let last = authority.requests().len() - 1;
+    let sent: Vec<_> = authority
+        .request_form(last)
+        .unwrap()
+        .into_iter()
+        .filter(|(name, _)| name == "claims")
+        .collect();
+    assert!(sent.len() == 1 && sent[0].1.contains("1700000000"), "{sent:?}");
+
+    let refused = r#"Bearer error="invalid_token""#;
+    let another = program.json(&with(&token, &["--challenge", refused])).await;
+    assert_ne!(another["access_token"], demanded["access_token"]);
+    assert_eq!(authority.grant_count(Grant::OnBehalfOf).requests, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_said_without_the_secrets() {
     let authority = strict_authority().await;
     let (program, assertion) = middle_tier(&authority).await;

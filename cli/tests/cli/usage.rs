@@ -158,7 +158,9 @@ async fn what_is_missing_is_named_in_the_object() {
         (&[], "requires a subcommand"),
         (&["quarantine"], "KEY"),
         (&["token", "--scope"], "--scope"),
-        (&["no-such-command"], "no-such-command"),
+        (&["no-such-command"], "no such command"),
+        (&["tokn"], "is token meant?"),
+        (&["token", "--force-refesh"], "--force-refesh"),
     ] {
         let error = program.failing(words, 2).await;
         let message = error["message"].as_str().unwrap();
@@ -228,6 +230,33 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
                 message.contains(option) && message.contains(&variable),
                 "{message}"
             );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_word_is_not_repeated() {
+    let program = Program::new();
+    let cases: [&[&str]; 7] = [
+        &["hunter2"],
+        &["login", "hunter2"],
+        &["login", "password", "--username", "alice", "hunter2"],
+        &["login", "on-behalf-of", "hunter2"],
+        &["token", "-phunter2"],
+        &["token", "--password=hunter2"],
+        &["token", "--claims", "{}", "--", "hunter2"],
+    ];
+    for words in cases {
+        for json in [true, false] {
+            let mut all = words.to_vec();
+            if json {
+                all.insert(0, "--json");
+            }
+            let ran = program.run(&all).await;
+            assert_eq!(ran.exit, Some(2), "{words:?}: {ran:?}");
+            let shown = format!("{} {}", ran.stdout, ran.stderr);
+            assert!(!shown.contains("hunter2"), "{words:?}: {shown}");
+            assert!(shown.contains("error"), "{words:?}: {shown}");
         }
     }
 }

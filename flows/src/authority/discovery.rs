@@ -22,6 +22,19 @@ const DOCUMENT: &str = "openid-configuration";
 ///
 /// Share one among all clients of a process. Endpoints come from here and from the configuration alone, never
 /// from a cache that somebody else may have written.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use flows::Transport;
+/// use flows::authority::Authority;
+///
+/// # async fn endpoints(transport: Transport) -> Result<(), flows::Error> {
+/// let authority = Authority::oidc("https://id.example/")?;
+/// let metadata = transport.discovery().metadata(&authority, Duration::from_secs(10)).await?;
+/// println!("tokens come from {}", metadata.token_endpoint);
+/// # Ok(()) }
+/// ```
 pub struct Discovery {
     http: Arc<dyn HttpClient>,
     clock: Arc<dyn Clock>,

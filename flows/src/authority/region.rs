@@ -25,6 +25,15 @@ const REGION_NAME: &str = "REGION_NAME";
 const LONGEST_LABEL: usize = 63;
 
 /// An Azure region, for [`ClientBuilder::region`](crate::client::ClientBuilder::region).
+///
+/// ```
+/// use flows::authority::Region;
+///
+/// # fn main() -> Result<(), flows::Error> {
+/// let named = Region::named("westus2")?;
+/// let wherever_this_runs = Region::from_environment().unwrap_or_else(|_| Region::discover());
+/// # let _ = (named, wherever_this_runs); Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Region(Source);
 

@@ -10,6 +10,7 @@ use super::lazy_correlation::LazyCorrelation;
 use super::session::KeyedSession;
 use super::session_id::SessionId;
 use super::{Acquisition, ConfidentialClient};
+use crate::proof::ProofSigner;
 use crate::request::authorization_code::{AuthorizationRequest, PendingAuthorization, PendingParts};
 use crate::{AuthenticationResult, Error};
 
@@ -19,6 +20,30 @@ const USUAL_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// The end of a sign-in by authorization code (RFC 6749 section 4.1.3, with PKCE). Await it to run it.
 ///
 /// Dropping the future may lose the sign-in: the code can be redeemed once.
+///
+/// ```no_run
+/// use cache_core::schema::ScopeSet;
+/// use flows::Error;
+/// use flows::client::ConfidentialClient;
+/// use flows::request::authorization_code::{AuthorizationRequest, PendingParts};
+/// use url::Url;
+///
+/// const BACK: &str = "https://app.example/signed-in";
+///
+/// /// Where the browser is sent, and what is kept for it in the web session.
+/// async fn begin(client: &ConfidentialClient) -> Result<(Url, PendingParts), Error> {
+///     let request = AuthorizationRequest::new("my-client", BACK, ScopeSet::parse("User.Read"));
+///     let pending = client.begin_authorization(request).await?;
+///     Ok((pending.url().clone(), pending.into_parts()))
+/// }
+///
+/// /// The browser came back with `query`.
+/// async fn end(client: &ConfidentialClient, kept: &PendingParts, query: &str) -> Result<(), Error> {
+///     let result = client.acquire_token_by_authorization_code(kept, query).await?;
+///     println!("hello {}", result.account.map(|account| account.username).unwrap_or_default());
+///     Ok(())
+/// }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenByAuthorizationCode<'a> {
     application: &'a Arc<Application>,
@@ -68,8 +93,20 @@ impl Application {
         request: AuthorizationRequest,
         correlation_id: &LazyCorrelation,
     ) -> Result<PendingAuthorization, Error> {
+        let signer = self.client_signer().await?;
+        self.begin_authorization_with(request, signer.as_deref(), correlation_id)
+            .await
+    }
+
+    /// As [`begin_authorization`](Self::begin_authorization), for a code that is redeemed with the key of `signer`.
+    pub(super) async fn begin_authorization_with(
+        &self,
+        request: AuthorizationRequest,
+        signer: Option<&dyn ProofSigner>,
+        correlation_id: &LazyCorrelation,
+    ) -> Result<PendingAuthorization, Error> {
         // RFC 9449 section 10: whoever steals the code cannot redeem it without the key.
-        let request = match self.client_signer().await? {
+        let request = match signer {
             Some(signer) => request.parameter("dpop_jkt", &signer.public_key().thumbprint()),
             None => request,
         };
@@ -82,7 +119,8 @@ impl Application {
         if !pending.is_to_be_pushed() {
             return Ok(pending);
         }
-        self.endpoint(&self.authority)
+        // Handing in proves nothing: `dpop_jkt` is among what is handed in.
+        self.endpoint_with(&self.authority, None)
             .await?
             .push_authorization(pending, correlation_id.draw(self)?, self.time_limit)
             .await

@@ -139,6 +139,10 @@ impl<'a> BrowserOptions<'a> {
         self.parameters.push((name, value));
     }
 
+    pub(super) fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(known, _)| known == name)
+    }
+
     pub(super) fn set_pushed(&mut self, pushed: bool) {
         self.pushed = Some(pushed);
     }

@@ -14,6 +14,7 @@ use super::lazy_correlation::LazyCorrelation;
 use crate::authority::Metadata;
 use crate::error::{AuthorizationResponseError, InteractiveError, ReplyError};
 use crate::loopback::{Answer, Page, Received, RedirectListener};
+use crate::proof::ProofSigner;
 use crate::request::TokenRequest;
 use crate::request::authorization_code::{
     AuthorizationCode, AuthorizationRequest, PendingAuthorization, Prompt,
@@ -22,6 +23,8 @@ use crate::{AuthenticationResult, Error};
 
 /// How many requests wait to be judged; each is judged at once.
 const WAITING: usize = 4;
+
+const ID_TOKEN_HINT: &str = "id_token_hint";
 
 /// A sign-in in the browser that is about to begin.
 pub(super) struct BrowserSignIn<'a> {
@@ -48,15 +51,18 @@ impl BrowserSignIn<'_> {
         let address = options.address(application.authority.kind())?;
         let listener = RedirectListener::bind(address, options.mode).await?;
         let redirect_uri = listener.redirect_uri();
-        let (first, second) = {
+        let (mut first, second) = {
             let request = |prompt| options.request(application.client.id(), &redirect_uri, &scopes, prompt);
             (request(prompt)?, then.map(request).transpose()?)
         };
+        if prompt == Some(Prompt::None) && !options.has_parameter(ID_TOKEN_HINT) {
+            first = with_id_token_hint(first, application, options.account).await?;
+        }
         let BrowserOptions {
             account,
             claims,
             time_limit,
-            cancelled,
+            mut cancelled,
             opener,
             pages,
             ..
@@ -66,13 +72,26 @@ impl BrowserSignIn<'_> {
         let correlation_id = LazyCorrelation::default();
         let (inbox, mut received) = mpsc::channel(WAITING);
         let conversation = async {
-            let metadata = application.metadata(&application.authority).await?;
-            let pending = application.begin_authorization(first, &correlation_id).await?;
+            let begun = async {
+                let metadata = application.metadata(&application.authority).await?;
+                // One for the whole sign-in: the code is bound to it from the first.
+                let signer = application.sign_in_signer().await?;
+                let pending = application
+                    .begin_authorization_with(first, signer.as_deref(), &correlation_id)
+                    .await?;
+                Ok::<_, Error>((metadata, signer, pending))
+            };
+            // The authority may be slow, and nobody need wait for it who has changed their mind.
+            let (metadata, signer, pending) = tokio::select! {
+                begun = begun => begun?,
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
+            };
             let mut waiting = Waiting {
                 application,
                 metadata,
                 pending,
                 second,
+                signer: signer.as_deref(),
                 correlation_id: &correlation_id,
             };
             let answered = tokio::select! {
@@ -81,7 +100,7 @@ impl BrowserSignIn<'_> {
                     Some(answered) => answered?,
                     None => return Err(InteractiveError::TimedOut(time_limit).into()),
                 },
-                () = cancelled => return Err(InteractiveError::Cancelled.into()),
+                () = &mut cancelled => return Err(InteractiveError::Cancelled.into()),
             };
             // One answer was accepted, and there is no other: from here on, the listener says so.
             drop(received);
@@ -93,7 +112,7 @@ impl BrowserSignIn<'_> {
                     if application.authority.kind() != AuthorityKind::Oidc {
                         request = request.claims(claims.as_deref().unwrap_or_default());
                     }
-                    redeem(application, request, account, &correlation_id).await
+                    redeem(application, request, signer.clone(), account, &correlation_id).await
                 }
                 Err(error) => Err(error),
             };
@@ -123,6 +142,7 @@ struct Waiting<'a> {
     metadata: Arc<Metadata>,
     pending: PendingAuthorization,
     second: Option<AuthorizationRequest>,
+    signer: Option<&'a dyn ProofSigner>,
     correlation_id: &'a LazyCorrelation,
 }
 
@@ -170,7 +190,9 @@ impl Waiting<'_> {
             match self.second.take() {
                 Some(request) if asks_for_the_user(&error) => {
                     tracing::debug!("the session is not enough; asking the user");
-                    let begun = self.application.begin_authorization(request, self.correlation_id);
+                    let begun =
+                        self.application
+                            .begin_authorization_with(request, self.signer, self.correlation_id);
                     self.pending = match begun.await {
                         Ok(pending) => pending,
                         Err(error) => {
@@ -216,15 +238,37 @@ fn asks_for_the_user(error: &Error) -> bool {
     })
 }
 
+/// Says whose session is meant by the ID token that the account has here. With `prompt=none` it should be there (OIDC Core section
+/// 3.1.2.1), and there are issuers that refuse the request without. Microsoft's document the login hint instead, and B2C means
+/// something else by it.
+async fn with_id_token_hint(
+    request: AuthorizationRequest,
+    application: &Application,
+    account: Option<&CachedAccount>,
+) -> Result<AuthorizationRequest, Error> {
+    let Some(account) = account.filter(|_| application.authority.kind() == AuthorityKind::Oidc) else {
+        return Ok(request);
+    };
+    let id_tokens = application
+        .cache
+        .id_tokens(&account.partition, application.client.id())
+        .await?;
+    Ok(match id_tokens.first() {
+        Some(id_token) => request.parameter(ID_TOKEN_HINT, id_token.secret.expose()),
+        None => request,
+    })
+}
+
 async fn redeem(
     application: &Application,
     request: TokenRequest,
+    signer: Option<Arc<dyn ProofSigner>>,
     account: Option<&CachedAccount>,
     correlation_id: &LazyCorrelation,
 ) -> Result<AuthenticationResult, Error> {
     let request = request.context(application.context.clone());
     let correlation_id = correlation_id.draw(application)?;
-    let endpoint = application.endpoint(&application.authority).await?;
+    let endpoint = application.endpoint_with(&application.authority, signer).await?;
     let began = application.cache.clock().monotonic();
     let response = endpoint
         .send(request, correlation_id, application.time_limit)

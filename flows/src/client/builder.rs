@@ -22,6 +22,25 @@ use crate::telemetry::Telemetry;
 use crate::{Error, IdTokenVerification, Transport};
 
 /// Chooses what a client does not need to be told. `C` is the kind of client.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use cache_core::cache::TokenCache;
+/// use flows::authority::Authority;
+/// use flows::client::PublicClient;
+/// use flows::{IdTokenVerification, Transport};
+///
+/// # fn build(cache: TokenCache, shared: Arc<Transport>) -> Result<(), flows::Error> {
+/// let authority = Authority::oidc("https://id.example/")?;
+/// let client = PublicClient::builder("my-client", authority, cache)
+///     .transport(shared)
+///     .time_limit(Duration::from_secs(10))
+///     .verify_id_tokens(IdTokenVerification::Always)
+///     .build()?;
+/// # let _ = client; Ok(()) }
+/// ```
 #[must_use]
 pub struct ClientBuilder<C> {
     client: Result<ClientIdentity, ConfigurationError>,

@@ -21,6 +21,13 @@ use crate::{AuthenticationResult, Error};
 /// An acquisition by client credentials (RFC 6749 section 4.4). Await it to run it.
 ///
 /// Dropping the future leaves a request that was begun to its end, and its token in the cache.
+///
+/// ```no_run
+/// # async fn token(client: flows::client::ConfidentialClient) -> Result<(), flows::Error> {
+/// let result = client.acquire_token_for_client(["https://graph.microsoft.com/.default"]).await?;
+/// let header = result.authorization_header();
+/// # let _ = header; Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenForClient<'a> {
     application: &'a Arc<Application>,

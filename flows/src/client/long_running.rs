@@ -91,6 +91,10 @@ impl ConfidentialClient {
 
     /// Ends a session: its tokens are removed, and no refresh that is under way brings them back. `false` when there was none.
     ///
+    /// If it was the user's last with this client, the authority is then asked to revoke its refresh token (RFC 7009), where it offers that,
+    /// within the client's [time limit](super::ClientBuilder::time_limit). Earlier that could end the others: providers make one grant of
+    /// all sign-ins of a browser. A failure is logged; nobody has the token any more.
+    ///
     /// # Errors
     /// [`Error::Cache`], and the session may go on; [`Error::Session`] when it is another account's.
     ///

@@ -18,7 +18,7 @@ use super::builder::default_http;
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::{Acquisition, outcome};
 use crate::error::{ConfigurationError, ManagedIdentityError};
-use crate::http::{HttpClient, HttpResponse};
+use crate::http::{HttpClient, HttpError, HttpErrorKind, HttpResponse};
 use crate::managed_identity::{
     AUTHORITY, Ask, Endpoint, ManagedIdentityEnvironment, ManagedIdentityId, ManagedIdentitySource, ReplyFor,
     Resource, TENANT, authorization, pause_before_retry, token_response,
@@ -104,6 +104,18 @@ impl fmt::Debug for ManagedIdentityClient {
 }
 
 /// Chooses what a [`ManagedIdentityClient`] does not need to be told.
+///
+/// ```no_run
+/// use cache_core::cache::TokenCache;
+/// use flows::client::ManagedIdentityClient;
+/// use flows::managed_identity::ManagedIdentityId;
+///
+/// # fn build(cache: TokenCache) -> Result<(), flows::Error> {
+/// let identity = ManagedIdentityId::UserAssignedClientId("11111111-2222-3333-4444-555555555555".to_owned());
+/// let client = ManagedIdentityClient::builder(identity, cache).owner("host-17").build()?;
+/// println!("asks {:?}", client.source());
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub struct ManagedIdentityClientBuilder {
     identity: ManagedIdentityId,
@@ -198,6 +210,13 @@ impl fmt::Debug for ManagedIdentityClientBuilder {
 ///
 /// # Cancellation safety
 /// Dropping the future leaves a request that was begun to its end, and its token in the cache.
+///
+/// ```no_run
+/// # async fn token(client: flows::client::ManagedIdentityClient) -> Result<(), flows::Error> {
+/// let vault = client.acquire_token_for_managed_identity("https://vault.azure.net");
+/// let result = vault.force_refresh(true).await?;
+/// # let _ = result; Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenForManagedIdentity<'a> {
     inner: &'a Arc<Inner>,
@@ -323,9 +342,24 @@ impl Inner {
                 now,
             };
             let response = self
-                .shown_key(ask, reply?, began.saturating_add(time_limit))
+                .shown_key(ask, self.reached(reply)?, began.saturating_add(time_limit))
                 .await?;
             return token_response(&asked, &response);
+        }
+    }
+
+    /// The reply, or that nobody is there. Every program asks the instance metadata service where it finds nothing else, so that
+    /// it cannot be reached is the usual answer of a machine that is not Azure's.
+    fn reached(&self, reply: Result<HttpResponse, HttpError>) -> Result<HttpResponse, Error> {
+        match reply {
+            Err(error)
+                if error.kind() == HttpErrorKind::NotSent
+                    && self.endpoint.source() == ManagedIdentitySource::Imds =>
+            {
+                tracing::debug!(%error, "the instance metadata service cannot be reached");
+                Err(ManagedIdentityError::NoMetadataService.into())
+            }
+            reply => Ok(reply?),
         }
     }
 

@@ -14,6 +14,7 @@ use super::application::{Application, in_realm};
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::not_sent;
 use super::lazy_correlation::LazyCorrelation;
+use super::seen_refusal::SeenRefusal;
 use super::{Acquisition, ConfidentialClient, outcome};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
@@ -118,6 +119,7 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
             scopes,
             claims,
             correlation_id: LazyCorrelation::default(),
+            refusal: SeenRefusal::default(),
         });
         let sent: Arc<dyn AppTokenCall> = call.clone();
         let options = application.options(freshness, extended_lifetime);
@@ -125,7 +127,8 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
         let acquired = application
             .cache
             .acquire_session(Arc::new(request), options, sent, LONGEST)
-            .await?;
+            .await
+            .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
         Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
@@ -169,6 +172,7 @@ struct Call {
     scopes: ScopeSet,
     claims: Option<String>,
     correlation_id: LazyCorrelation,
+    refusal: SeenRefusal,
 }
 
 #[async_trait]
@@ -186,14 +190,12 @@ impl AppTokenCall for Call {
             Ok(correlation_id) => correlation_id,
             Err(error) => return not_sent(error),
         };
-        match endpoint.redeem(request, correlation_id, time_limit).await {
-            CallOutcome::Granted(response) => {
-                let mut response = in_realm(&self.authority, *response);
-                // Some issuers send one unasked. Nothing would ever spend it here.
-                response.refresh_token = None;
-                CallOutcome::Granted(Box::new(response))
-            }
-            other => other,
-        }
+        let reply = endpoint.send(request, correlation_id, time_limit).await;
+        self.refusal.outcome(reply.map(|response| {
+            let mut response = in_realm(&self.authority, response);
+            // Some issuers send one unasked. Nothing would ever spend it here.
+            response.refresh_token = None;
+            response
+        }))
     }
 }

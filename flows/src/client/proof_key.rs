@@ -116,8 +116,12 @@ impl Application {
         if !self.keys_are_per_account() {
             return self.client_token_type().await;
         }
+        let owner = self.owner(Some(home_account_id));
+        if let Some(key_id) = self.cache.proof_key_id(&owner).await? {
+            return Ok(proof::bound_to(&key_id));
+        }
         // Where the account was signed in without, its next refresh binds it.
-        let key = self.stored_key(&self.owner(Some(home_account_id))).await?;
+        let key = self.stored_key(&owner).await?;
         Ok(proof::bound_to(&key.key_id))
     }
 

@@ -11,6 +11,7 @@ use cache_core::secret::Secret;
 use super::application::{Application, in_realm};
 use super::{Acquisition, ConfidentialClient, PublicClient, outcome};
 use crate::request::refresh_token;
+use crate::response::of_refresh;
 use crate::{AuthenticationResult, Error};
 
 /// The redemption of a refresh token from elsewhere (MSAL's `AcquireTokenByRefreshToken`), to migrate from another token store. Await it to run it.
@@ -106,7 +107,7 @@ async fn redeem(
     let response = endpoint
         .send(request, correlation_id, application.time_limit)
         .await
-        .map_err(typed)?;
+        .map_err(|error| typed(of_refresh(application.authority.kind(), error)))?;
     let answered = clock.monotonic();
     let mut response = in_realm(&application.authority, response);
     // An issuer that does not rotate answers without: the same token goes on.

@@ -167,7 +167,7 @@ pub enum Revocation {
 }
 
 /// One after the other, because there is nearly always one; the first error is the one that is reported.
-async fn revoke_all(application: &Arc<Application>, tokens: &[Secret]) -> Revocation {
+pub(super) async fn revoke_all(application: &Arc<Application>, tokens: &[Secret]) -> Revocation {
     let clock = application.cache.clock();
     let limit = application.time_limit;
     let revoking = async {

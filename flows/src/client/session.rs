@@ -1,11 +1,14 @@
 //! What the acquisitions that live in sessions share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::schema::{Account, PartitionKey, SessionKey, TokenContext};
+use cache_core::cache::SessionLookup;
+use cache_core::schema::{PartitionKey, SessionKey, TokenContext};
 
 use super::application::{Application, in_realm};
 use super::outcome;
+use super::remove_account::{Revocation, revoke_all};
 use super::session_id::{SessionError, SessionId};
 use crate::authority::Authority;
 use crate::error::ReplyError;
@@ -41,12 +44,12 @@ impl<'a> KeyedSession<'a> {
     }
 
     /// Whose session it is.
-    pub(super) async fn account(&self, application: &Application) -> Result<Account, Error> {
-        let account = application.cache.session_account(&self.partition).await?;
+    pub(super) async fn lookup(&self, application: &Application) -> Result<SessionLookup, Error> {
+        let lookup = application.cache.session_lookup(&self.partition).await?;
         let gone = || Error::InteractionRequired(Box::new(InteractionRequired::no_refresh_token()));
-        let account = account.ok_or_else(gone)?;
-        self.id.check(&account.home_account_id)?;
-        Ok(account)
+        let lookup = lookup.ok_or_else(gone)?;
+        self.id.check(&lookup.account.home_account_id)?;
+        Ok(lookup)
     }
 
     /// Refuses a session that is another account's already.
@@ -92,10 +95,16 @@ impl<'a> KeyedSession<'a> {
         Ok(result)
     }
 
-    /// Ends the session; `false` when there was none.
-    pub(super) async fn end(&self, application: &Application) -> Result<bool, Error> {
+    /// Ends the session, and asks the authority to revoke its refresh token; `false` when there was none.
+    pub(super) async fn end(&self, application: &Arc<Application>) -> Result<bool, Error> {
         self.check(application).await?;
-        Ok(application.cache.end_session(&self.partition).await?)
+        let removed = application.cache.end_session_with_tokens(&self.partition).await?;
+        if !removed.refresh_tokens.is_empty()
+            && let Revocation::Failed(error) = revoke_all(application, &removed.refresh_tokens).await
+        {
+            tracing::warn!(%error, "the refresh token of a session that was ended was not revoked");
+        }
+        Ok(removed.found)
     }
 }
 

@@ -41,6 +41,10 @@ use crate::request::authorization_code::{Prompt, ResponseMode};
 /// # }
 /// ```
 ///
+/// With [`account`](Self::account), an OpenID Connect issuer other than Microsoft's is told by the account's cached ID token whose session
+/// is meant (`id_token_hint`, as OIDC Core section 3.1.2.1 recommends); some refuse the request without it. [`pushed`](Self::pushed) keeps
+/// it out of the browser's history.
+///
 /// Dropping the future ends it, as for [`AcquireTokenInteractive`](super::AcquireTokenInteractive).
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenBySession<'a> {

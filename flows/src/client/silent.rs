@@ -29,6 +29,21 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 ///
 /// [`Error::InteractionRequired`] is the answer that means: ask the user. Dropping the future leaves a refresh that was begun to
 /// its end, and its tokens in the cache.
+///
+/// ```no_run
+/// use flows::Error;
+/// use flows::client::PublicClient;
+///
+/// # async fn token(client: PublicClient) -> Result<(), Error> {
+/// for account in client.accounts().await?.accounts {
+///     match client.acquire_token_silent(["User.Read"]).account(&account).await {
+///         Ok(result) => println!("valid until {:?}", result.expires_on),
+///         Err(Error::InteractionRequired(why)) => println!("sign in again: {why}"),
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
@@ -112,11 +127,12 @@ impl<'a> AcquireTokenSilent<'a> {
             Some(tenant) => application.authority.with_tenant(tenant)?,
             None => application.authority.clone(),
         };
+        let mut lookup = None;
         let (partition, account, authority) = match (session, account) {
             (Some(session), AccountSelection::Unsaid) => {
-                let account = session.account(application).await?;
-                let authority = session_authority(&authority, &account)?;
-                (session.partition().clone(), account, authority)
+                let looked_up = lookup.insert(session.lookup(application).await?);
+                let authority = session_authority(&authority, &looked_up.account)?;
+                (session.partition().clone(), looked_up.account.clone(), authority)
             }
             (Some(_), _) => {
                 let error = "a silent acquisition is for an account or in a session, not both";
@@ -165,7 +181,14 @@ impl<'a> AcquireTokenSilent<'a> {
             .acquire(Arc::new(request), options, sent)
             .await
             .map_err(|error| call.refusal.explain(error))?;
-        let elapsed = application.cache.clock().monotonic().saturating_sub(began);
+        let mut elapsed = application.cache.clock().monotonic().saturating_sub(began);
+        let acquired = match &lookup {
+            Some(lookup) => {
+                elapsed += lookup.time_in_store();
+                acquired.looked_up(lookup)
+            }
+            None => acquired,
+        };
         Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
 }

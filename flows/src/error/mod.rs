@@ -212,6 +212,9 @@ pub enum ReplyError {
     /// The refresh of one account's token brought another account's.
     #[error("the reply is for another account than the one that was asked for; nothing of it was kept")]
     AnotherAccount,
+    /// Entra's `client_info` and ID token name different users.
+    #[error("the reply's client_info and its ID token are of different users; nothing of it was kept")]
+    MixedAccounts,
 }
 
 /// Why a device code sign-in ended.

@@ -10,7 +10,6 @@ mod form;
 mod reqwest_client;
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +36,25 @@ pub use reqwest_client::{ReqwestClient, ReqwestClientBuilder};
 ///
 /// # Cancellation safety
 /// Dropping the future abandons the request, whose outcome is then unknown.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use async_trait::async_trait;
+/// use flows::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+///
+/// /// Counts what another client sends.
+/// #[derive(Debug)]
+/// struct Counting(Arc<dyn HttpClient>);
+///
+/// #[async_trait]
+/// impl HttpClient for Counting {
+///     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+///         println!("{:?} to {}", request.method, request.url.host_str().unwrap_or_default());
+///         self.0.send(request).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait HttpClient: fmt::Debug + Send + Sync + 'static {
     /// Sends `request` and reads the whole reply, whatever its status.
@@ -75,7 +93,7 @@ pub struct HttpRequest {
 enum Reach {
     /// Where [`is_allowed_url`] permits.
     Allowed,
-    /// To the instance metadata service too, whose public contract is plain HTTP to a link-local address.
+    /// To the machine's own platform too, whose public contracts are plain HTTP to a link-local address.
     Platform,
 }
 
@@ -110,7 +128,8 @@ impl HttpRequest {
         self
     }
 
-    /// The same request, to the platform that the machine runs on: it may go to `http://169.254.169.254` too, and through no proxy at all.
+    /// The same request, to the platform that the machine runs on: it may go to link-local addresses by plain HTTP too, and through
+    /// no proxy at all.
     #[must_use]
     pub(crate) fn for_platform(mut self) -> Self {
         self.reach = Reach::Platform;
@@ -124,13 +143,20 @@ impl HttpRequest {
         self.reach == Reach::Platform || is_loopback(&self.url)
     }
 
+    /// Whether the request goes to a link-local address: nothing but the platform of this very host answers there, and at once.
+    #[cfg_attr(not(feature = "reqwest"), expect(dead_code, reason = "only that client asks"))]
+    pub(crate) fn is_link_local(&self) -> bool {
+        is_platform_address(&self.url)
+    }
+
     /// Whether the URL may be used at all. Every [`HttpClient`] asks this before it opens a connection.
     ///
     /// # Errors
     /// [`HttpErrorKind::NotSent`] when [`is_allowed_url`] refuses the URL. A question to the machine's own platform, as a
-    /// managed identity asks it, may go to `http://169.254.169.254` all the same, the one address of the instance metadata service.
+    /// managed identity asks it, may go to `http://169.254.0.0/16` all the same: the instance metadata service is `169.254.169.254`, and
+    /// App Service names others.
     pub fn check(&self) -> Result<(), HttpError> {
-        if self.reach == Reach::Platform && is_metadata_service(&self.url) {
+        if self.reach == Reach::Platform && is_platform_address(&self.url) {
             return Ok(());
         }
         is_allowed_url(&self.url)
@@ -306,12 +332,12 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether `url` is that of the instance metadata service: plain HTTP to `169.254.169.254`, port 80. Routers do not forward
-/// link-local addresses, so what is sent there stays on the host; no other address of that range is promised to be the host's.
-pub(crate) fn is_metadata_service(url: &Url) -> bool {
+/// Whether `url` is plain HTTP to an IPv4 link-local address (RFC 3927), where a platform answers its machines: the instance metadata
+/// service at `169.254.169.254`, App Service at an address and port that it names. Routers do not forward these addresses.
+pub(crate) fn is_platform_address(url: &Url) -> bool {
+    let is_link_local = |host: Host<&str>| matches!(host, Host::Ipv4(address) if address.is_link_local());
     url.scheme() == "http"
-        && url.host() == Some(Host::Ipv4(Ipv4Addr::new(169, 254, 169, 254)))
-        && url.port().is_none()
+        && url.host().is_some_and(is_link_local)
         && url.username().is_empty()
         && url.password().is_none()
 }
@@ -366,21 +392,26 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_service_is_for_questions_to_the_platform_alone() {
+    fn link_local_addresses_are_for_questions_to_the_platform_alone() {
         let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
         for url in [
             "http://169.254.169.254/metadata",
             "http://169.254.169.254:80/",
             "http://0xa9fea9fe/",
+            "http://169.254.129.2:8081/msi/token",
+            "http://169.254.255.255/",
         ] {
             assert!(get(url).check().is_err(), "{url}");
             assert!(get(url).for_platform().check().is_ok(), "{url}");
         }
         for url in [
-            "http://169.254.169.254:8080/",
-            "http://169.254.169.253/",
-            "http://169.254.0.1/",
+            "http://169.253.255.255/",
+            "http://169.255.0.0/",
+            "http://10.0.0.1/",
+            "http://192.168.0.1/",
+            "http://[fe80::1]/",
             "http://user@169.254.169.254/",
+            "http://:p@169.254.129.2:8081/",
             "http://169.254.169.254.example/",
             "http://[::ffff:169.254.169.254]/",
             "http://login.example/",
@@ -395,8 +426,21 @@ mod tests {
         let get = |url: &str| HttpRequest::get(Url::parse(url).unwrap(), Duration::from_secs(1));
         assert!(get("http://localhost:1/").must_be_direct());
         assert!(!get("https://login.example/").must_be_direct());
-        for url in ["http://169.254.169.254/", "https://identity.example/"] {
+        for url in [
+            "http://169.254.169.254/",
+            "http://169.254.129.2:8081/msi/token",
+            "https://identity.example/",
+        ] {
             assert!(get(url).for_platform().must_be_direct(), "{url}");
+        }
+        for (url, is_link_local) in [
+            ("http://169.254.169.254/", true),
+            ("http://169.254.129.2:8081/msi/token", true),
+            ("http://127.0.0.1:40342/", false),
+            ("https://169.254.169.254/", false),
+            ("https://identity.example/", false),
+        ] {
+            assert_eq!(get(url).for_platform().is_link_local(), is_link_local, "{url}");
         }
     }
 }

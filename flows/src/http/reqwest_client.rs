@@ -38,9 +38,14 @@ use crate::error::ConfigurationError;
 pub struct ReqwestClient {
     /// For loopback addresses and managed identities: no proxy, and `localhost` means this machine whatever DNS says.
     direct: reqwest::Client,
+    /// For link-local addresses, which are on this host or nowhere: without an answer at once there is none.
+    link_local: reqwest::Client,
     remote: reqwest::Client,
     clock: Arc<dyn Clock>,
 }
+
+/// How long a connection to a link-local address may take. Outside a cloud, packets to it are lost without a word.
+const LINK_LOCAL_CONNECT: Duration = Duration::from_secs(2);
 
 impl ReqwestClient {
     /// A client with the defaults.
@@ -58,7 +63,9 @@ impl ReqwestClient {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = if request.must_be_direct() {
+        let client = if request.is_link_local() {
+            &self.link_local
+        } else if request.must_be_direct() {
             &self.direct
         } else {
             &self.remote
@@ -104,6 +111,23 @@ impl HttpClient for ReqwestClient {
 }
 
 /// Configures a [`ReqwestClient`].
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use cache_core::secret::Secret;
+/// use flows::http::{HttpClient, ReqwestClient};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let http = ReqwestClient::builder()
+///     .ca_certificates(std::fs::read("/etc/ssl/company.pem")?)
+///     .proxy(Secret::new("http://me:password@proxy.example:3128"))
+///     .connect_timeout(Duration::from_secs(5))
+///     .build()?;
+/// let http: Arc<dyn HttpClient> = Arc::new(http); // what the builders of clients take
+/// # let _ = http; Ok(()) }
+/// ```
 pub struct ReqwestClientBuilder {
     ca_certificates: Vec<Vec<u8>>,
     pin: Option<CertificatePin>,
@@ -151,7 +175,8 @@ impl ReqwestClientBuilder {
         self
     }
 
-    /// How long connecting and the TLS handshake may take; 10 seconds unless set. A request that fails there was
+    /// How long connecting and the TLS handshake may take; 10 seconds unless set, and never more than 2 to the link-local
+    /// address of a platform, where programs elsewhere would wait for nobody. A request that fails there was
     /// certainly not sent, so a limit well below the request's own turns unknown outcomes into known ones.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
@@ -233,6 +258,13 @@ impl ReqwestClientBuilder {
             }
         };
         Ok(ReqwestClient {
+            // Plain HTTP alone goes there, so it needs no certificates, which take a while to load.
+            link_local: build(
+                builder()
+                    .no_proxy()
+                    .tls_certs_only([])
+                    .connect_timeout(self.connect_timeout.min(LINK_LOCAL_CONNECT)),
+            )?,
             direct: build(builder().no_proxy().resolve_to_addrs("localhost", &this_machine))?,
             remote: build(remote)?,
             clock: self.clock,

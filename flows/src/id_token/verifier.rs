@@ -112,6 +112,17 @@ impl fmt::Debug for IdTokenVerifier {
 }
 
 /// What an ID token has to agree with besides its issuer, its client and the time.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cache_core::secret::Secret;
+/// use flows::IdTokenExpectations;
+///
+/// let nonce = Secret::new("the one that the request had");
+/// let expected = IdTokenExpectations::with_nonce(nonce).max_age(Duration::from_secs(3600));
+/// # let _ = expected;
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct IdTokenExpectations {

@@ -1,6 +1,7 @@
 //! What the browser shows in the end.
 //!
-//! The pages load nothing, run nothing and are kept nowhere. Text of a server is escaped, and no page shows a code.
+//! The pages load nothing and are kept nowhere. Text of a server is escaped, and no page shows a code: their one script takes it out
+//! of the address bar too.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -15,8 +16,12 @@ use crate::error::AuthorityError;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The hash is that of [`STYLE`]: no other style, and nothing else at all, is let in.
-const OWN_POLICY: &str = "default-src 'none'; style-src 'sha256-RfF3AcTrjMa7oXtY4C+mX1j0p3xTiWH6db7SErEK9eA='; img-src data:; \
+/// The answer came in the query, and would stay in the address bar for passers-by, screenshots and the tab's history. The code is spent
+/// as a rule, but not where the sign-in failed before that.
+const SCRIPT: &str = "history.replaceState(null,'',location.pathname)";
+
+/// The hashes are those of [`STYLE`] and [`SCRIPT`]: no other style or script, and nothing else at all, is let in.
+const OWN_POLICY: &str = "default-src 'none'; script-src 'sha256-UBodp8UhLR9ASBc1PNRKcs3r2CjAFWxCbrUGPN7u1jo='; style-src 'sha256-RfF3AcTrjMa7oXtY4C+mX1j0p3xTiWH6db7SErEK9eA='; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// For pages of the application, which may bring a style and pictures with them, and nothing that runs.
@@ -123,7 +128,7 @@ impl Page {
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
              <meta name=\"robots\" content=\"noindex\"><link rel=\"icon\" href=\"data:,\">\
-             <style>{STYLE}</style></head><body><main class=\"{tone}\" role=\"status\">\
+             <style>{STYLE}</style><script>{SCRIPT}</script></head><body><main class=\"{tone}\" role=\"status\">\
              <svg viewBox=\"0 0 24 24\" aria-hidden=\"true\">{sign}</svg><h1>{title}</h1>{body}</main></body></html>"
         );
         Self {
@@ -213,17 +218,22 @@ mod tests {
     use crate::response::by_redirect;
 
     #[test]
-    fn the_policy_lets_our_own_style_in_and_nothing_else() {
+    fn the_policy_lets_our_own_style_and_script_in_and_nothing_else() {
         let hash = STANDARD.encode(Secret::new(STYLE).sha256());
         assert!(
             OWN_POLICY.contains(&format!("'sha256-{hash}'")),
             "the style's hash is now {hash}"
         );
+        let hash = STANDARD.encode(Secret::new(SCRIPT).sha256());
+        assert!(
+            OWN_POLICY.contains(&format!("script-src 'sha256-{hash}';")),
+            "the script's hash is now {hash}"
+        );
         let page = Pages::default().success();
         assert!(page.html.contains(&format!("<style>{STYLE}</style>")));
         for page in [page, Page::late(), Page::stray(StatusCode::NOT_FOUND)] {
             for loaded in ["http:", "https:", "<script", "url(", "@import", " style=", " on"] {
-                let body = page.html.split_once("</style>").map_or("", |(_, body)| body);
+                let body = page.html.split_once("</script>").map_or("", |(_, body)| body);
                 assert!(!body.contains(loaded) || loaded == " on", "{loaded}");
                 assert!(!STYLE.contains(loaded) || loaded == " on", "{loaded}");
             }
@@ -235,8 +245,9 @@ mod tests {
         let hostile = "<script>alert('1')</script>&\"";
         let refused = by_redirect(AuthorityKind::Oidc, hostile, Some("<img src=x onerror=alert(1)>"));
         let page = Pages::default().error(&refused.into());
+        let (_, body) = page.html.split_once("</script>").unwrap();
         assert!(
-            !page.html.contains("<script") && !page.html.contains("<img"),
+            !body.contains("<script") && !body.contains("<img"),
             "{}",
             page.html
         );

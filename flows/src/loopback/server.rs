@@ -1,10 +1,11 @@
 //! Serving the redirect listener, within bounds.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,12 +21,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use url::Url;
 
 use super::{Page, RedirectListener};
 
-/// How many connections are served at once. A browser opens some ahead of need; the rest wait in the system's queue.
+/// How many connections are served at once. A browser opens some ahead of need. For one more, the oldest that has sent no whole
+/// request is closed: whatever opens many and says nothing must not keep the user's own answer waiting.
 const MAX_CONNECTIONS: usize = 32;
 
 /// How long a connection may take to send its request, and again to read its answer.
@@ -80,12 +82,23 @@ impl RedirectListener {
     /// accepted, and later ones are told so. Dropping the future closes every connection at once.
     pub(crate) async fn serve(&self, clock: &dyn Clock, inbox: mpsc::Sender<Received>) -> Infallible {
         let mut connections = FuturesUnordered::new();
+        let mut served = VecDeque::new();
         loop {
+            served.retain(|connection: &Arc<Connection>| !connection.has_ended());
+            let idle = served.iter().find(|connection| !connection.is_judged());
+            let has_room = served.len() < MAX_CONNECTIONS || idle.is_some();
             tokio::select! {
-                stream = self.accept(clock), if connections.len() < MAX_CONNECTIONS => {
-                    connections.push(self.connection(stream, clock, &inbox));
-                }
+                // First those that are there: what has arrived on them counts before another one takes their place.
+                biased;
                 Some(()) = connections.next(), if !connections.is_empty() => {}
+                stream = self.accept(clock), if has_room => {
+                    if served.len() >= MAX_CONNECTIONS && let Some(oldest) = idle {
+                        oldest.evict();
+                    }
+                    let connection = Arc::new(Connection::default());
+                    served.push_back(Arc::clone(&connection));
+                    connections.push(self.connection(stream, connection, clock, &inbox));
+                }
             }
         }
     }
@@ -110,14 +123,20 @@ impl RedirectListener {
     }
 
     /// One request, and the connection is closed.
-    async fn connection(&self, stream: TcpStream, clock: &dyn Clock, inbox: &mpsc::Sender<Received>) {
-        let is_judged = AtomicBool::new(false);
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        state: Arc<Connection>,
+        clock: &dyn Clock,
+        inbox: &mpsc::Sender<Received>,
+    ) {
+        let _ending = Ending(&state);
         // Dropped at the end, which is how the other side learns of it.
         let (_open, closed) = oneshot::channel();
         let closed = Mutex::new(Some(closed));
         let service = service_fn(|request| async {
             let closed = closed.lock().ok().and_then(|mut closed| closed.take());
-            let response = self.answer(request, &is_judged, closed, inbox).await;
+            let response = self.answer(request, &state.is_judged, closed, inbox).await;
             Ok::<_, Infallible>(response)
         });
         let mut http = http1::Builder::new();
@@ -130,7 +149,7 @@ impl RedirectListener {
             loop {
                 clock.sleep(CONNECTION_TIME).await;
                 // The wait for a judgement is not the browser's fault, and ends with the sign-in.
-                if !is_judged.load(Ordering::Relaxed) {
+                if !state.is_judged() {
                     return;
                 }
             }
@@ -140,6 +159,7 @@ impl RedirectListener {
             // What fails here is between the client and this connection; waiting goes on.
             _ = &mut http => {}
             () = &mut out_of_time => {}
+            () = state.evicted.notified() => {}
         }
     }
 
@@ -177,6 +197,39 @@ impl RedirectListener {
             Some(Answer::GoOn(url)) => go_on(&url),
             None => Page::late().into_response(),
         }
+    }
+}
+
+/// What is known of a connection while it is served.
+#[derive(Default)]
+struct Connection {
+    /// Its request is being judged.
+    is_judged: AtomicBool,
+    has_ended: AtomicBool,
+    evicted: Notify,
+}
+
+impl Connection {
+    fn is_judged(&self) -> bool {
+        self.is_judged.load(Ordering::Relaxed)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Closes it, and gives its place away at once.
+    fn evict(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.evicted.notify_one();
+    }
+}
+
+struct Ending<'a>(&'a Connection);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::Relaxed);
     }
 }
 

@@ -243,7 +243,7 @@ async fn a_long_head_is_refused() {
 }
 
 #[tokio::test]
-async fn idle_connections_hold_nobody_up_for_long() {
+async fn idle_connections_keep_no_answer_waiting() {
     let clock = ManualClock::at(SystemClock.now());
     let mut scene = Scene::with_clock(
         "http://localhost/back",
@@ -253,34 +253,58 @@ async fn idle_connections_hold_nobody_up_for_long() {
     .await;
     let mut idle = Vec::new();
     for _ in 0..40 {
-        idle.push(TcpStream::connect(("127.0.0.1", scene.port)).await.unwrap());
+        let mut stream = TcpStream::connect(("127.0.0.1", scene.port)).await.unwrap();
+        // A part of a request is no request.
+        stream.write_all(b"GET /back?code=").await.unwrap();
+        idle.push(stream);
     }
-    // All that are served at once are taken; the answer waits for the first of them to be out of time.
-    clock.wait_for_sleepers(32).await;
-    let Scene { port, received, .. } = &mut scene;
-    let request = format!("GET /back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
-    let late = async {
-        // Two rounds: some of the idle ones were still in the queue.
-        for _ in 0..2 {
-            clock.wait_for_sleepers(1).await;
-            clock.advance(std::time::Duration::from_secs(11));
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
-        }
-    };
-    let (reply, parameters, ()) = tokio::join!(
-        exchange(*port, &request),
-        heard(received, || Answer::Page(Pages::default().success())),
-        late
-    );
+    // No time passes: the answer takes the place of the oldest of them.
+    let (parameters, reply) = scene
+        .answered("/back?code=c", || Answer::Page(Pages::default().success()))
+        .await;
     assert_eq!((status(&reply), &*parameters), ("200", "/?code=c"));
     let mut byte = [0];
     assert_eq!(
         idle[0].read(&mut byte).await.unwrap_or(0),
         0,
-        "the idle connection was closed"
+        "the oldest was closed"
     );
+    // The others are when their time is over.
+    clock.wait_for_sleepers(1).await;
+    clock.advance(std::time::Duration::from_secs(11));
+    assert_eq!(idle[39].read(&mut byte).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_being_judged_is_not_closed_for_idle_connections() {
+    let mut scene = Scene::new("http://localhost/back", ResponseMode::Query).await;
+    let port = scene.port;
+    let request = format!("GET /back?code=c HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+    let browser = tokio::spawn(async move { exchange(port, &request).await });
+    let received = scene.received.recv().await.unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        idle.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    }
+    // Served after all of those, so they have come in.
+    assert_eq!(status(&scene.get("/other").await), "404");
+    received.reply(Answer::Page(Pages::default().success()));
+    assert_eq!(status(&browser.await.unwrap()), "200");
+}
+
+#[tokio::test]
+async fn one_connection_brings_one_answer_however_many_it_sends_at_once() {
+    let mut scene = Scene::new("http://localhost/back", ResponseMode::Query).await;
+    let Scene { port, received, .. } = &mut scene;
+    let one = |code: &str| format!("GET /back?code={code} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+    let pipelined = one("1") + &one("2");
+    let (parameters, replies) = tokio::join!(
+        heard(received, || Answer::Page(Page::of_another_sign_in())),
+        exchange(*port, &pipelined)
+    );
+    assert_eq!(parameters, "/?code=1");
+    assert_eq!(replies.matches("HTTP/1.1 ").count(), 1, "{replies}");
+    assert!(scene.heard_nothing());
 }
 
 #[tokio::test]

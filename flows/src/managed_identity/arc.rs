@@ -87,15 +87,17 @@ impl AzureArc {
 /// The `Authorization` header that shows the content of the key file at `path`. It blocks.
 pub(crate) fn authorization(path: &Path) -> Result<Secret, ManagedIdentityError> {
     let unreadable = |error: std::io::Error| ManagedIdentityError::KeyUnreadable(error.kind());
-    // A link would lead out of the folder, and a pipe would never end.
-    if !path.symlink_metadata().map_err(unreadable)?.is_file() {
+    let file = open(path).map_err(|error| match is_link(&error) {
+        true => ManagedIdentityError::KeyRefused,
+        false => unreadable(error),
+    })?;
+    // Asked of the file that was opened: by its name, it could be another one by now.
+    if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(ManagedIdentityError::KeyRefused);
     }
     let mut key = Zeroizing::new(Vec::with_capacity(LARGEST_KEY + 1));
     let limit = LARGEST_KEY as u64 + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut key))
-        .map_err(unreadable)?;
+    file.take(limit).read_to_end(&mut key).map_err(unreadable)?;
     if key.len() > LARGEST_KEY {
         return Err(ManagedIdentityError::KeyTooLarge);
     }
@@ -107,9 +109,68 @@ pub(crate) fn authorization(path: &Path) -> Result<Secret, ManagedIdentityError>
     Ok(Secret::new(format!("Basic {key}")))
 }
 
+/// A link would lead out of the folder, so it is not followed; a pipe, which nobody may ever write to, is not waited for.
+#[cfg(unix)]
+fn open(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+#[cfg(unix)]
+fn is_link(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// There, only administrators make links as a rule.
+#[cfg(not(unix))]
+fn open(path: &Path) -> std::io::Result<File> {
+    match path.symlink_metadata()?.is_symlink() {
+        true => Err(std::io::ErrorKind::InvalidInput.into()),
+        false => File::open(path),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_link(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidInput
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_a_pipe_and_a_folder_are_not_read_as_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "canary").unwrap();
+        let (link, pipe, inner) = (
+            folder.path().join("link.key"),
+            folder.path().join("pipe.key"),
+            folder.path().join("inner.key"),
+        );
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        std::fs::create_dir(&inner).unwrap();
+        for path in [link, pipe, inner] {
+            let refused = authorization(&path).map(|_| ());
+            assert_eq!(
+                refused,
+                Err(ManagedIdentityError::KeyRefused),
+                "{}",
+                path.display()
+            );
+        }
+        assert_eq!(authorization(&secret).unwrap().expose(), "Basic canary");
+    }
 
     #[test]
     fn only_a_key_right_in_the_folder_is_named() {

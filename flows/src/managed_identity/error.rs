@@ -1,11 +1,17 @@
 //! What only managed identities can fail with.
 
-/// What an endpoint of a managed identity wanted and did not get. Nothing was sent for it.
+/// What an endpoint of a managed identity wanted and did not get, or that there is none. Nothing was sent for it.
 ///
-/// All of it is about Azure Arc, whose agent wants to be shown the content of a file that only it can write.
+/// Azure Arc's agent wants to be shown the content of a file that only it can write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagedIdentityError {
+    /// No connection to the instance metadata service could be made, which is assumed where nothing else was found.
+    #[error(
+        "there is no instance metadata service here, so this machine has no managed identity that Azure gave it; sign in \
+         another way, or look for a firewall if this is a virtual machine of Azure"
+    )]
+    NoMetadataService,
     /// The agent's challenge is not `Basic realm=` and a path.
     #[error(
         "the challenge of the Azure Arc agent does not name a key file; is something else listening at its address?"

@@ -17,7 +17,7 @@
 //! They are tried in this order, which is that of MSAL.
 //!
 //! # What is promised
-//! - Requests go to HTTPS, to loopback addresses or to `http://169.254.169.254`, and never through a proxy.
+//! - Requests go to HTTPS, to loopback or to link-local addresses (`http://169.254.0.0/16`), and never through a proxy.
 //! - Service Fabric's self-signed certificate must have the thumbprint that the platform named; nothing else is trusted.
 //! - Azure Arc's agent is sent one of its own key files and no other file, whatever it asks for.
 

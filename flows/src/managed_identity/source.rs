@@ -15,7 +15,7 @@ use super::service_fabric::ServiceFabric;
 use super::{ManagedIdentityEnvironment, ManagedIdentityId, Resource};
 use crate::CorrelationId;
 use crate::error::ConfigurationError;
-use crate::http::{HttpRequest, is_allowed_url, is_metadata_service};
+use crate::http::{HttpRequest, is_allowed_url, is_platform_address};
 
 /// A place that gives programs identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,10 +148,10 @@ pub(super) fn endpoint_url(name: &str, value: &str) -> Result<Url, Configuration
         ConfigurationError::new(format!("the environment variable {name} holds no URL")).with_source(error)
     })?;
     match is_allowed_url(&url) {
-        Err(_) if is_metadata_service(&url) => Ok(url),
+        Err(_) if is_platform_address(&url) => Ok(url),
         Err(refused) => Err(ConfigurationError::new(format!(
             "the URL in the environment variable {name} is not used for managed identities: neither HTTPS, nor a loopback \
-             address, nor http://169.254.169.254"
+             or link-local address (169.254.0.0/16)"
         ))
         .with_source(refused)),
         Ok(()) => Ok(url),

@@ -23,6 +23,17 @@ pub(crate) use dpop::{Proof, bound_to, token_type};
 pub(crate) use nonces::Nonces;
 
 /// The key that a client's tokens are bound to.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use flows::proof::{DpopKey, SoftwareKey};
+///
+/// # fn main() -> Result<(), flows::Error> {
+/// let kept_by_the_cache = DpopKey::software();
+/// let kept_by_you = DpopKey::signer(Arc::new(SoftwareKey::generate()?));
+/// # let _ = (kept_by_the_cache, kept_by_you); Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct DpopKey(pub(crate) KeyChoice);
 

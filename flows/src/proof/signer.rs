@@ -10,6 +10,33 @@ use super::PublicJwk;
 ///
 /// # Cancellation safety
 /// Dropping a future of [`sign`](Self::sign) must leave the signer usable.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use flows::proof::{ProofAlgorithm, ProofError, ProofSigner, PublicJwk};
+///
+/// /// A key in a vault.
+/// #[derive(Debug)]
+/// struct VaultKey {
+///     public: PublicJwk,
+/// }
+///
+/// #[async_trait]
+/// impl ProofSigner for VaultKey {
+///     fn algorithm(&self) -> ProofAlgorithm {
+///         ProofAlgorithm::Es256
+///     }
+///
+///     fn public_key(&self) -> &PublicJwk {
+///         &self.public
+///     }
+///
+///     async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ProofError> {
+///         ask_the_vault(message).await.map_err(|error| ProofError::new("the vault did not sign").with_source(error))
+///     }
+/// }
+/// # async fn ask_the_vault(_: &[u8]) -> Result<Vec<u8>, std::io::Error> { Ok(Vec::new()) }
+/// ```
 #[async_trait]
 pub trait ProofSigner: fmt::Debug + Send + Sync + 'static {
     /// How it signs.

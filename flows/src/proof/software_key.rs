@@ -10,6 +10,16 @@ use cache_core::secret::SecretBytes;
 use super::{ProofAlgorithm, ProofError, ProofSigner, PublicJwk};
 
 /// A P-256 key in memory, which signs by ES256.
+///
+/// ```
+/// use flows::proof::SoftwareKey;
+///
+/// # fn main() -> Result<(), flows::Error> {
+/// let key = SoftwareKey::generate()?;
+/// let kept = key.pkcs8().clone(); // the private key: seal it where it is stored
+/// assert_eq!(SoftwareKey::from_pkcs8(kept)?.thumbprint(), key.thumbprint());
+/// # Ok(()) }
+/// ```
 pub struct SoftwareKey {
     pair: EcdsaKeyPair,
     public: PublicJwk,

@@ -30,6 +30,20 @@ pub use client_auth::{
 const USER_SCOPES: [&str; 3] = ["openid", "profile", "offline_access"];
 
 /// A request to a token endpoint, complete but for the client's authentication.
+///
+/// ```
+/// use cache_core::schema::ScopeSet;
+/// use flows::authority::Authority;
+/// use flows::request::{ClientIdentity, client_credentials};
+/// # use cache_core::secret::Secret;
+///
+/// # fn main() -> Result<(), flows::Error> {
+/// let authority = Authority::oidc("https://id.example/")?;
+/// let client = ClientIdentity::with_secret("my-server", Secret::new("secret"))?;
+/// let request = client_credentials::request(&authority, &client, ScopeSet::parse("api:read"))?
+///     .parameter("resource", "https://api.example/");
+/// # let _ = request; Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is sent"]
 pub struct TokenRequest {
     /// The grant type, by which a request is known in logs and metrics.

@@ -20,6 +20,17 @@ pub const SAML2_BEARER: &str = "urn:ietf:params:oauth:grant-type:saml2-bearer";
 ///
 /// It was checked before it comes here: the cache knows it by its hash alone, and would serve a forged one as little as any other that
 /// nobody presented before; but the request for a token that is not cached hands it on as it is.
+///
+/// ```
+/// use cache_core::secret::Secret;
+/// use flows::request::on_behalf_of::UserAssertion;
+///
+/// # let authorization = "Bearer e30.e30.e30";
+/// // The token that the caller presented, after it was checked.
+/// let presented = authorization.strip_prefix("Bearer ").unwrap_or_default();
+/// let assertion = UserAssertion::jwt(Secret::new(presented));
+/// # let _ = assertion;
+/// ```
 #[derive(Clone)]
 pub struct UserAssertion {
     assertion: Secret,

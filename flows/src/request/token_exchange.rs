@@ -68,6 +68,19 @@ impl RequestedTokenType {
 }
 
 /// What is given, and what is asked for.
+///
+/// ```
+/// use cache_core::schema::ScopeSet;
+/// use cache_core::secret::Secret;
+/// use flows::request::token_exchange::{RequestedTokenType, SubjectTokenType, TokenExchange};
+///
+/// let exchange = TokenExchange::new(Secret::new("presented"), SubjectTokenType::AccessToken)
+///     .actor(Secret::new("mine"), SubjectTokenType::Jwt)
+///     .requested_token_type(RequestedTokenType::AccessToken)
+///     .audience("billing");
+/// let request = exchange.request(ScopeSet::parse("invoices:read"));
+/// # let _ = request;
+/// ```
 #[derive(Clone)]
 pub struct TokenExchange {
     subject: (Secret, SubjectTokenType),

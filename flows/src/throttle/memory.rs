@@ -10,6 +10,9 @@ use crate::interaction::InteractionRequired;
 /// How long a refusal that needs the user is remembered, as MSAL does.
 const REFUSAL: Duration = Duration::from_secs(120);
 
+/// How long others wait, at the most, before they look what became of the one request that was let through.
+const PROBED: Duration = Duration::from_secs(1);
+
 /// How many pauses, and as many refusals, are remembered.
 const MOST: usize = 10_000;
 
@@ -57,6 +60,8 @@ struct Pause {
     length: Duration,
     noted: Duration,
     because: ThrottledBecause,
+    /// Once it is over: until when the one request that may find out whether the authority has recovered can take.
+    probed: Option<Duration>,
 }
 
 struct Remembered {
@@ -68,8 +73,31 @@ struct Remembered {
 impl Memory {
     /// How long a request must still wait, if at all, and why.
     pub(super) fn pause(&self, key: &Key, now: Duration) -> Option<(Duration, ThrottledBecause)> {
-        let pause = self.pauses.get(key).filter(|pause| pause.until > now)?;
-        Some((pause.until - now, pause.because))
+        let pause = self.pauses.get(key)?;
+        if pause.until > now {
+            return Some((pause.until - now, pause.because));
+        }
+        let probed = pause.probed.filter(|probed| *probed > now)?;
+        Some(((probed - now).min(PROBED), pause.because))
+    }
+
+    /// Notes that a request is sent at `sent` and ends by `ends`. Where a pause has just passed it is the one that finds out for
+    /// all: everybody who waited would else be back at the same moment.
+    pub(super) fn admitted(&mut self, key: &Key, sent: Duration, ends: Duration) {
+        if let Some(pause) = self.pauses.get_mut(key)
+            && !pause.is_forgotten(sent)
+        {
+            pause.probed = Some(ends);
+        }
+    }
+
+    /// Notes that the request which was to end by `ends` was not sent, or was given up early: it found nothing out.
+    pub(super) fn withdrawn(&mut self, key: &Key, ends: Duration) {
+        if let Some(pause) = self.pauses.get_mut(key)
+            && pause.probed == Some(ends)
+        {
+            pause.probed = None;
+        }
     }
 
     /// Notes that a request which was sent at `sent` failed. `jitter` is in `0.0..1.0`; up to a quarter of the pause is
@@ -93,6 +121,7 @@ impl Memory {
             Some(before) if before.until > until => Pause {
                 length,
                 noted: now,
+                probed: None,
                 ..before
             },
             _ => Pause {
@@ -100,6 +129,7 @@ impl Memory {
                 length,
                 noted: now,
                 because: failure.because,
+                probed: None,
             },
         };
         make_room(&mut self.pauses, now, Pause::is_forgotten, |pause| pause.until);

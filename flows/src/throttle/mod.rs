@@ -25,6 +25,17 @@ use memory::{Curve, Failure, Memory};
 /// A request that was held back: the authority's last answer forbids it still, and nothing was sent.
 ///
 /// It is about this request alone (this client, authority, grant, scopes and account); others may go on.
+///
+/// ```no_run
+/// use flows::Error;
+///
+/// # async fn token(client: flows::client::ConfidentialClient) -> Result<(), Error> {
+/// match client.acquire_token_for_client(["api:read"]).await {
+///     Err(Error::Throttled(held_back)) => println!("come back in {:?}", held_back.retry_after()),
+///     settled => drop(settled?),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no request was sent to {host}: {because}; try again in {} s", .retry_after.as_millis().div_ceil(1000))]
 pub struct Throttled {
@@ -118,8 +129,18 @@ impl Throttle {
     /// [`Error::Throttled`] when it is too early; [`Error::InteractionRequired`] when the authority said a moment
     /// ago that the user must act first.
     pub(crate) fn check(&self, keys: &RequestKeys, host: &str) -> Result<(), Error> {
-        let now = self.clock.monotonic();
-        let memory = self.memory();
+        self.judge(keys, host, self.clock.monotonic(), |_| ())
+    }
+
+    /// As [`check`](Self::check); `admit` is told of a request that may be sent before anybody else is judged.
+    fn judge(
+        &self,
+        keys: &RequestKeys,
+        host: &str,
+        now: Duration,
+        admit: impl FnOnce(&mut Memory),
+    ) -> Result<(), Error> {
+        let mut memory = self.memory();
         if let Some((retry_after, because)) = memory.pause(&keys.service, now) {
             drop(memory);
             let throttled = Throttled {
@@ -138,18 +159,26 @@ impl Throttle {
                     .increment(1);
                 Err(Error::InteractionRequired(Box::new(refusal)))
             }
-            None => Ok(()),
+            None => {
+                admit(&mut memory);
+                Ok(())
+            }
         }
     }
 
-    /// As [`check`](Self::check); the request is sent now, and its end is to be [settled](Permit::settle).
+    /// As [`check`](Self::check); the request is sent now, and its end is to be [settled](Permit::settle). Of those that
+    /// come when a pause has just passed only the first is let through until it is settled.
     pub(crate) fn admit(&self, keys: RequestKeys, host: &str, limit: Duration) -> Result<Permit<'_>, Error> {
-        self.check(&keys, host)?;
+        let sent = self.clock.monotonic();
+        let ends = sent.saturating_add(limit);
+        self.judge(&keys, host, sent, |memory| {
+            memory.admitted(&keys.service, sent, ends);
+        })?;
         Ok(Permit {
             throttle: self,
             keys,
-            sent: self.clock.monotonic(),
-            limit,
+            sent,
+            ends,
             is_settled: false,
         })
     }
@@ -178,7 +207,8 @@ pub(crate) struct Permit<'a> {
     throttle: &'a Throttle,
     keys: RequestKeys,
     sent: Duration,
-    limit: Duration,
+    /// When its time is over.
+    ends: Duration,
     is_settled: bool,
 }
 
@@ -223,14 +253,18 @@ impl Permit<'_> {
                 self.answered();
                 self.remember(required);
             }
-            Error::Reply(_) | Error::IdToken(_) => self.answered(),
+            Error::Reply(_) | Error::IdToken(_) | Error::IssuerKeys(_) => self.answered(),
             // Nothing was sent.
-            _ => {}
+            _ => self.withdrawn(),
         }
     }
 
     fn answered(&self) {
         self.throttle.memory().answered(&self.keys.service, self.sent);
+    }
+
+    fn withdrawn(&self) {
+        self.throttle.memory().withdrawn(&self.keys.service, self.ends);
     }
 
     fn failed(&self, because: ThrottledBecause, asked: Option<Duration>) {
@@ -258,9 +292,13 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     /// Whoever stopped waiting at the time limit saw no reply. Whoever stopped earlier changed their mind.
     fn drop(&mut self) {
-        let waited = self.throttle.clock.monotonic().saturating_sub(self.sent);
-        if !self.is_settled && waited >= self.limit {
+        if self.is_settled {
+            return;
+        }
+        if self.throttle.clock.monotonic() >= self.ends {
             self.failed(ThrottledBecause::NoReply, None);
+        } else {
+            self.withdrawn();
         }
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::TokenEndpoint;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
-use crate::http::{Form, HttpErrorKind, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::proof::{Proof, ProofSigner};
 use crate::request::Authentication;
 use crate::response::Fields;
@@ -26,22 +26,20 @@ impl TokenEndpoint {
     ) -> Result<HttpResponse, Error> {
         let (clock, nonces) = (self.transport.clock(), self.transport.nonces());
         let began = clock.monotonic();
+        // A signer of one's own may take long, and a process may be stopped: each request has what is left then.
+        let left = || time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let nonce = nonces.of(&url);
         let proof = self.prove(signer, &url, nonce.as_deref()).await?;
         let response = self
-            .post(url.clone(), form.clone(), Some(proof), correlation_id, time_limit)
+            .post(url.clone(), form.clone(), Some(proof), correlation_id, left())
             .await?;
         let given = nonces.note(&url, &response);
         let Some(nonce) = given.filter(|_| wants_nonce(&response)) else {
             return Ok(response);
         };
-        let left = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
-        if left.is_zero() {
-            return Ok(response);
-        }
         let proof = self.prove(signer, &url, Some(&nonce)).await?;
         let response = self
-            .post(url.clone(), form, Some(proof), correlation_id, left)
+            .post(url.clone(), form, Some(proof), correlation_id, left())
             .await?;
         nonces.note(&url, &response);
         Ok(response)
@@ -75,8 +73,13 @@ impl TokenEndpoint {
         let clock = self.transport.clock();
         let began = clock.monotonic();
         let authorization = self.client.authenticate(&authentication, &mut form).await?;
-        // Whoever made the assertion spent a part of the time.
+        // Whoever made the assertion spent a part of the time. When it is over, whoever may take a refresh token over has done so: a
+        // process that was stopped until now must not send it.
         let time_limit = time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
+        if time_limit.is_zero() {
+            let message = "the time for the request was over before it was sent";
+            return Err(HttpError::new(HttpErrorKind::NotSent, &url, message).into());
+        }
         let mut request = HttpRequest::post(url, form, time_limit);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);

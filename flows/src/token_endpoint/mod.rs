@@ -301,7 +301,7 @@ fn outcome(result: &Result<TokenResponse, Error>) -> &'static str {
         Err(Error::Throttled(_)) => "throttled",
         Err(Error::Http(error)) if error.kind() == HttpErrorKind::NotSent => "not_sent",
         Err(Error::Http(_)) => "no_reply",
-        Err(Error::Reply(_) | Error::IdToken(_)) => "unusable_reply",
+        Err(Error::Reply(_) | Error::IdToken(_) | Error::IssuerKeys(_)) => "unusable_reply",
         Err(_) => "not_sent",
     }
 }

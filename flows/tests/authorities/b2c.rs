@@ -1,9 +1,13 @@
 //! Azure AD B2C: the issuer names the tenant's GUID and no policy, the account names the policy.
 
-use cache_testkit::authority::{ALICE, Alteration, B2C_POLICY, BOB, Endpoint, HOME_TENANT, Script};
+use cache_core::schema::ScopeSet;
+use cache_testkit::authority::{
+    ALICE, Alteration, B2C_POLICY, BOB, CONFIDENTIAL_CLIENT, Endpoint, HOME_TENANT, Script,
+};
 use flows::authority::Authority;
 use flows::error::IdTokenError;
-use flows::{Error, RefreshReason, TokenSource};
+use flows::request::authorization_code::AuthorizationRequest;
+use flows::{Error, InteractionClassification, RefreshReason, TokenSource};
 use serde_json::json;
 
 use crate::scene::{HOUR, Scene};
@@ -91,4 +95,33 @@ async fn a_b2c_authority_has_no_guest_tenants() {
     let silent = client.acquire_token_silent([SCOPE]).login_hint(ALICE);
     let error = silent.tenant(HOME_TENANT).await.unwrap_err();
     assert!(matches!(error, Error::Configuration(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_forgot_the_password_is_sent_to_the_user_flow_for_that() {
+    let scene = Scene::new().await;
+    let client = scene
+        .confidential(Authority::b2c(&scene.fake.b2c_url(B2C_POLICY)).unwrap())
+        .await;
+    let back = "http://localhost/callback";
+    let request = AuthorizationRequest::new(CONFIDENTIAL_CLIENT, back, ScopeSet::parse(SCOPE));
+    let pending = client.begin_authorization(request).await.unwrap().into_parts();
+    let forgotten = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("error", "access_denied")
+        .append_pair(
+            "error_description",
+            "AADB2C90118: The user has forgotten their password.",
+        )
+        .append_pair("state", pending.state.expose())
+        .finish();
+    let refused = client
+        .acquire_token_by_authorization_code(&pending, &forgotten)
+        .await;
+    let Err(Error::InteractionRequired(required)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        required.classification(),
+        InteractionClassification::PasswordReset
+    );
 }

@@ -11,7 +11,7 @@ use cache_testkit::authority::{
 use cache_testkit::clock::ManualClock;
 use flows::Error;
 use flows::client::PublicClient;
-use flows::error::DeviceCodeError;
+use flows::error::{DeviceCodeError, ReplyError};
 use flows::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -115,6 +115,33 @@ async fn the_sign_in_ends_when_the_code_expires_or_the_user_declines() {
     assert!(
         matches!(error, Error::DeviceCode(DeviceCodeError::Declined)),
         "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_expires_while_the_authority_is_down_says_that_nobody_knows() {
+    let scene = Scene::with(Config::default()).await;
+    let client = scene.public(scene.entra(HOME_TENANT)).await;
+    let short = Alteration::Set("expires_in".to_owned(), json!(10));
+    scene.fake.script(Script::alter([short]).on(Endpoint::DeviceCode));
+    scene
+        .fake
+        .script(Script::status(503).grant(Grant::DeviceCode).times(100));
+    let time = running(&scene.clock);
+    let ended = client
+        .acquire_token_by_device_code(["User.Read"])
+        .on_prompt(|_| {})
+        .await;
+    time.abort();
+    let Err(Error::DeviceCode(DeviceCodeError::Unanswered(cause))) = ended else {
+        panic!("{ended:?}")
+    };
+    assert!(
+        matches!(
+            &*cause,
+            Error::Reply(ReplyError::Unavailable { status: 503, .. }) | Error::Throttled(_)
+        ),
+        "{cause:?}"
     );
 }
 

@@ -215,3 +215,65 @@ fn dropping_it_inside_an_asynchronous_runtime_is_no_panic() {
     let runtime = Runtime::new().unwrap();
     elsewhere.server.block_on(async move { drop(runtime) });
 }
+
+/// Runs a test of this program again, in a process of its own with a limit of the shell's `ulimit`.
+#[cfg(unix)]
+fn limited(test: &str, limit: &str) {
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(LIMITED, "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+/// Says that this is that process.
+#[cfg(unix)]
+const LIMITED: &str = "TOKENKEEP_TEST_LIMITED";
+
+#[cfg(unix)]
+fn is_limited() -> bool {
+    std::env::var_os(LIMITED).is_some()
+}
+
+#[cfg(unix)]
+fn is_not_started<T>(taken: Vec<T>) {
+    let refused = Runtime::new().map(drop);
+    drop(taken);
+    assert!(
+        matches!(refused, Err(BlockingError::NotStarted(_))),
+        "{refused:?}"
+    );
+    assert!(Runtime::new().is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_without_a_descriptor_to_spare_is_told_so() {
+    if !is_limited() {
+        return limited("a_process_without_a_descriptor_to_spare_is_told_so", "-n 32");
+    }
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    is_not_started(taken);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_without_room_for_a_thread_is_told_so() {
+    if !is_limited() {
+        return limited("a_process_without_room_for_a_thread_is_told_so", "-v 400000");
+    }
+    // Less than a thread's stack is left.
+    let mut taken = Vec::with_capacity(1_000);
+    let mut chunk = Vec::<u8>::new();
+    while chunk.try_reserve_exact(1 << 20).is_ok() {
+        taken.push(std::mem::take(&mut chunk));
+    }
+    is_not_started(taken);
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod certificate;
+mod environment;
 mod oidc_provider;
 mod provider;
 mod region;

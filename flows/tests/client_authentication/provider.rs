@@ -104,6 +104,12 @@ async fn a_provider_that_fails_leaves_the_cache_as_it_was() {
         let client = scene.client(ClientCredential::assertion(Arc::new(vault))).await;
         let error = token(&client, true).await.unwrap_err();
         let cause = error.client_assertion().unwrap_or_else(|| panic!("{error:?}"));
+        let found = match cause {
+            ClientAssertionError::Provider(_) => "made",
+            ClientAssertionError::Empty => "empty",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected);
         assert!(cause.to_string().contains(expected), "{cause}");
         assert_eq!(scene.asked(), 1, "nothing was sent");
         // The token that was there still is.

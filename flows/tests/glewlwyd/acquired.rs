@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use cache_core::schema::ScopeSet;
-use cache_testkit::glewlwyd::{ALICE, REDIRECT_URI, SERVICE_CLIENT_ID};
-use flows::request::authorization_code::AuthorizationRequest;
 use flows::{Error, RefreshReason, TokenSource};
 
 use crate::scene::{SCOPES, Scene};
@@ -80,15 +77,8 @@ async fn an_application_gets_a_token_of_its_own() {
 async fn a_browser_signs_alice_in_to_a_web_application() {
     let scene = Scene::new().await;
     let client = scene.confidential().await;
-    let request = AuthorizationRequest::new(SERVICE_CLIENT_ID, REDIRECT_URI, ScopeSet::of(SCOPES));
-    let pending = client.begin_authorization(request).await.unwrap();
-    let back = scene
-        .provider
-        .authorize(ALICE, pending.url().as_str())
-        .await
-        .unwrap();
+    let (parts, back) = scene.browsed(&client).await;
     assert!(back.contains("iss="), "the provider names itself (RFC 9207)");
-    let parts = pending.into_parts();
     let result = client
         .acquire_token_by_authorization_code(&parts, &back)
         .await

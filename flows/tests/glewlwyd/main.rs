@@ -2,4 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod acquired;
+mod browser;
+mod client_authentication;
+mod import;
+mod password;
+mod proof;
 mod scene;
+mod sessions;
+mod sign_out;

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::cache::TokenCache;
+use cache_core::cache::{CachedAccount, TokenCache};
 use cache_core::random::OsRandom;
+use cache_core::schema::ScopeSet;
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
 use cache_core::store::{MemoryStore, Store};
 use cache_core::time::SystemClock;
 use cache_testkit::clock::ManualClock;
-use cache_testkit::glewlwyd::{ALICE, CLI_CLIENT_ID, Glewlwyd, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
+use cache_testkit::glewlwyd::{
+    ALICE, CLI_CLIENT_ID, Glewlwyd, REDIRECT_URI, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET,
+};
 use flows::AuthenticationResult;
 use flows::authority::Authority;
 use flows::client::{ClientBuilder, ClientCredential, ConfidentialClient, PublicClient};
+use flows::request::authorization_code::{AuthorizationRequest, PendingParts};
 use tokio::sync::oneshot;
 
 pub(crate) const SCOPES: [&str; 1] = ["api:read"];
@@ -78,11 +82,43 @@ impl Scene {
 
     pub(crate) async fn confidential_builder(&self) -> ClientBuilder<ConfidentialClient> {
         let secret = ClientCredential::secret(Secret::new(SERVICE_CLIENT_SECRET));
-        ConfidentialClient::builder(SERVICE_CLIENT_ID, self.authority(), secret, self.cache().await)
+        self.confidential_by(secret).await
+    }
+
+    pub(crate) async fn confidential_by(
+        &self,
+        credential: ClientCredential,
+    ) -> ClientBuilder<ConfidentialClient> {
+        ConfidentialClient::builder(
+            SERVICE_CLIENT_ID,
+            self.authority(),
+            credential,
+            self.cache().await,
+        )
     }
 
     pub(crate) async fn confidential(&self) -> ConfidentialClient {
         self.confidential_builder().await.build().unwrap()
+    }
+
+    /// Alice's browser, on its way through an authorization URL: where it is sent back to.
+    pub(crate) async fn browsed(&self, client: &ConfidentialClient) -> (PendingParts, String) {
+        let request = AuthorizationRequest::new(SERVICE_CLIENT_ID, REDIRECT_URI, ScopeSet::of(SCOPES));
+        let pending = client.begin_authorization(request).await.unwrap();
+        let back = self
+            .provider
+            .authorize(ALICE, pending.url().as_str())
+            .await
+            .unwrap();
+        (pending.into_parts(), back)
+    }
+
+    /// The refresh token in the cache, as another program could have got it.
+    pub(crate) async fn refresh_token(&self) -> Secret {
+        let exported = self.cache().await.export().await.unwrap();
+        let exported: serde_json::Value = serde_json::from_slice(exported.json.expose()).unwrap();
+        let rows = exported["RefreshToken"].as_object().unwrap();
+        Secret::new(rows.values().next().unwrap()["secret"].as_str().unwrap())
     }
 
     /// Alice signs in with a device code.
@@ -110,4 +146,10 @@ impl Scene {
         alice.await.unwrap();
         result.unwrap()
     }
+}
+
+pub(crate) async fn only_account(client: &PublicClient) -> CachedAccount {
+    let mut accounts = client.accounts().await.unwrap().accounts;
+    assert_eq!(accounts.len(), 1);
+    accounts.remove(0)
 }

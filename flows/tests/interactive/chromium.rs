@@ -33,6 +33,12 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
             let page = browser.wait_for_text("You are signed in").await.unwrap();
             // The policy lets the page's own style in: without it, this would be `block`.
             assert_eq!(browser.style("body", "display").await.unwrap(), "flex");
+            // And its script: the code is not left in the address bar.
+            let address = browser.address().await.unwrap();
+            assert!(
+                address.starts_with("http://127.0.0.1:") && address.ends_with('/'),
+                "{address}"
+            );
             page
         },
     )
@@ -69,7 +75,9 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
         },
         async |url: Url| {
             other.open(url.as_str()).await.unwrap();
-            other.wait_for_text("You are not signed in").await.unwrap()
+            let page = other.wait_for_text("You are not signed in").await.unwrap();
+            assert!(!other.address().await.unwrap().contains('?'));
+            page
         },
     )
     .await;

@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache_core::cache::TokenCache;
+use cache_core::seal::Namespace;
+use cache_core::store::MemoryStore;
+use cache_core::strategy::{SealPolicy, Strategy};
 use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::Config;
 use cache_testkit::clock::ManualClock;
 use flows::Error;
+use flows::authority::Authority;
 use flows::browser::{Browser, BrowserError};
+use flows::client::PublicClient;
 use flows::error::InteractiveError;
 use flows::request::authorization_code::Prompt;
 use tokio::net::TcpListener;
@@ -83,6 +89,33 @@ async fn a_caller_can_cancel() {
         matches!(result, Err(Error::Interactive(InteractiveError::Cancelled))),
         "{result:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_can_cancel_while_the_authority_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", silent.local_addr().unwrap());
+    let cache = TokenCache::builder(Arc::new(MemoryStore::new()))
+        .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
+        .open_plaintext(Namespace::default())
+        .unwrap();
+    let client = PublicClient::builder("client", Authority::detect(&issuer).unwrap(), cache)
+        .build()
+        .unwrap();
+    let mut held = None;
+    let result = client
+        .acquire_token_interactive(["openid"])
+        // It was asked for its metadata, and says nothing.
+        .cancel_on(async {
+            held = Some(silent.accept().await);
+        })
+        .on_url(|_| panic!("it must not get this far"))
+        .await;
+    assert!(
+        matches!(result, Err(Error::Interactive(InteractiveError::Cancelled))),
+        "{result:?}"
+    );
+    assert!(held.is_some_and(|accepted| accepted.is_ok()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use flows::Error;
 use flows::request::authorization_code::{Prompt, ResponseMode};
 use url::Url;
 
-use crate::scene::{Entra, Oidc, redirect_uri, sign_in};
+use crate::scene::{Entra, Oidc, parameter, redirect_uri, sign_in};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_enough_where_there_is_one() {
@@ -28,6 +28,57 @@ async fn a_session_is_enough_where_there_is_one() {
     assert!(page.body.contains("You are signed in"));
     assert_eq!(entra.sent(Endpoint::Authorize, "prompt"), ["", "none"]);
     assert_eq!(entra.sent(Endpoint::Authorize, "login_hint"), [ALICE, ALICE]);
+    // Entra documents the login hint alone.
+    assert_eq!(entra.sent(Endpoint::Authorize, "id_token_hint"), ["", ""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_told_by_the_id_token_whose_session_is_meant() {
+    let oidc = Oidc::new(CLI_CLIENT_ID).await;
+    let (result, _) = sign_in(
+        |show| {
+            let acquire = oidc.client.acquire_token_interactive(["api:read"]);
+            acquire.on_url(show).into_future()
+        },
+        async |url: Url| {
+            assert_eq!(parameter(&url, "id_token_hint"), "");
+            let back = oidc.provider.authorize(url.as_str()).await.unwrap();
+            oidc.agent.get(&back).await
+        },
+    )
+    .await;
+    let id_token = result.unwrap().id_token.unwrap();
+    let alice = oidc.client.accounts().await.unwrap().accounts.remove(0);
+    for (chosen, expected) in [(None, id_token.expose()), (Some("another"), "another")] {
+        let (result, url) = sign_in(
+            |show| {
+                let acquire = oidc.client.acquire_token_by_session(["api:read"]).account(&alice);
+                let acquire = match chosen {
+                    Some(hint) => acquire.parameter("id_token_hint", hint),
+                    None => acquire,
+                };
+                acquire.on_url(show).into_future()
+            },
+            async |url: Url| {
+                oidc.agent.follow(url.as_str()).await;
+                url
+            },
+        )
+        .await;
+        assert_eq!(parameter(&url, "id_token_hint"), expected);
+        assert_eq!(parameter(&url, "prompt"), "none");
+        // The provider reads it: one that is no ID token is refused as such, and this browser has no session.
+        let code = match &result {
+            Err(Error::InteractionRequired(required)) => required.refusal().unwrap().code(),
+            Err(Error::Authority(refusal)) => refusal.code(),
+            other => panic!("{other:?}"),
+        };
+        let wanted = match chosen {
+            None => "login_required",
+            Some(_) => "invalid_request",
+        };
+        assert_eq!(code, wanted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

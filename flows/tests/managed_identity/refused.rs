@@ -128,7 +128,7 @@ async fn service_fabric_without_a_certificate_to_check_is_refused() {
 }
 
 #[tokio::test]
-async fn secrets_go_to_https_loopback_and_the_metadata_service_alone() {
+async fn secrets_go_to_https_loopback_and_link_local_addresses_alone() {
     let scene = Scene::new(Platform::Imds).await;
     let built = async |name: &'static str, url: &'static str| {
         let environment = ManagedIdentityEnvironment::of(|asked| match asked {
@@ -144,6 +144,7 @@ async fn secrets_go_to_https_loopback_and_the_metadata_service_alone() {
     ] {
         for good in [
             "http://169.254.169.254",
+            "http://169.254.129.2:8081",
             "http://127.0.0.1:41741",
             "https://identity.test",
         ] {
@@ -151,8 +152,9 @@ async fn secrets_go_to_https_loopback_and_the_metadata_service_alone() {
         }
         for bad in [
             "http://identity.test",
-            "http://169.254.169.253",
-            "http://169.254.169.254:8080",
+            "http://169.255.169.254",
+            "http://10.0.0.1:8081",
+            "http://[fe80::1]",
             "http://169.254.169.254.identity.test",
             "http://user@169.254.169.254",
             "http://user:password@127.0.0.1",

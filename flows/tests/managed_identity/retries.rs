@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cache_testkit::managed_identity::{Failure, Platform};
 use flows::client::ManagedIdentityClient;
+use flows::managed_identity::ManagedIdentityError;
 use flows::{AuthenticationResult, Error};
 use tokio::task::JoinHandle;
 
@@ -130,4 +131,30 @@ async fn a_failed_request_never_discards_a_token_that_is_still_valid() {
     let second = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
     assert_eq!(first.access_token, second.access_token);
     assert_eq!(scene.endpoint.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_metadata_service_the_error_says_so_and_nothing_is_kept() {
+    let scene = Scene::new(Platform::Imds).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let environment = scene.environment_with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &nobody);
+    let builder = scene.builder(SYSTEM).await.environment(environment);
+    let client = builder.build().unwrap();
+    let acquiring = acquire(&client);
+    until_pausing(&scene).await;
+    scene.clock.advance(Duration::from_secs(1));
+    let error = acquiring.await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::ManagedIdentity(ManagedIdentityError::NoMetadataService)
+        ),
+        "{error:?}"
+    );
+    assert!(scene.endpoint.requests().is_empty());
+    // It is no verdict: with the service there, the next one asks.
+    let client = scene.client(SYSTEM).await;
+    client.acquire_token_for_managed_identity(VAULT).await.unwrap();
 }

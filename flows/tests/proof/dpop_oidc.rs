@@ -1,9 +1,12 @@
 //! Tokens bound to a key (RFC 9449), at a real OpenID provider.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::schema::{ScopeSet, TokenType};
 use flows::client::PublicClient;
+use flows::http::{HttpClient, HttpRequest, ReqwestClient};
 use flows::proof::{DpopKey, SoftwareKey};
 use flows::request::authorization_code::AuthorizationRequest;
 use flows::{AuthenticationResult, Error, TokenSource};
@@ -126,4 +129,28 @@ async fn a_code_is_bound_to_the_key_from_the_first() {
         .await
         .unwrap();
     assert!(!key_of(&signed_in).is_empty() && signed_in.account.is_some());
+}
+
+#[tokio::test]
+async fn the_code_of_a_public_client_is_bound_to_the_key_of_its_sign_in() {
+    let scene = Oidc::start().await;
+    let client = scene.public().await.dpop(DpopKey::software()).build().unwrap();
+    let (show, shown) = tokio::sync::oneshot::channel();
+    let signing_in = client
+        .acquire_token_interactive(["api:read"])
+        .on_url(move |url| drop(show.send(url.clone())))
+        .into_future();
+    let browser = async {
+        let url = shown.await.unwrap();
+        let bound_to = url
+            .query_pairs()
+            .find(|(name, _)| name == "dpop_jkt")
+            .map(|(_, key)| key.into_owned());
+        let back = scene.provider.authorize(url.as_str()).await.unwrap();
+        let request = HttpRequest::get(back.parse().unwrap(), Duration::from_secs(20));
+        ReqwestClient::new().unwrap().send(request).await.unwrap();
+        bound_to
+    };
+    let (signed_in, bound_to) = tokio::join!(signing_in, browser);
+    assert_eq!(bound_to, Some(key_of(&signed_in.unwrap())));
 }

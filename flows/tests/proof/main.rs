@@ -8,6 +8,7 @@
 
 mod dpop;
 mod dpop_oidc;
+mod key_memory;
 mod password;
 mod revocation;
 mod scene;

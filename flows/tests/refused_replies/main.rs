@@ -7,7 +7,10 @@
 
 mod issuer;
 mod key_rotation;
+mod named_errors;
 mod refreshes;
 mod scene;
 mod sign_ins;
 mod signatures;
+#[path = "../support/mod.rs"]
+mod support;

@@ -54,7 +54,15 @@ async fn a_sign_in_that_lies_is_refused_by_name_and_nothing_of_it_is_stored() {
             claim("aud", json!("another-client")),
             id_token(IdTokenError::Audience),
         ),
+        (
+            claim("azp", json!("another-client")),
+            id_token(IdTokenError::AuthorizedParty),
+        ),
         (claim("exp", json!(1_000)), id_token(IdTokenError::Expired)),
+        (
+            claim("iat", json!(9_999_999_999_u64)),
+            id_token(IdTokenError::FromTheFuture),
+        ),
         (claim("sub", Value::Null), id_token(IdTokenError::Missing("sub"))),
         (
             claim("at_hash", json!("AAAAAAAAAAAAAAAAAAAAAA")),

@@ -19,4 +19,5 @@ mod refusals;
 mod storms;
 mod telemetry;
 mod throttle;
+mod time_limits;
 mod virtual_clock;

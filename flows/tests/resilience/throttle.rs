@@ -88,8 +88,8 @@ fn id() -> CorrelationId {
     CorrelationId::random(&OsRandom).unwrap()
 }
 
-fn refresh(user: &str, token: &str, scopes: &str) -> TokenRequest {
-    let account = Account {
+pub fn account(user: &str) -> Account {
+    Account {
         home_account_id: format!("{user}.{TENANT}"),
         environment: "login.microsoftonline.com".to_owned(),
         realm: TENANT.to_owned(),
@@ -100,9 +100,18 @@ fn refresh(user: &str, token: &str, scopes: &str) -> TokenRequest {
         issuer: None,
         tenant_profiles: Vec::new(),
         foreign: None,
-    };
+    }
+}
+
+fn refresh(user: &str, token: &str, scopes: &str) -> TokenRequest {
     let scopes = ScopeSet::parse(scopes);
-    refresh_token::request(&authority(TENANT), &Secret::new(token), scopes, account, None)
+    refresh_token::request(
+        &authority(TENANT),
+        &Secret::new(token),
+        scopes,
+        account(user),
+        None,
+    )
 }
 
 fn usual() -> TokenRequest {
@@ -378,4 +387,45 @@ async fn a_request_that_is_abandoned_at_its_limit_counts_as_unanswered() {
             held_back
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_hundred_tasks_that_waited_for_the_end_of_a_pause_one_finds_out_for_all() {
+    let clock = crate::virtual_clock::VirtualClock::new();
+    let http = Arc::new(ScriptedClient::slow(Duration::from_millis(200)));
+    let transport = Arc::new(Transport::new(http.clone(), Arc::new(clock), Arc::new(OsRandom)));
+    let authority = authority(TENANT);
+    let metadata = Arc::new(Metadata::by_convention(&authority).unwrap());
+    let client = ClientIdentity::public("client").unwrap();
+    let endpoint = TokenEndpoint::new(transport, authority, metadata, client);
+    http.push_with(429, &[("retry-after", "60")], "");
+    assert!(endpoint.send(usual(), id(), LIMIT).await.is_err());
+    let storm = || {
+        let tasks = (0..100).map(|_| {
+            let endpoint = endpoint.clone();
+            tokio::spawn(async move { endpoint.send(usual(), id(), LIMIT).await })
+        });
+        futures_util::future::join_all(tasks)
+    };
+    // The authority has not recovered: it hears of that from one request, and then waits anew.
+    clock.sleep(Duration::from_secs(60)).await;
+    http.push_with(429, &[("retry-after", "60")], "");
+    let mut held_back = 0;
+    for ended in storm().await {
+        if let Err(Error::Throttled(throttled)) = ended.unwrap() {
+            held_back += 1;
+            assert!(throttled.retry_after() <= Duration::from_secs(1));
+        }
+    }
+    assert_eq!((held_back, http.sent().len()), (99, 2));
+    // One that is given up lets another try, and an answer lets all through.
+    clock.sleep(Duration::from_secs(60)).await;
+    let given_up = endpoint.send(usual(), id(), LIMIT);
+    let ended = cache_core::time::with_deadline(&clock, Duration::from_millis(10), given_up).await;
+    assert!(ended.is_none());
+    http.push(200, GRANTED);
+    endpoint.send(usual(), id(), LIMIT).await.unwrap();
+    (0..100).for_each(|_| http.push(200, GRANTED));
+    assert!(storm().await.into_iter().all(|ended| ended.unwrap().is_ok()));
+    assert_eq!(http.sent().len(), 104);
 }

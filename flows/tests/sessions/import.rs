@@ -82,6 +82,15 @@ async fn when_nobody_knows_the_outcome_the_error_says_so_and_nothing_is_cached()
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::InteractionRequired(_)), "{refused:?}");
+    // Some providers say nothing more of a token that they do not know.
+    scene
+        .authority
+        .script(Script::empty_bad_request().grant(Grant::RefreshToken));
+    let refused = client
+        .acquire_token_by_refresh_token(&old, ["User.Read"])
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::InteractionRequired(_)), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,8 +35,14 @@ async fn a_session_starts_goes_on_in_another_process_and_stops() {
         .acquire_token_in_long_running_session(&told, SCOPES)
         .await
         .unwrap();
-    assert_ne!(cached.metadata.source, TokenSource::Authority);
+    assert_eq!(
+        cached.metadata.source,
+        TokenSource::Store,
+        "wherever the session was found first"
+    );
     assert_eq!(cached.access_token, begun.access_token);
+    let again = worker.acquire_token_in_long_running_session(&told, SCOPES).await;
+    assert_eq!(again.unwrap().metadata.source, TokenSource::Memory);
     scene.advance(5 * HOUR);
     let refreshed = worker
         .acquire_token_in_long_running_session(&told, SCOPES)

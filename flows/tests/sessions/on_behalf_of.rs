@@ -195,6 +195,10 @@ async fn a_claims_challenge_reaches_the_caller_and_the_answer_to_it_the_authorit
             panic!("{error:?}")
         };
         assert_eq!(required.claims(), Some(claims));
+        let refusal = required
+            .refusal()
+            .expect("the caller sees the authority's own words");
+        assert!(refusal.trace_id().is_some());
     }
     let answered = service
         .acquire_token_on_behalf_of(&alice, SCOPES)

@@ -43,7 +43,11 @@ impl Scene {
     }
 
     pub(crate) async fn over(store: Arc<dyn Store>, clock: ManualClock) -> Self {
-        let authority = FakeAuthority::start(Config::default()).await.unwrap();
+        Self::with(Config::default(), store, clock).await
+    }
+
+    pub(crate) async fn with(config: Config, store: Arc<dyn Store>, clock: ManualClock) -> Self {
+        let authority = FakeAuthority::start(config).await.unwrap();
         let http = ReqwestClient::builder()
             .ca_certificates(authority.ca_pem().unwrap())
             .no_proxy()

@@ -1,7 +1,12 @@
 //! A sign-out ends what was begun on the user's behalf, in every process.
 
+use std::sync::Arc;
+
 use cache_core::random::OsRandom;
-use cache_testkit::authority::{ALICE, BOB};
+use cache_core::store::MemoryStore;
+use cache_core::time::{Clock, SystemClock};
+use cache_testkit::authority::{ALICE, BOB, Config, Endpoint};
+use cache_testkit::clock::ManualClock;
 use flows::client::SessionId;
 use flows::{Error, TokenSource};
 
@@ -78,4 +83,40 @@ async fn signing_a_user_with_an_account_out_ends_web_sessions_too() {
     let late = scene.service().await;
     let error = late.acquire_token_silent(["User.Read"]).in_session(&web).await;
     assert!(matches!(error, Err(Error::InteractionRequired(_))), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ending_the_last_session_of_a_user_revokes_its_refresh_token_and_no_other_s() {
+    let clock = ManualClock::at(SystemClock.now());
+    let config = Config::default().revocation();
+    let scene = Scene::with(config, Arc::new(MemoryStore::new()), clock).await;
+    let service = scene.service().await;
+    let revocations = || {
+        let requests = scene.authority.requests();
+        let revocations = requests.iter().filter(|it| it.endpoint == Endpoint::Revocation);
+        revocations.count()
+    };
+    let (web, job) = (
+        SessionId::random(&OsRandom).unwrap(),
+        SessionId::random(&OsRandom).unwrap(),
+    );
+    let (parts, back) = scene.browsed(&service, ALICE).await;
+    service
+        .acquire_token_by_authorization_code(&parts, &back)
+        .in_session(&web)
+        .await
+        .unwrap();
+    let alice = scene.alice().await;
+    service
+        .begin_long_running_session(&job, &alice, SCOPES)
+        .await
+        .unwrap();
+    // Tokens that live by an assertion have no refresh token, so they are not in the way.
+    service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
+    assert!(service.end_session(&web).await.unwrap());
+    assert_eq!(revocations(), 0, "they may be one grant's");
+    assert!(service.stop_long_running_session(&job).await.unwrap());
+    assert_eq!(revocations(), 1);
+    assert!(!service.stop_long_running_session(&job).await.unwrap());
+    assert_eq!(revocations(), 1);
 }

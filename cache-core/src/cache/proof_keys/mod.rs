@@ -13,10 +13,12 @@
 
 mod record;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{CacheError, Inner, TokenCache};
 use crate::codec::CodecError;
+use crate::schema::index::IndexedPartition;
 use crate::schema::{AuthorityIdentity, Partition, PartitionKey};
 use crate::seal::{Freshness, Incarnation, RecordKind, RecordMeta};
 use crate::secret::Secret;
@@ -28,6 +30,39 @@ use record::{Keys, SCHEMA};
 
 /// How often a change is tried before it is [`CacheError::Contended`].
 const MAX_ATTEMPTS: u32 = 32;
+
+/// Of how many owners the name of the key is remembered.
+const MOST_NAMED: usize = 1024;
+
+/// Which key an account has, while its rows are the same: each sign-in and each refresh changes those after the keys.
+#[derive(Default)]
+pub(crate) struct NamedKeys(Mutex<HashMap<Vec<u8>, NamedKey>>);
+
+struct NamedKey {
+    /// It keeps the address of the rows from being used again, and nothing of what was in them.
+    rows: Weak<IndexedPartition>,
+    key_id: Arc<str>,
+}
+
+impl NamedKeys {
+    fn find(&self, owner: &[u8], rows: &Arc<IndexedPartition>) -> Option<Arc<str>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = known.get(owner)?;
+        std::ptr::eq(named.rows.as_ptr(), Arc::as_ptr(rows)).then(|| Arc::clone(&named.key_id))
+    }
+
+    fn note(&self, owner: Vec<u8>, rows: &Arc<IndexedPartition>, key_id: &Arc<str>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_NAMED {
+            known.clear();
+        }
+        let named = NamedKey {
+            rows: Arc::downgrade(rows),
+            key_id: Arc::clone(key_id),
+        };
+        known.insert(owner, named);
+    }
+}
 
 /// Whose keys they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +117,32 @@ impl TokenCache {
         Ok(keys.choose(token.as_ref()).map(|entry| entry.key.clone()))
     }
 
+    /// The name of the [`proof_key`](Self::proof_key) of an account. While the account's tokens are in memory, so is this.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// As [`proof_key`](Self::proof_key).
+    pub async fn proof_key_id(&self, owner: &ProofKeyOwner) -> Result<Option<Arc<str>>, CacheError> {
+        let inner = &self.inner;
+        // Before the keys: a pair of older rows and newer keys is told from what follows.
+        let rows = match owner.user() {
+            Some(user) => inner.sight_rows(&user).await?.map(|rows| rows.partition),
+            None => None,
+        };
+        let owner_bytes = owner.to_bytes();
+        if let Some(rows) = &rows
+            && let Some(known) = inner.named_keys.find(&owner_bytes, rows)
+        {
+            return Ok(Some(known));
+        }
+        let key_id = self.proof_key(owner).await?.map(|key| Arc::from(key.key_id));
+        if let (Some(rows), Some(key_id)) = (&rows, &key_id) {
+            inner.named_keys.note(owner_bytes, rows, key_id);
+        }
+        Ok(key_id)
+    }
+
     /// The owner's key of this name.
     ///
     /// Cancellation safe.
@@ -98,13 +159,18 @@ impl TokenCache {
     }
 
     /// As [`proof_key`](Self::proof_key); where there is none, `fresh` becomes it. Of several processes that race, each gets the
-    /// key of the one that was first.
+    /// key of the one that was first. For an account that is not in the cache nothing is stored: no sign-out would ever remove it.
     ///
     /// Cancellation safe: the key is stored, or not.
     ///
     /// # Errors
     /// As [`proof_key`](Self::proof_key).
     pub async fn proof_key_or(&self, owner: &ProofKeyOwner, fresh: ProofKey) -> Result<ProofKey, CacheError> {
+        if let Some(user) = owner.user()
+            && self.inner.sight_rows_latest(&user).await?.is_none()
+        {
+            return Ok(fresh);
+        }
         let token = self.inner.refresh_token_of(owner).await?;
         self.inner
             .change_keys(owner, |keys| {

@@ -151,6 +151,16 @@ fn what_was_not_granted_is_not_added() {
         ),
         replied
     );
+    // What the reply says of another resource would have this token served for it.
+    for kind in [AuthorityKind::B2c, AuthorityKind::Adfs] {
+        let asked = ScopeSet::parse(&format!("{tenant}/read"));
+        let lenient = format!("openid user_impersonation {tenant}/read {tenant}2/admin");
+        let granted = ScopeRules::of(kind, "login.contoso.com").granted(&asked, &ScopeSet::parse(&lenient));
+        assert_eq!(
+            granted.as_str(),
+            format!("openid user_impersonation {tenant}/read")
+        );
+    }
     let oidc = ScopeRules::of(AuthorityKind::Oidc, "id.example");
     let replied = ScopeSet::parse("a");
     assert_eq!(

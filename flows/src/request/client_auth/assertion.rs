@@ -41,7 +41,7 @@ pub(super) fn sign(
     let claims = json!({
         "iss": client_id,
         "sub": client_id,
-        "aud": audience(kind, request.metadata),
+        "aud": audience(certificate, kind, request.metadata),
         "jti": URL_SAFE_NO_PAD.encode(jti),
         "iat": now,
         "nbf": now,
@@ -85,10 +85,10 @@ fn algorithm(
 
 /// Microsoft's authorities want the token endpoint. For other issuers it is the issuer itself: the revision of RFC
 /// 7523 (draft-ietf-oauth-rfc7523bis) wants that alone, as a malicious issuer could name another's endpoint as its
-/// own and would be handed an assertion for it.
-fn audience(kind: AuthorityKind, metadata: &Metadata) -> &str {
+/// own and would be handed an assertion for it. Some know only the token endpoint; the client says so.
+fn audience<'a>(certificate: &ClientCertificate, kind: AuthorityKind, metadata: &'a Metadata) -> &'a str {
     match (&metadata.issuer, kind) {
-        (IssuerRule::Exact(issuer), AuthorityKind::Oidc) => issuer,
+        (IssuerRule::Exact(issuer), AuthorityKind::Oidc) if !certificate.for_token_endpoint => issuer,
         _ => metadata.token_endpoint.as_str(),
     }
 }

@@ -42,6 +42,7 @@ pub struct ClientCertificate {
     key_id: Option<String>,
     thumbprint: bool,
     send_chain: bool,
+    pub(super) for_token_endpoint: bool,
 }
 
 impl ClientCertificate {
@@ -90,6 +91,7 @@ impl ClientCertificate {
             key_id: None,
             thumbprint: false,
             send_chain: false,
+            for_token_endpoint: false,
         }
     }
 
@@ -112,6 +114,17 @@ impl ClientCertificate {
     #[must_use]
     pub fn send_certificate_chain(mut self, send: bool) -> Self {
         self.send_chain = send;
+        self
+    }
+
+    /// Whether an issuer other than Microsoft's is sent assertions for its token endpoint, as OIDC Core section 9 has it, instead of
+    /// for the issuer; off unless set, for issuers that know nothing newer.
+    ///
+    /// Set it only for a key that no other issuer knows: a malicious one could name another's token endpoint as its own, and would
+    /// be handed an assertion that is good there.
+    #[must_use]
+    pub fn for_token_endpoint(mut self, token_endpoint: bool) -> Self {
+        self.for_token_endpoint = token_endpoint;
         self
     }
 

@@ -24,6 +24,20 @@ const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 const MOST_BYTES: u64 = 64 * 1024;
 
 /// A file with a client assertion, which is read for every request because its writer renews it.
+///
+/// ```no_run
+/// use cache_core::cache::TokenCache;
+/// use flows::authority::Authority;
+/// use flows::client::{ClientCredential, ConfidentialClient};
+/// use flows::request::FederatedTokenFile;
+///
+/// # async fn token(authority: Authority, cache: TokenCache) -> Result<(), flows::Error> {
+/// let file = FederatedTokenFile::new("/var/run/secrets/tokens/assertion");
+/// let credential = ClientCredential::federated_token_file(file);
+/// let client = ConfidentialClient::builder("my-client", authority, credential, cache).build()?;
+/// let result = client.acquire_token_for_client(["api:read"]).await?;
+/// # let _ = result; Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FederatedTokenFile {
     path: PathBuf,

@@ -27,6 +27,17 @@ pub use self::provider::{AssertionRequest, ClientAssertionError, ClientAssertion
 pub use self::secret::SecretMethod;
 
 /// A client and its credential, if it has one.
+///
+/// ```
+/// use cache_core::secret::Secret;
+/// use flows::request::{ClientIdentity, SecretMethod};
+///
+/// # fn main() -> Result<(), flows::Error> {
+/// let tool = ClientIdentity::public("my-tool")?;
+/// let server = ClientIdentity::with_secret("my-server", Secret::new("secret"))?.secret_method(SecretMethod::Basic);
+/// assert!(server.is_confidential() && !tool.is_confidential());
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct ClientIdentity {
     id: String,

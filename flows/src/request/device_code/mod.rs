@@ -22,6 +22,14 @@ use crate::response::{Fields, Subject};
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A request for a device code, complete but for the client's authentication.
+///
+/// ```
+/// use cache_core::schema::ScopeSet;
+/// use flows::request::device_code;
+///
+/// let request = device_code::request(ScopeSet::parse("User.Read")).claims(r#"{"id_token":{"acr":null}}"#);
+/// # let _ = request;
+/// ```
 #[must_use = "it does nothing until it is sent"]
 pub struct DeviceCodeRequest {
     pub(crate) form: Form,
@@ -293,7 +301,9 @@ impl Polling {
     }
 
     fn back_off(&mut self) {
-        self.interval = (self.interval * 2).min(Duration::from_secs(300));
+        // Never less than what the authority asked for, which may be more.
+        let longest = self.interval.max(Duration::from_secs(300));
+        self.interval = (self.interval * 2).min(longest);
     }
 
     /// How long a request may take at `now`: no longer than the code is good for.

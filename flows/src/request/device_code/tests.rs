@@ -115,6 +115,14 @@ fn polling_follows_the_rfc() {
     assert_eq!(waited(polling.judge(failing, NOW)), 60);
     let throttled = RefusedBecause::Throttled(Some(Duration::from_secs(200)));
     assert_eq!(waited(polling.judge(refused("http_429", throttled), NOW)), 200);
+    let throttled = RefusedBecause::Throttled(Some(Duration::from_secs(600)));
+    assert_eq!(waited(polling.judge(refused("http_429", throttled), NOW)), 600);
+    let lost = Err(HttpError::new(HttpErrorKind::NotSent, &url, "lost").into());
+    assert_eq!(
+        waited(polling.judge(lost, NOW)),
+        600,
+        "backing off never asks sooner"
+    );
 }
 
 #[test]

@@ -293,6 +293,25 @@ fn a_refresh_for_another_user_is_refused() {
 }
 
 #[test]
+fn client_info_and_the_id_token_must_be_of_one_user_at_home() {
+    let body = |uid: &str, tenant: &str, extra: &Value| {
+        json!({
+            "access_token": "a", "client_info": client_info(uid),
+            "id_token": jwt(&entra_claims(tenant, extra)),
+        })
+    };
+    let mixed = read(&entra(), &NEW, &body("mallory", HOME, &json!({}))).unwrap_err();
+    assert!(
+        matches!(mixed, Error::Reply(ReplyError::MixedAccounts)),
+        "{mixed:?}"
+    );
+    assert!(read(&entra(), &NEW, &body(&OID.to_uppercase(), HOME, &json!({}))).is_ok());
+    // A guest's `oid` is another one than at home, and an ID token need not have one.
+    assert!(read(&entra(), &NEW, &body("home-oid", GUEST, &json!({}))).is_ok());
+    assert!(read(&entra(), &NEW, &body("home-oid", HOME, &json!({"oid": null}))).is_ok());
+}
+
+#[test]
 fn an_entra_refresh_must_bring_the_same_account() {
     let body = |info: &str, tenant: &str, extra: &Value| {
         json!({

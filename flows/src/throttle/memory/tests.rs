@@ -100,6 +100,27 @@ fn a_wait_of_nothing_is_a_failure_like_any_other() {
 }
 
 #[test]
+fn after_a_pause_one_request_finds_out_for_all() {
+    let mut memory = Memory::default();
+    let ends = seconds(36);
+    memory.failed(KEY, failure(None), seconds(0), seconds(1), 0.0);
+    assert!(memory.pause(&KEY, seconds(6)).is_none());
+    memory.admitted(&KEY, seconds(6), ends);
+    assert_eq!(memory.pause(&KEY, seconds(6)).unwrap().0, PROBED);
+    // A request that was not sent, and one that nobody ever settles, hold nobody up.
+    memory.withdrawn(&KEY, seconds(35));
+    assert!(memory.pause(&KEY, seconds(6)).is_some(), "another's");
+    memory.withdrawn(&KEY, ends);
+    assert!(memory.pause(&KEY, seconds(6)).is_none());
+    memory.admitted(&KEY, seconds(6), ends);
+    assert!(memory.pause(&KEY, seconds(35)).is_some());
+    assert!(memory.pause(&KEY, ends).is_none());
+    memory.answered(&KEY, seconds(6));
+    memory.admitted(&KEY, seconds(6), ends);
+    assert!(memory.pause(&KEY, seconds(6)).is_none(), "it has recovered");
+}
+
+#[test]
 fn a_failure_long_ago_does_not_count() {
     let mut memory = Memory::default();
     memory.failed(KEY, failure(None), seconds(0), seconds(1), 0.0);
@@ -177,7 +198,8 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     /// Whatever the interleaving: between a failure and the end of what it forbids, nothing is admitted unless an
-    /// answer to a younger request came in between; and nothing is forbidden for longer than asked or five minutes and a quarter.
+    /// answer to a younger request came in between; and nothing is forbidden for longer than asked, five minutes and a quarter, or
+    /// what the request that finds out can take.
     #[test]
     fn nothing_is_sent_before_it_may_be(
         events in prop::collection::vec(event(), 1..200),
@@ -194,6 +216,8 @@ proptest! {
                 Event::Pass(millis) => now += Duration::from_millis(millis),
                 Event::Try => match memory.pause(&KEY, now) {
                     None => {
+                        memory.admitted(&KEY, now, now + seconds(30));
+                        longest = longest.max(now + seconds(30));
                         prop_assert!(forbidden.iter().all(|(_, until)| *until <= now));
                         under_way.push(now);
                     }

@@ -99,6 +99,20 @@ fn each_kind_of_authority_gets_its_own_algorithm_thumbprint_and_audience() {
 }
 
 #[test]
+fn an_issuer_that_knows_only_its_token_endpoint_gets_that_as_the_audience() {
+    let key = rsa_key();
+    let certificate = ClientCertificate::from_private_key(&private_key(&key)).unwrap();
+    let audience = |certificate: &ClientCertificate| {
+        let assertion = signed(certificate, Kind::Oidc, None).unwrap();
+        verified(&assertion, &key).1["aud"].clone()
+    };
+    assert_eq!(audience(&certificate), ISSUER);
+    let certificate = certificate.for_token_endpoint(true);
+    let endpoint = format!("https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token");
+    assert_eq!(audience(&certificate), endpoint);
+}
+
+#[test]
 fn an_issuer_gets_an_algorithm_that_it_offers_and_the_key_can_do() {
     let rsa = rsa_key();
     let (p256, p384) = (
