@@ -97,6 +97,15 @@ impl Refusal {
     }
 }
 
+/// The environment variable of an option, if it has one: the options of single commands have none.
+fn variable(option: &str) -> Option<String> {
+    let command = Arguments::command();
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_long() == Some(option))?;
+    Some(argument.get_env()?.to_str()?.to_owned())
+}
+
 /// One word of what clap has to say. Suggestions are names of our own.
 fn given(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     match error.get(kind)? {
@@ -113,15 +122,6 @@ fn looks_like_an_option(word: &str) -> bool {
         && word
             .strip_prefix("--")
             .is_some_and(|name| name.bytes().all(is_small))
-}
-
-/// The environment variable of an option, if it has one: the options of single commands have none.
-fn variable(option: &str) -> Option<String> {
-    let command = Arguments::command();
-    let argument = command
-        .get_arguments()
-        .find(|argument| argument.get_long() == Some(option))?;
-    Some(argument.get_env()?.to_str()?.to_owned())
 }
 
 /// What stands before the first empty line, in one line: clap lists there what is missing.
