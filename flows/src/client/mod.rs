@@ -37,6 +37,7 @@
 
 mod account_selection;
 mod application;
+mod assertion_exchange;
 mod authorization_code;
 #[cfg(feature = "interactive")]
 mod browser_options;

@@ -3,26 +3,19 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use cache_core::cache::{AppTokenCall, CallOutcome, Freshness};
-use cache_core::schema::{ScopeSet, SessionKey, TokenRequest};
+use cache_core::cache::Freshness;
+use cache_core::schema::ScopeSet;
 use cache_core::secret::Secret;
 
-use super::application::{Application, in_realm};
+use super::application::Application;
+use super::assertion_exchange::AssertionExchange;
 use super::cache_options::{CacheOptions, cache_option_methods};
-use super::client_credentials::not_sent;
-use super::lazy_correlation::LazyCorrelation;
-use super::seen_refusal::SeenRefusal;
-use super::{Acquisition, ConfidentialClient, outcome};
+use super::{Acquisition, ConfidentialClient};
 use crate::authority::Authority;
 use crate::error::ConfigurationError;
 use crate::request::on_behalf_of::{self, UserAssertion};
 use crate::{AuthenticationResult, Error};
-
-/// How long what an assertion brought is kept at the most; its token does not last longer either.
-const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// An acquisition on behalf of a user (Entra's on-behalf-of): from the cache by the assertion's hash, else by one request for all who present the
 /// same assertion. Await it to run it.
@@ -92,45 +85,20 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
             tenant,
             options,
         } = self;
-        let authority = tenant_of_assertion(&application.authority, tenant)?;
         let hash = assertion.hash();
-        options.check()?;
-        let freshness = options.freshness();
-        let CacheOptions {
-            claims,
-            extended_lifetime,
-            ..
-        } = options;
-        let request = TokenRequest::new(
-            application.session_partition(SessionKey::AssertionHash(hash)),
-            authority.kind(),
-            application.client.id(),
-            authority.environment(),
-            authority.tenant().to_ascii_lowercase(),
-            scopes.clone(),
-        )
-        .token_type(application.client_token_type().await?)
-        .context(application.assertion_context(&hash))
-        .claims(claims.clone());
-        let call = Arc::new(Call {
-            application: Arc::clone(application),
-            authority,
-            assertion: assertion.clone(),
-            scopes,
-            claims,
-            correlation_id: LazyCorrelation::default(),
-            refusal: SeenRefusal::default(),
-        });
-        let sent: Arc<dyn AppTokenCall> = call.clone();
-        let options = application.options(freshness, extended_lifetime);
-        let began = application.cache.clock().monotonic();
-        let acquired = application
-            .cache
-            .acquire_session(Arc::new(request), options, sent, LONGEST)
+        let exchange = AssertionExchange {
+            application,
+            authority: tenant_of_assertion(&application.authority, tenant)?,
+            hash,
+            context: application.assertion_context(&hash),
+            scopes: scopes.clone(),
+            options,
+        };
+        let assertion = assertion.clone();
+        let lasting = on_behalf_of::Lifetime::Assertion;
+        exchange
+            .run(move || on_behalf_of::request(&assertion, scopes.clone(), lasting))
             .await
-            .map_err(|error| call.refusal.explain(error))?;
-        let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -162,40 +130,5 @@ impl fmt::Debug for AcquireTokenOnBehalfOf<'_> {
             .field("scopes", &self.scopes)
             .field("options", &self.options)
             .finish_non_exhaustive()
-    }
-}
-
-struct Call {
-    application: Arc<Application>,
-    authority: Authority,
-    assertion: UserAssertion,
-    scopes: ScopeSet,
-    claims: Option<String>,
-    correlation_id: LazyCorrelation,
-    refusal: SeenRefusal,
-}
-
-#[async_trait]
-impl AppTokenCall for Call {
-    async fn obtain(&self, time_limit: Duration) -> CallOutcome {
-        let lasting = on_behalf_of::Lifetime::Assertion;
-        let request = on_behalf_of::request(&self.assertion, self.scopes.clone(), lasting)
-            .context(self.application.assertion_context(&self.assertion.hash()))
-            .claims(self.claims.as_deref().unwrap_or_default());
-        let endpoint = match self.application.endpoint(&self.authority).await {
-            Ok(endpoint) => endpoint,
-            Err(error) => return not_sent(error),
-        };
-        let correlation_id = match self.correlation_id.draw(&self.application) {
-            Ok(correlation_id) => correlation_id,
-            Err(error) => return not_sent(error),
-        };
-        let reply = endpoint.send(request, correlation_id, time_limit).await;
-        self.refusal.outcome(reply.map(|response| {
-            let mut response = in_realm(&self.authority, response);
-            // Some issuers send one unasked. Nothing would ever spend it here.
-            response.refresh_token = None;
-            response
-        }))
     }
 }

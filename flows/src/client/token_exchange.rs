@@ -3,24 +3,17 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use cache_core::cache::{AppTokenCall, CallOutcome, Freshness};
-use cache_core::schema::{ScopeSet, SessionKey, TokenContext, TokenRequest};
+use cache_core::cache::Freshness;
+use cache_core::schema::{ScopeSet, TokenContext};
 use cache_core::secret::Secret;
 
-use super::application::{Application, in_realm};
+use super::application::Application;
+use super::assertion_exchange::AssertionExchange;
 use super::cache_options::{CacheOptions, cache_option_methods};
-use super::client_credentials::not_sent;
-use super::lazy_correlation::LazyCorrelation;
-use super::seen_refusal::SeenRefusal;
-use super::{Acquisition, ConfidentialClient, outcome};
+use super::{Acquisition, ConfidentialClient};
 use crate::request::token_exchange::{RequestedTokenType, SubjectTokenType, TokenExchange};
 use crate::{AuthenticationResult, Error};
-
-/// How long what was exchanged is kept at the most; its token does not last longer either.
-const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// The exchange of a token (RFC 8693): from the cache by the hash of what is given, else by one request for all who give the same. Await it to run
 /// it.
@@ -111,45 +104,15 @@ impl AcquireTokenByTokenExchange<'_> {
             scopes,
             options,
         } = self;
-        let authority = &application.authority;
-        let context = context(application, &exchange);
-        options.check()?;
-        let freshness = options.freshness();
-        let CacheOptions {
-            claims,
-            extended_lifetime,
-            ..
-        } = options;
-        let request = TokenRequest::new(
-            application.session_partition(SessionKey::AssertionHash(exchange.hash())),
-            authority.kind(),
-            application.client.id(),
-            authority.environment(),
-            authority.tenant().to_ascii_lowercase(),
-            scopes.clone(),
-        )
-        .token_type(application.client_token_type().await?)
-        .context(context.clone())
-        .claims(claims.clone());
-        let call = Arc::new(Call {
-            application: Arc::clone(application),
-            exchange,
-            scopes,
-            claims,
-            context,
-            correlation_id: LazyCorrelation::default(),
-            refusal: SeenRefusal::default(),
-        });
-        let sent: Arc<dyn AppTokenCall> = call.clone();
-        let options = application.options(freshness, extended_lifetime);
-        let began = application.cache.clock().monotonic();
-        let acquired = application
-            .cache
-            .acquire_session(Arc::new(request), options, sent, LONGEST)
-            .await
-            .map_err(|error| call.refusal.explain(error))?;
-        let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        let needed = AssertionExchange {
+            application,
+            authority: application.authority.clone(),
+            hash: exchange.hash(),
+            context: context(application, &exchange),
+            scopes: scopes.clone(),
+            options,
+        };
+        needed.run(move || exchange.request(scopes.clone())).await
     }
 }
 
@@ -186,41 +149,5 @@ impl fmt::Debug for AcquireTokenByTokenExchange<'_> {
             .field("scopes", &self.scopes)
             .field("options", &self.options)
             .finish_non_exhaustive()
-    }
-}
-
-struct Call {
-    application: Arc<Application>,
-    exchange: TokenExchange,
-    scopes: ScopeSet,
-    claims: Option<String>,
-    context: TokenContext,
-    correlation_id: LazyCorrelation,
-    refusal: SeenRefusal,
-}
-
-#[async_trait]
-impl AppTokenCall for Call {
-    async fn obtain(&self, time_limit: Duration) -> CallOutcome {
-        let application = &self.application;
-        let request = self
-            .exchange
-            .request(self.scopes.clone())
-            .context(self.context.clone())
-            .claims(self.claims.as_deref().unwrap_or_default());
-        let endpoint = match application.endpoint(&application.authority).await {
-            Ok(endpoint) => endpoint,
-            Err(error) => return not_sent(error),
-        };
-        let correlation_id = match self.correlation_id.draw(application) {
-            Ok(correlation_id) => correlation_id,
-            Err(error) => return not_sent(error),
-        };
-        let reply = endpoint.send(request, correlation_id, time_limit).await;
-        self.refusal.outcome(reply.map(|response| {
-            let mut response = in_realm(&application.authority, response);
-            response.refresh_token = None;
-            response
-        }))
     }
 }

@@ -1,0 +1,127 @@
+//! Asking the place that has the identity.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::cache::{AppTokenCall, CallOutcome};
+use cache_core::schema::TokenResponse;
+
+use super::Inner;
+use crate::error::ManagedIdentityError;
+use crate::http::{HttpError, HttpErrorKind, HttpResponse};
+use crate::managed_identity::{
+    Ask, Endpoint, ManagedIdentitySource, ReplyFor, Resource, authorization, pause_before_retry,
+    token_response,
+};
+use crate::{CorrelationId, Error};
+
+impl Inner {
+    /// Asks for a token, and once more where that may help, all within `time_limit`.
+    async fn obtain(&self, call: &Call, time_limit: Duration) -> Result<TokenResponse, Error> {
+        let clock = self.cache.clock();
+        let began = clock.monotonic();
+        let mut may_repeat = true;
+        let correlation_id = call.draw_correlation_id()?;
+        loop {
+            let elapsed = clock.monotonic().saturating_sub(began);
+            let ask = Ask {
+                resource: &call.resource,
+                rejected: call.rejected.as_ref(),
+                correlation_id,
+                time_limit: time_limit.saturating_sub(elapsed),
+            };
+            tracing::debug!(source = %self.endpoint.source(), "asking for a managed identity's token");
+            let sent_at = clock.now();
+            let reply = self.http.send(self.endpoint.request(&ask)).await;
+            let now = clock.now();
+            let pause = pause_before_retry(self.endpoint.source(), &reply, now).filter(|_| may_repeat);
+            let elapsed = clock.monotonic().saturating_sub(began);
+            if let Some(pause) = pause
+                && elapsed.saturating_add(pause) < time_limit
+            {
+                may_repeat = false;
+                clock.sleep(pause).await;
+                continue;
+            }
+            let asked = ReplyFor {
+                identity: &self.identity,
+                resource: &call.resource,
+                sent_at,
+                now,
+            };
+            let response = self
+                .shown_key(ask, self.reached(reply)?, began.saturating_add(time_limit))
+                .await?;
+            return token_response(&asked, &response);
+        }
+    }
+
+    /// The reply, or that nobody is there. Every program asks the instance metadata service where it finds nothing else, so that
+    /// it cannot be reached is the usual answer of a machine that is not Azure's.
+    fn reached(&self, reply: Result<HttpResponse, HttpError>) -> Result<HttpResponse, Error> {
+        match reply {
+            Err(error)
+                if error.kind() == HttpErrorKind::NotSent
+                    && self.endpoint.source() == ManagedIdentitySource::Imds =>
+            {
+                tracing::debug!(%error, "the instance metadata service cannot be reached");
+                Err(ManagedIdentityError::NoMetadataService.into())
+            }
+            reply => Ok(reply?),
+        }
+    }
+
+    /// The reply to the same question with Azure Arc's key shown, if `response` asks for that; else `response`. It is asked once:
+    /// a second challenge is a refusal.
+    async fn shown_key(
+        &self,
+        ask: Ask<'_>,
+        response: HttpResponse,
+        deadline: Duration,
+    ) -> Result<HttpResponse, Error> {
+        let Endpoint::AzureArc(arc) = &self.endpoint else {
+            return Ok(response);
+        };
+        let Some(key_file) = arc.challenge(&response) else {
+            return Ok(response);
+        };
+        let key_file = key_file?;
+        // Reading blocks, if only for a moment.
+        let authorization = tokio::task::spawn_blocking(move || authorization(&key_file))
+            .await
+            .map_err(|_| ManagedIdentityError::KeyUnreadable(std::io::ErrorKind::Other))??;
+        let ask = Ask {
+            time_limit: deadline.saturating_sub(self.cache.clock().monotonic()),
+            ..ask
+        };
+        let request = self.endpoint.request(&ask).header("authorization", authorization);
+        Ok(self.http.send(request).await?)
+    }
+}
+
+/// What the cache asks for a token.
+pub(super) struct Call {
+    pub(super) inner: Arc<Inner>,
+    pub(super) resource: Resource,
+    pub(super) rejected: Option<[u8; 32]>,
+    pub(super) correlation_id: OnceLock<CorrelationId>,
+}
+
+impl Call {
+    /// Drawn when a request is about to be sent: a hit in the cache costs no randomness and names no request.
+    fn draw_correlation_id(&self) -> Result<CorrelationId, Error> {
+        let fresh = CorrelationId::random(&**self.inner.cache.random())?;
+        Ok(*self.correlation_id.get_or_init(|| fresh))
+    }
+}
+
+#[async_trait]
+impl AppTokenCall for Call {
+    async fn obtain(&self, time_limit: Duration) -> CallOutcome {
+        match self.inner.obtain(self, time_limit).await {
+            Ok(response) => CallOutcome::Granted(Box::new(response)),
+            Err(error) => error.into_call_outcome(),
+        }
+    }
+}
