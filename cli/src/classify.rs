@@ -30,7 +30,7 @@ impl From<flows::Error> for Failure {
             E::Configuration(error) => return Self::new("usage", Exit::Usage, error),
             E::Session(error) => return Self::new("session", Exit::Usage, error),
             E::Random(_) => ("random", Exit::Other),
-            E::Authority(_) => ("refused", Exit::Authority),
+            E::Authority(error) => return refused(error.code().to_owned(), error),
             E::DeviceCode(_) => ("device_code", Exit::Authority),
             E::Interactive(error) => return interactive(error),
             E::IdToken(_) => ("id_token", Exit::Authority),
@@ -86,7 +86,7 @@ impl From<CacheError> for Failure {
             E::Contended { .. } => ("contended", Exit::Storage),
             E::NotPersisted(_) => ("not_persisted", Exit::Storage),
             E::InteractionRequired(_) => return interaction_required(error),
-            E::Refused(_) => ("refused", Exit::Authority),
+            E::Refused(refusal) => return refused(refusal.error.clone(), error),
             E::Unreachable(_) => return unreachable(error),
             E::OutcomeUnknown(_) => ("outcome_unknown", Exit::Authority),
             E::TimedOut => ("timed_out", Exit::Authority),
@@ -126,6 +126,29 @@ fn interactive(error: InteractiveError) -> Failure {
         InteractiveError::Browser(_) => Failure::new("no_browser", Exit::InteractionRequired, error)
             .next("use `tokenkeep login device-code`, or --no-browser, which prints the address"),
         _ => Failure::new("no_port", Exit::Other, error),
+    }
+}
+
+/// What to do about a refusal that no sign-in mends (RFC 6749 section 5.2).
+fn refused(code: String, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    let failure = Failure::new("refused", Exit::Authority, error);
+    match code.as_str() {
+        "invalid_client" => {
+            failure.next("check --client-id, and the secret, certificate or assertion that goes with it")
+        }
+        "invalid_grant" => failure.next(
+            "check what was given: the user name and password, or the assertion, may be wrong or expired",
+        ),
+        "unauthorized_client" | "unsupported_grant_type" => failure.next(
+            "this application may not sign in this way; have it registered for that, or use another `login`",
+        ),
+        "invalid_scope" => {
+            failure.next("check --scope; the authority does not know it, or not for this application")
+        }
+        "access_denied" => {
+            failure.next("the user or an administrator declined; ask for fewer scopes, or again")
+        }
+        _ => failure,
     }
 }
 

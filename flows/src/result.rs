@@ -25,6 +25,9 @@ pub struct AuthenticationResult {
     pub extended_expires_on: Option<UnixSeconds>,
     /// The scopes that were granted, which may differ from those requested.
     pub scopes: ScopeSet,
+    /// The scopes that were asked for and not granted. The token is good for the others: whether that is enough is for the caller to
+    /// say. Asking the user again, interactively, is what may grant them.
+    pub declined_scopes: ScopeSet,
     /// The tenant that issued it: the guest tenant for a guest. Empty for issuers without tenants.
     pub tenant: String,
     /// The ID token as it was received.
@@ -56,6 +59,10 @@ impl AuthenticationResult {
             expires_on: response.expires_on,
             extended_expires_on: response.extended_expires_on,
             scopes: response.scopes.clone(),
+            declined_scopes: response
+                .access_token_row()
+                .map(|row| row.declined_scopes())
+                .unwrap_or_default(),
             tenant: response.realm.clone(),
             id_token_claims: response
                 .id_token

@@ -50,6 +50,14 @@ impl AccessToken {
         foreign.fields.expose().get(Self::REQUESTED_SCOPES)?.as_str()
     }
 
+    /// The scopes that were asked for and not granted; empty where all were.
+    #[must_use]
+    pub fn declined_scopes(&self) -> ScopeSet {
+        let requested = ScopeSet::parse(self.requested_scopes().unwrap_or_default());
+        let is_declined = |scope: &&str| !self.target.covers(&ScopeSet::parse(scope), true);
+        ScopeSet::of(requested.words().filter(is_declined))
+    }
+
     /// Remembers that `requested` brought this token, if its scopes are fewer.
     pub(crate) fn note_requested(&mut self, requested: &ScopeSet) {
         if self.target.covers(requested, true) {

@@ -1,5 +1,7 @@
 //! `login`: the sign-ins.
 
+use std::sync::Arc;
+
 use cache_core::cache::TokenCache;
 use cache_core::schema::Account;
 use flows::AuthenticationResult;
@@ -7,11 +9,12 @@ use flows::managed_identity::ManagedIdentityId;
 use serde_json::json;
 
 use super::managed_identity::acquire;
-use super::token::{account_object, metadata_object};
+use super::token::{account_object, metadata_object, warn_of_declined};
 use crate::answer::{Answer, say};
 use crate::browser_arguments::BrowserArguments;
 use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session};
+use crate::shown_browser::ShownBrowser;
 
 const SILENTLY: &str = "`tokenkeep token` now gives access tokens, silently.";
 
@@ -39,6 +42,7 @@ pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> R
         redirect_uri,
         timeout,
     } = arguments;
+    let browser = ShownBrowser::default();
     let mut acquire = client
         .acquire_token_interactive(scopes)
         .session_first(session_first)
@@ -59,9 +63,9 @@ pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> R
         acquire =
             acquire.on_url(|url| say(&format!("To sign in, open this address on this machine:\n{url}")));
     } else {
-        say("Sign in in the browser that opens now. Ctrl-C ends it.");
+        acquire = acquire.browser(Arc::new(browser.clone()));
     }
-    let result = acquire.await?;
+    let result = browser.show_later(session, acquire.into_future()).await?;
     Ok(user_signed_in(client.cache(), session, &result).await)
 }
 
@@ -137,10 +141,12 @@ pub(crate) async fn managed_identity(
 
 /// Says who is signed in, and what to do next. The token stays in the cache, where `token` finds it.
 pub(super) fn signed_in(result: &AuthenticationResult, text: &str) -> Answer {
+    warn_of_declined(result);
     let object = json!({
         "account": result.account.as_ref().map(account_object),
         "tenant": result.tenant,
         "scopes": result.scopes.words().collect::<Vec<_>>(),
+        "declined_scopes": result.declined_scopes.words().collect::<Vec<_>>(),
         "expires_on": result.expires_on.0,
         "metadata": metadata_object(result),
     });

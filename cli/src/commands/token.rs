@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::managed_identity::acquire;
 use super::on_behalf_of;
 use crate::account_choice::choose;
-use crate::answer::{Answer, Output};
+use crate::answer::{Answer, Output, say};
 use crate::arguments::TokenArguments;
 use crate::demanded_claims::Demand;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::session::{Missing, Session};
 
 /// A user's token, or, where no account is named, the application's own: of an application with a secret always, of
@@ -80,11 +80,13 @@ async fn own_token(
 }
 
 fn answer(result: &AuthenticationResult) -> Answer {
+    warn_of_declined(result);
     let object = json!({
         "access_token": result.access_token.expose(),
         "token_type": result.token_type.as_str(),
         "expires_on": result.expires_on.0,
         "scopes": result.scopes.words().collect::<Vec<_>>(),
+        "declined_scopes": result.declined_scopes.words().collect::<Vec<_>>(),
         "tenant": result.tenant,
         "account": result.account.as_ref().map(account_object),
         "correlation_id": result.correlation_id.as_ref().map(ToString::to_string),
@@ -92,6 +94,17 @@ fn answer(result: &AuthenticationResult) -> Answer {
     });
     let token = SecretBytes::new(result.access_token.expose().as_bytes().to_vec());
     Answer::new(object, "").with_output(Output::Line(token))
+}
+
+/// Says which scopes the token lacks: a resource would only answer that access is denied.
+pub(crate) fn warn_of_declined(result: &AuthenticationResult) {
+    if !result.declined_scopes.is_empty() {
+        say(&format!(
+            "warning: the authority did not grant {}; the token is for {}. A new sign-in with --scope may grant it.",
+            one_line(result.declined_scopes.as_str()),
+            one_line(result.scopes.as_str()),
+        ));
+    }
 }
 
 /// An account, for scripts.

@@ -231,3 +231,18 @@ async fn a_redirect_address_elsewhere_is_refused() {
         "{help}"
     );
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_is_shown_when_the_opened_browser_does_nothing() {
+    let authority = FakeAuthority::start(Config::default()).await.unwrap();
+    let mut program = Program::of_fake(&authority);
+    program.set("BROWSER", "true");
+    let mut child = program.start(&["--json", "--scope", "User.Read", "login", "browser"]);
+    let address = shown_address(&mut child).await;
+    browser(authority.ca_pem()).get(&address).send().await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(object["account"]["username"], ALICE);
+}

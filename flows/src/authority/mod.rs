@@ -307,8 +307,9 @@ impl fmt::Display for Authority {
 }
 
 fn parse(url: &str) -> Result<Url, ConfigurationError> {
-    let parsed = Url::parse(url)
-        .map_err(|error| ConfigurationError::new("the authority is not a URL").with_source(error))?;
+    let parsed = Url::parse(url).map_err(|error| {
+        ConfigurationError::new("the authority is not a URL; it begins with https://").with_source(error)
+    })?;
     is_allowed_url(&parsed)
         .map_err(|error| ConfigurationError::new("the authority's URL is refused").with_source(error))?;
     if parsed.query().is_some() || parsed.fragment().is_some() {

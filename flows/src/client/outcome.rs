@@ -46,6 +46,7 @@ pub(super) fn result(
         expires_on: token.expires_on,
         extended_expires_on: token.extended_expires_on,
         scopes: token.target.clone(),
+        declined_scopes: token.declined_scopes(),
         tenant,
         id_token,
         id_token_claims: claims,

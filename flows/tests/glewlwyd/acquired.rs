@@ -27,6 +27,25 @@ async fn a_device_code_signs_alice_in_and_silence_follows() {
 }
 
 #[tokio::test]
+async fn a_token_for_fewer_scopes_says_which_were_declined() {
+    let scene = Scene::new().await;
+    let client = scene.public().await;
+    assert!(scene.sign_in(&client).await.declined_scopes.is_empty());
+    let account = client.accounts().await.unwrap().accounts.remove(0);
+    // The provider answers a refresh for what was never consented to with what was.
+    for source in [TokenSource::Authority, TokenSource::Memory] {
+        let narrower = client
+            .acquire_token_silent(["api:write"])
+            .account(&account)
+            .await
+            .unwrap();
+        assert_eq!(narrower.metadata.source, source);
+        assert_eq!(narrower.declined_scopes.as_str(), "api:write");
+        assert!(!narrower.scopes.contains("api:write"));
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_rotates_and_a_spent_refresh_token_asks_for_the_user() {
     let scene = Scene::new().await;
     let client = scene.public().await;
