@@ -26,6 +26,7 @@ pub struct AcquireTokenByRefreshToken<'a> {
     application: &'a Arc<Application>,
     refresh_token: &'a Secret,
     scopes: ScopeSet,
+    home_account_id: Option<String>,
 }
 
 impl ConfidentialClient {
@@ -75,7 +76,16 @@ impl<'a> AcquireTokenByRefreshToken<'a> {
             application,
             refresh_token,
             scopes,
+            home_account_id: None,
         }
+    }
+
+    /// Says whose token it is, if that is known: `uid.utid` with Microsoft's authorities, the `sub` with other issuers. A reply for
+    /// anybody else is refused. Some issuers answer a refresh without an ID token; with them it is needed, else the token is
+    /// spent and its successor is nobody's.
+    pub fn home_account_id(mut self, id: impl Into<String>) -> Self {
+        self.home_account_id = Some(id.into());
+        self
     }
 
     async fn run(self) -> Result<AuthenticationResult, Error> {
@@ -83,13 +93,16 @@ impl<'a> AcquireTokenByRefreshToken<'a> {
             application,
             refresh_token,
             scopes,
+            home_account_id,
         } = self;
         let application = Arc::clone(application);
         let refresh_token = refresh_token.clone();
         // A caller that goes away after the token was sent must not lose its successor.
-        tokio::spawn(async move { redeem(&application, &refresh_token, scopes).await })
-            .await
-            .unwrap_or_else(|_| Err(CacheError::LeaderLost.into()))
+        tokio::spawn(
+            async move { redeem(&application, &refresh_token, scopes, home_account_id.as_deref()).await },
+        )
+        .await
+        .unwrap_or_else(|_| Err(CacheError::LeaderLost.into()))
     }
 }
 
@@ -97,8 +110,9 @@ async fn redeem(
     application: &Application,
     refresh_token: &Secret,
     scopes: ScopeSet,
+    home_account_id: Option<&str>,
 ) -> Result<AuthenticationResult, Error> {
-    let request = refresh_token::import(&application.authority, refresh_token, scopes)
+    let request = refresh_token::import(&application.authority, refresh_token, scopes, home_account_id)
         .context(application.context.clone());
     let correlation_id = application.correlation_id()?;
     let endpoint = application.endpoint(&application.authority).await?;

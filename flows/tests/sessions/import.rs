@@ -49,6 +49,25 @@ async fn a_refresh_token_is_moved_here_and_the_old_one_is_spent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_of_somebody_else_is_not_taken_over() {
+    let scene = Scene::new().await;
+    let client = scene.public().await;
+    let old = scene
+        .signed_in(ALICE, "User.Read openid profile offline_access")
+        .await;
+    let old = Secret::new(old["refresh_token"].as_str().unwrap());
+    let refused = client
+        .acquire_token_by_refresh_token(&old, ["User.Read"])
+        .home_account_id("00000000-0000-0000-0000-00000000b0b0.00000000-0000-0000-0000-000000000001")
+        .await;
+    assert!(
+        matches!(refused, Err(Error::Cache(CacheError::OutcomeUnknown(_)))),
+        "{refused:?}"
+    );
+    assert!(client.accounts().await.unwrap().accounts.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_nobody_knows_the_outcome_the_error_says_so_and_nothing_is_cached() {
     let scene = Scene::new().await;
     let client = scene.public().await;
