@@ -107,6 +107,21 @@ impl RequestKeys {
             is_poll: parts.grant == DEVICE_CODE,
         }
     }
+
+    /// The keys of a question to the platform that a program runs on: its `source`, and the identity and resource that are asked for.
+    pub(crate) fn of_platform(source: &str, identity: [&str; 2], resource: &str) -> Self {
+        let mut service = Parts::new();
+        for part in ["platform", source, identity[0], identity[1], resource] {
+            service.add(part.as_bytes());
+        }
+        Self {
+            service: service.finish(),
+            silent: None,
+            account: None,
+            is_interactive: false,
+            is_poll: false,
+        }
+    }
 }
 
 /// An account, whatever client it signed in to.

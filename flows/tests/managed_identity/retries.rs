@@ -72,6 +72,25 @@ async fn a_longer_wait_than_the_time_limit_is_not_begun() {
 }
 
 #[tokio::test]
+async fn a_platform_that_says_not_now_is_left_alone_until_then() {
+    let scene = Scene::new(Platform::Imds).await;
+    let client = scene.client(SYSTEM).await;
+    scene.endpoint.fail_next(Failure::RetryAfter(429, 60));
+    let refused = client.acquire_token_for_managed_identity(VAULT).await;
+    assert!(matches!(refused, Err(Error::Authority(_))), "{refused:?}");
+    scene.clock.advance(Duration::from_secs(59));
+    let held_back = client.acquire_token_for_managed_identity(VAULT).await;
+    let Err(Error::Throttled(throttled)) = held_back else {
+        panic!("{held_back:?}")
+    };
+    assert_eq!(throttled.retry_after(), Duration::from_secs(1));
+    assert_eq!(scene.endpoint.requests().len(), 1);
+    scene.clock.advance(Duration::from_secs(1));
+    client.acquire_token_for_managed_identity(VAULT).await.unwrap();
+    assert_eq!(scene.endpoint.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn nothing_is_sent_a_third_time() {
     let scene = Scene::new(Platform::Imds).await;
     let client = scene.client(SYSTEM).await;

@@ -54,6 +54,7 @@ struct Inner {
     owner: Option<String>,
     cache: TokenCache,
     http: Arc<dyn HttpClient>,
+    transport: Arc<Transport>,
 }
 
 impl ManagedIdentityClient {
@@ -64,6 +65,7 @@ impl ManagedIdentityClient {
             cache,
             environment: None,
             http: None,
+            transport: None,
             owner: None,
         }
     }
@@ -123,6 +125,7 @@ pub struct ManagedIdentityClientBuilder {
     cache: TokenCache,
     environment: Option<ManagedIdentityEnvironment>,
     http: Option<Arc<dyn HttpClient>>,
+    transport: Option<Arc<Transport>>,
     owner: Option<String>,
 }
 
@@ -140,10 +143,11 @@ impl ManagedIdentityClientBuilder {
         self
     }
 
-    /// As [`http`](Self::http), with that of `transport`.
-    pub fn transport(self, transport: &Transport) -> Self {
-        let http = Arc::clone(transport.http());
-        self.http(http)
+    /// Sets what the client speaks through, to share it with other clients of the process; [`http`](Self::http) then counts for
+    /// nothing. What one of them was told, such as to wait, then holds for all.
+    pub fn transport(mut self, transport: Arc<Transport>) -> Self {
+        self.transport = Some(transport);
+        self
     }
 
     /// Says whose system-assigned identity it is: the name of a machine, a scale set or an application. Only programs with the
@@ -177,9 +181,17 @@ impl ManagedIdentityClientBuilder {
             )
             .into());
         }
-        let http = match &endpoint {
-            Endpoint::ServiceFabric(endpoint) => pinned_http(endpoint.thumbprint())?,
-            _ => self.http.map_or_else(default_http, Ok)?,
+        let pinned = match &endpoint {
+            Endpoint::ServiceFabric(endpoint) => Some(pinned_http(endpoint.thumbprint())?),
+            _ => None,
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => {
+                let http = pinned.clone().or(self.http).map_or_else(default_http, Ok)?;
+                let (clock, random) = (Arc::clone(self.cache.clock()), Arc::clone(self.cache.random()));
+                Arc::new(Transport::new(http, clock, random))
+            }
         };
         Ok(ManagedIdentityClient {
             inner: Arc::new(Inner {
@@ -187,7 +199,8 @@ impl ManagedIdentityClientBuilder {
                 identity: self.identity,
                 endpoint,
                 cache: self.cache,
-                http,
+                http: pinned.unwrap_or_else(|| Arc::clone(transport.http())),
+                transport,
             }),
         })
     }

@@ -11,14 +11,28 @@ use super::Inner;
 use crate::error::ManagedIdentityError;
 use crate::http::{HttpError, HttpErrorKind, HttpResponse};
 use crate::managed_identity::{
-    Ask, Endpoint, ManagedIdentitySource, ReplyFor, Resource, authorization, pause_before_retry,
+    AUTHORITY, Ask, Endpoint, ManagedIdentitySource, ReplyFor, Resource, authorization, pause_before_retry,
     token_response,
 };
+use crate::throttle::RequestKeys;
 use crate::{CorrelationId, Error};
 
 impl Inner {
-    /// Asks for a token, and once more where that may help, all within `time_limit`.
+    /// Asks for a token, unless an earlier answer forbids it still.
     async fn obtain(&self, call: &Call, time_limit: Duration) -> Result<TokenResponse, Error> {
+        let keys = RequestKeys::of_platform(
+            self.endpoint.source().tag(),
+            [self.identity.tag(), self.identity.cache_id()],
+            call.resource.scopes().as_str(),
+        );
+        let permit = self.transport.throttle().admit(keys, AUTHORITY, time_limit)?;
+        let result = self.ask(call, time_limit).await;
+        permit.settle(result.as_ref().map(drop), None);
+        result
+    }
+
+    /// Asks for a token, and once more where that may help, all within `time_limit`.
+    async fn ask(&self, call: &Call, time_limit: Duration) -> Result<TokenResponse, Error> {
         let clock = self.cache.clock();
         let began = clock.monotonic();
         let mut may_repeat = true;
