@@ -5,7 +5,7 @@
 //! | for | begin with |
 //! |---|---|
 //! | a user who signed in before: ask this first | [`acquire_token_silent`](client::PublicClient::acquire_token_silent) |
-//! | a user at a machine with a browser | `acquire_token_interactive`, or `acquire_token_by_session` where the browser may have a session (feature `interactive`) |
+//! | a user at a machine with a browser | `acquire_token_interactive`, or `acquire_token_by_browser_session` where the browser may have a session (feature `interactive`) |
 //! | a user at a machine without one | [`acquire_token_by_device_code`](client::PublicClient::acquire_token_by_device_code) |
 //! | a user of a web application | [`begin_authorization`](client::ConfidentialClient::begin_authorization) and [`acquire_token_by_authorization_code`](client::ConfidentialClient::acquire_token_by_authorization_code) |
 //! | a user whose token this service was called with | [`acquire_token_on_behalf_of`](client::ConfidentialClient::acquire_token_on_behalf_of) |

@@ -37,7 +37,7 @@ use crate::request::authorization_code::{Prompt, ResponseMode};
 ///     settled => return settled,
 /// }
 /// // Opens a page, but asks nothing: the browser may still have a session.
-/// match client.acquire_token_by_session(scopes).account(account).await {
+/// match client.acquire_token_by_browser_session(scopes).account(account).await {
 ///     Err(Error::InteractionRequired(_)) => {}
 ///     settled => return settled,
 /// }
@@ -98,7 +98,7 @@ impl<'a> AcquireTokenInteractive<'a> {
     fn into_sign_in(self) -> Result<BrowserSignIn<'a>, ConfigurationError> {
         if self.prompt == Some(Prompt::None) {
             return Err(ConfigurationError::new(
-                "an interactive sign-in with prompt=none could ask nothing; use acquire_token_by_session, or session_first",
+                "an interactive sign-in with prompt=none could ask nothing; use acquire_token_by_browser_session, or session_first",
             ));
         }
         let (prompt, then) = match self.session_first {

@@ -28,7 +28,7 @@ pub struct BeginLongRunningSession<'a> {
     id: &'a SessionId,
     assertion: &'a UserAssertion,
     scopes: ScopeSet,
-    tenant: Option<&'a str>,
+    tenant: Option<String>,
     claims: Option<String>,
     lifetime: Duration,
 }
@@ -108,8 +108,8 @@ impl ConfidentialClient {
 
 impl<'a> BeginLongRunningSession<'a> {
     /// Names the tenant, where the client's authority is one that many share: the tenant that issued the assertion (its `tid`).
-    pub fn tenant(mut self, tenant: &'a str) -> Self {
-        self.tenant = Some(tenant);
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
         self
     }
 
@@ -135,7 +135,7 @@ impl<'a> BeginLongRunningSession<'a> {
             claims,
             lifetime,
         } = self;
-        let authority = tenant_of_assertion(&application.authority, tenant)?;
+        let authority = tenant_of_assertion(&application.authority, tenant.as_deref())?;
         let lasting = on_behalf_of::Lifetime::LongRunning;
         let request =
             on_behalf_of::request(assertion, scopes, lasting).claims(claims.as_deref().unwrap_or_default());

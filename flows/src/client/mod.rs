@@ -42,6 +42,8 @@ mod authorization_code;
 #[cfg(feature = "interactive")]
 mod browser_options;
 #[cfg(feature = "interactive")]
+mod browser_session;
+#[cfg(feature = "interactive")]
 mod browser_sign_in;
 mod builder;
 mod cache_options;
@@ -64,14 +66,14 @@ mod refresh_token;
 mod remove_account;
 mod seen_refusal;
 mod session;
-#[cfg(feature = "interactive")]
-mod session_authorization;
 mod session_id;
 mod silent;
 mod token_exchange;
 mod web_session;
 
 pub use authorization_code::AcquireTokenByAuthorizationCode;
+#[cfg(feature = "interactive")]
+pub use browser_session::AcquireTokenByBrowserSession;
 pub use builder::ClientBuilder;
 pub use cached_app_token::cached_app_token;
 pub use client_credentials::AcquireTokenForClient;
@@ -88,8 +90,6 @@ pub use password::{AcquireTokenByUsernamePassword, PasswordGrant};
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};
-#[cfg(feature = "interactive")]
-pub use session_authorization::AcquireTokenBySession;
 pub use session_id::{SessionError, SessionId};
 pub use silent::AcquireTokenSilent;
 pub use token_exchange::AcquireTokenByTokenExchange;

@@ -29,7 +29,7 @@ pub struct AcquireTokenOnBehalfOf<'a> {
     application: &'a Arc<Application>,
     assertion: &'a UserAssertion,
     scopes: ScopeSet,
-    tenant: Option<&'a str>,
+    tenant: Option<String>,
     options: CacheOptions,
 }
 
@@ -70,8 +70,8 @@ impl ConfidentialClient {
 
 impl<'a> AcquireTokenOnBehalfOf<'a> {
     /// Names the tenant, where the client's authority is one that many share: the tenant that issued the assertion (its `tid`).
-    pub fn tenant(mut self, tenant: &'a str) -> Self {
-        self.tenant = Some(tenant);
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
         self
     }
 
@@ -88,7 +88,7 @@ impl<'a> AcquireTokenOnBehalfOf<'a> {
         let hash = assertion.hash();
         let exchange = AssertionExchange {
             application,
-            authority: tenant_of_assertion(&application.authority, tenant)?,
+            authority: tenant_of_assertion(&application.authority, tenant.as_deref())?,
             hash,
             context: application.assertion_context(&hash),
             scopes: scopes.clone(),

@@ -78,7 +78,7 @@ async fn a_session_answers_without_asking() {
     let first = signed_in(&scene, &client, port).await;
     let alice = only_account(&client).await;
     let (result, url) = browse(&scene, |show| {
-        let acquire = client.acquire_token_by_session(SCOPES).account(&alice);
+        let acquire = client.acquire_token_by_browser_session(SCOPES).account(&alice);
         acquire.port(port).on_url(show).into_future()
     })
     .await;
@@ -94,7 +94,7 @@ async fn a_session_is_refused_without_an_id_token_hint() {
     let client = scene.public().await;
     let port = allowed_port(&scene).await;
     let (result, url) = browse(&scene, |show| {
-        let acquire = client.acquire_token_by_session(SCOPES);
+        let acquire = client.acquire_token_by_browser_session(SCOPES);
         acquire.port(port).on_url(show).into_future()
     })
     .await;

@@ -50,7 +50,7 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
     let (result, ()) = sign_in(
         |show| {
             oidc.client
-                .acquire_token_by_session(["api:read"])
+                .acquire_token_by_browser_session(["api:read"])
                 .account(&account)
                 .on_url(show)
                 .into_future()
@@ -68,7 +68,7 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
     let (result, page) = sign_in(
         |show| {
             oidc.client
-                .acquire_token_by_session(["api:read"])
+                .acquire_token_by_browser_session(["api:read"])
                 .account(&account)
                 .on_url(show)
                 .into_future()

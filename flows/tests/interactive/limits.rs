@@ -174,7 +174,7 @@ async fn what_makes_no_sense_is_refused_before_anything_opens() {
         acquire.on_url(|_| panic!("it must not get this far"))
     };
     for (refused, text) in [
-        (acquire().prompt(Prompt::None), "acquire_token_by_session"),
+        (acquire().prompt(Prompt::None), "acquire_token_by_browser_session"),
         (acquire().parameter("prompt", "none"), "`prompt`"),
         (
             acquire().parameter("response_mode", "fragment"),

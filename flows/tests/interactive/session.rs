@@ -16,7 +16,7 @@ async fn a_session_is_enough_where_there_is_one() {
         |show| {
             entra
                 .client
-                .acquire_token_by_session(["Mail.Read"])
+                .acquire_token_by_browser_session(["Mail.Read"])
                 .account(&alice)
                 .on_url(show)
                 .into_future()
@@ -52,7 +52,10 @@ async fn an_issuer_is_told_by_the_id_token_whose_session_is_meant() {
     for (chosen, expected) in [(None, id_token.expose()), (Some("another"), "another")] {
         let (result, url) = sign_in(
             |show| {
-                let acquire = oidc.client.acquire_token_by_session(["api:read"]).account(&alice);
+                let acquire = oidc
+                    .client
+                    .acquire_token_by_browser_session(["api:read"])
+                    .account(&alice);
                 let acquire = match chosen {
                     Some(hint) => acquire.parameter("id_token_hint", hint),
                     None => acquire,
@@ -89,7 +92,7 @@ async fn without_a_session_the_user_has_to_take_part() {
         |show| {
             entra
                 .client
-                .acquire_token_by_session(["User.Read"])
+                .acquire_token_by_browser_session(["User.Read"])
                 .login_hint(ALICE)
                 .on_url(show)
                 .into_future()
@@ -107,7 +110,7 @@ async fn without_a_session_the_user_has_to_take_part() {
     let (result, _) = sign_in(
         |show| {
             oidc.client
-                .acquire_token_by_session(["api:read"])
+                .acquire_token_by_browser_session(["api:read"])
                 .on_url(show)
                 .into_future()
         },

@@ -28,7 +28,7 @@ use crate::request::authorization_code::{Prompt, ResponseMode};
 /// use flows::{AuthenticationResult, Error};
 ///
 /// # async fn token(client: &PublicClient, account: &CachedAccount) -> Result<AuthenticationResult, Error> {
-/// match client.acquire_token_by_session(["User.Read"]).account(account).await {
+/// match client.acquire_token_by_browser_session(["User.Read"]).account(account).await {
 ///     Err(Error::InteractionRequired(required)) => {
 ///         let ask = client.acquire_token_interactive(["User.Read"]).account(account);
 ///         match required.claims() {
@@ -47,7 +47,7 @@ use crate::request::authorization_code::{Prompt, ResponseMode};
 ///
 /// Dropping the future ends it, as for [`AcquireTokenInteractive`](super::AcquireTokenInteractive).
 #[must_use = "it does nothing until it is awaited"]
-pub struct AcquireTokenBySession<'a> {
+pub struct AcquireTokenByBrowserSession<'a> {
     application: &'a Arc<Application>,
     scopes: ScopeSet,
     options: BrowserOptions<'a>,
@@ -55,16 +55,16 @@ pub struct AcquireTokenBySession<'a> {
 
 impl PublicClient {
     /// Signs a user in with the session that the browser has at the authority, and asks nothing.
-    pub fn acquire_token_by_session<I>(&self, scopes: I) -> AcquireTokenBySession<'_>
+    pub fn acquire_token_by_browser_session<I>(&self, scopes: I) -> AcquireTokenByBrowserSession<'_>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        AcquireTokenBySession::new(self.application(), ScopeSet::of(scopes))
+        AcquireTokenByBrowserSession::new(self.application(), ScopeSet::of(scopes))
     }
 }
 
-impl<'a> AcquireTokenBySession<'a> {
+impl<'a> AcquireTokenByBrowserSession<'a> {
     fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
         let mut options = BrowserOptions::new();
         // Nobody types here.
@@ -79,7 +79,7 @@ impl<'a> AcquireTokenBySession<'a> {
     browser_option_methods!();
 }
 
-impl<'a> IntoFuture for AcquireTokenBySession<'a> {
+impl<'a> IntoFuture for AcquireTokenByBrowserSession<'a> {
     type Output = <Self::IntoFuture as Future>::Output;
     type IntoFuture = Acquisition<'a>;
 
@@ -95,9 +95,9 @@ impl<'a> IntoFuture for AcquireTokenBySession<'a> {
     }
 }
 
-impl fmt::Debug for AcquireTokenBySession<'_> {
+impl fmt::Debug for AcquireTokenByBrowserSession<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AcquireTokenBySession")
+        f.debug_struct("AcquireTokenByBrowserSession")
             .field("scopes", &self.scopes)
             .field("options", &self.options)
             .finish_non_exhaustive()
