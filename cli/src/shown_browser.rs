@@ -1,6 +1,5 @@
 //! The system's browser, with a way out if it does not open.
 
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use flows::error::BrowserError;
 use url::Url;
 
 use crate::answer::say;
+use crate::patience::patiently;
 use crate::session::Session;
 
 /// How long a browser takes to open, and then some.
@@ -23,18 +23,14 @@ impl ShownBrowser {
     /// Does `work`, and shows the address if nobody has signed in after a while. Not at once: it names its sign-in, and standard
     /// error may be kept in a log.
     pub(crate) async fn show_later<F: Future>(&self, session: &Session, work: F) -> F::Output {
-        let mut work = pin!(work);
-        let clock = session.clock();
-        tokio::select! {
-            result = &mut work => return result,
-            () = clock.sleep(PATIENCE) => {}
-        }
-        if let Some(url) = self.0.get() {
-            say(&format!(
-                "If no browser opened, open this address on this machine:\n{url}"
-            ));
-        }
-        work.await
+        let show = || {
+            if let Some(url) = self.0.get() {
+                say(&format!(
+                    "If no browser opened, open this address on this machine:\n{url}"
+                ));
+            }
+        };
+        patiently(session, PATIENCE, show, work).await
     }
 }
 

@@ -18,7 +18,6 @@ mod whoami;
 use crate::answer::Answer;
 use crate::arguments::{Command, Keys, Login};
 use crate::failure::Failure;
-use crate::patience::patiently;
 use crate::session::Session;
 
 /// Runs `command`.
@@ -37,7 +36,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Login(Login::ManagedIdentity(identity)) => {
             login::managed_identity(session, identity.into()).await
         }
-        Command::Token(arguments) => patiently(session, token::run(session, arguments)).await,
+        Command::Token(arguments) => token::run(session, arguments).await,
         Command::Accounts => accounts::run(session).await,
         Command::Whoami => whoami::run(session).await,
         Command::Logout(arguments) => logout::run(session, arguments).await,

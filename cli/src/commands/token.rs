@@ -1,5 +1,7 @@
 //! `token`: an access token, silently.
 
+use std::time::Duration;
+
 use cache_core::cache::TokenCache;
 use cache_core::schema::Account;
 use cache_core::secret::SecretBytes;
@@ -14,12 +16,28 @@ use crate::answer::{Answer, Output, say};
 use crate::arguments::TokenArguments;
 use crate::demanded_claims::Demand;
 use crate::failure::{Failure, one_line};
+use crate::patience::patiently;
 use crate::session::{Missing, Session};
+
+/// Nobody wonders before that.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The token, with a word where somebody else's refresh is waited for.
+pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+    let word = || {
+        let most = session.time_limits().acquire.as_secs();
+        say(&format!(
+            "waiting for the authority, or for another process whose refresh of this account is under way or lost its \
+             reply; at most {most} seconds"
+        ));
+    };
+    patiently(session, PATIENCE, word, acquire_token(session, arguments)).await
+}
 
 /// A user's token, or, where no account is named, the application's own: of an application with a secret always, of
 /// one without if it is cached and nobody is signed in. With `--managed-identity`, the token of the place that the program
 /// runs in.
-pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
+async fn acquire_token(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
     let demand = arguments.demanded.read()?;
     let force = arguments.force_refresh || demand == Demand::AnotherToken;
     let claims = demand.claims();

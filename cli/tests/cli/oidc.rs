@@ -41,6 +41,23 @@ async fn sign_in_refresh_with_rotation_and_sign_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_long_is_told_what_for() {
+    let provider = OidcProvider::start(Options::default()).await.unwrap();
+    let program = Program::of_provider(&provider);
+    program.sign_in(&provider).await;
+    let quick = program.run(&TOKEN).await.succeeded();
+    assert!(!quick.stderr.contains("waiting"), "{}", quick.stderr);
+    provider.set_token_delay(4_000).await.unwrap();
+    let slow = [&TOKEN[..], &["--force-refresh"]].concat();
+    let slow = program.run(&slow).await.succeeded();
+    assert!(
+        slow.stderr.contains("waiting for the authority"),
+        "{}",
+        slow.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sign_out_stands_although_the_authority_is_gone_and_asks_nobody_when_told_so() {
     let provider = OidcProvider::start(Options::default()).await.unwrap();
     let program = Program::of_provider(&provider);
