@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use cache_core::random::Random;
+
 use super::application::Application;
 use crate::{CorrelationId, Error};
 
@@ -12,10 +14,15 @@ pub(super) struct LazyCorrelation(OnceLock<CorrelationId>);
 impl LazyCorrelation {
     /// The ID, drawn by the first call.
     pub(super) fn draw(&self, application: &Application) -> Result<CorrelationId, Error> {
+        self.draw_from(&**application.cache.random())
+    }
+
+    /// As [`draw`](Self::draw), for who has no application.
+    pub(super) fn draw_from(&self, random: &dyn Random) -> Result<CorrelationId, Error> {
         match self.drawn() {
             Some(id) => Ok(id),
             None => {
-                let fresh = application.correlation_id()?;
+                let fresh = CorrelationId::random(random)?;
                 Ok(*self.0.get_or_init(|| fresh))
             }
         }

@@ -5,7 +5,7 @@ mod question;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::IntoFuture;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cache_core::cache::{
     AcquireOptions, AppTokenCall, CacheError, Freshness, TokenCache, UnknownOutcomePolicy,
@@ -17,6 +17,7 @@ use cache_core::store::CompareAndSwap;
 use self::question::Call;
 use super::builder::default_http;
 use super::cache_options::{CacheOptions, cache_option_methods};
+use super::lazy_correlation::LazyCorrelation;
 use super::{Acquisition, outcome};
 use crate::error::ConfigurationError;
 use crate::http::HttpClient;
@@ -257,7 +258,7 @@ impl AcquireTokenForManagedIdentity<'_> {
                 Freshness::Forced { rejected } => rejected,
                 _ => None,
             },
-            correlation_id: OnceLock::new(),
+            correlation_id: LazyCorrelation::default(),
         });
         let options = AcquireOptions {
             freshness,
@@ -274,11 +275,7 @@ impl AcquireTokenForManagedIdentity<'_> {
             .await
             .map_err(typed)?;
         let elapsed = inner.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(
-            &acquired,
-            call.correlation_id.get().copied(),
-            elapsed,
-        ))
+        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 

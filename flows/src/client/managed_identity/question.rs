@@ -1,6 +1,6 @@
 //! Asking the place that has the identity.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,6 +8,8 @@ use cache_core::cache::{AppTokenCall, CallOutcome};
 use cache_core::schema::TokenResponse;
 
 use super::Inner;
+use crate::Error;
+use crate::client::lazy_correlation::LazyCorrelation;
 use crate::error::ManagedIdentityError;
 use crate::http::{HttpError, HttpErrorKind, HttpResponse};
 use crate::managed_identity::{
@@ -15,7 +17,6 @@ use crate::managed_identity::{
     token_response,
 };
 use crate::throttle::RequestKeys;
-use crate::{CorrelationId, Error};
 
 impl Inner {
     /// Asks for a token, unless an earlier answer forbids it still.
@@ -36,7 +37,7 @@ impl Inner {
         let clock = self.cache.clock();
         let began = clock.monotonic();
         let mut may_repeat = true;
-        let correlation_id = call.draw_correlation_id()?;
+        let correlation_id = call.correlation_id.draw_from(&**self.cache.random())?;
         loop {
             let elapsed = clock.monotonic().saturating_sub(began);
             let ask = Ask {
@@ -119,15 +120,7 @@ pub(super) struct Call {
     pub(super) inner: Arc<Inner>,
     pub(super) resource: Resource,
     pub(super) rejected: Option<[u8; 32]>,
-    pub(super) correlation_id: OnceLock<CorrelationId>,
-}
-
-impl Call {
-    /// Drawn when a request is about to be sent: a hit in the cache costs no randomness and names no request.
-    fn draw_correlation_id(&self) -> Result<CorrelationId, Error> {
-        let fresh = CorrelationId::random(&**self.inner.cache.random())?;
-        Ok(*self.correlation_id.get_or_init(|| fresh))
-    }
+    pub(super) correlation_id: LazyCorrelation,
 }
 
 #[async_trait]
