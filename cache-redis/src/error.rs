@@ -64,6 +64,12 @@ impl Failure {
         )
     }
 
+    /// The configuration is refused before any connection.
+    pub(crate) fn configuration(error: &RedisError) -> Self {
+        let context = "the CA certificates, the client certificate or its key cannot be used";
+        Self::new(ErrorKind::InvalidArgument, context).caused_by(error)
+    }
+
     /// No connection came about, so nothing was sent.
     pub(crate) fn connecting(endpoint: &Endpoint, error: &RedisError) -> Self {
         if let Some(code) = error.code() {
