@@ -24,6 +24,11 @@ export const ACCOUNT = {
   email: 'alice@example.test',
 };
 
+/** The claims of `sub`: alice's, or those of a numbered user, who has nothing but a name. */
+export function account(sub) {
+  return sub === ACCOUNT.sub ? ACCOUNT : { sub, preferred_username: `${sub}@example.test` };
+}
+
 const CLIENTS = [
   {
     client_id: 'tokenkeep-cli',
@@ -90,7 +95,7 @@ export function configuration(memory, settings) {
     conformIdTokenClaims: false,
     findAccount: async (_ctx, sub) => ({
       accountId: sub,
-      claims: async () => ({ ...ACCOUNT, sub }),
+      claims: async () => account(sub),
     }),
     features: {
       clientCredentials: { enabled: true },

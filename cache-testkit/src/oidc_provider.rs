@@ -62,12 +62,19 @@ pub const SERVICE_KEYS: [(&str, &str); 2] = [
     ("service-ec", include_str!("../oidc-provider/keys/service-ec.pem")),
 ];
 
-/// The sign-in name of alice, the one user, for the sign-in page and the password grant. A client that does not ask for HTML
+/// The sign-in name of alice, the one user of the sign-in page and of device codes. A client that does not ask for HTML
 /// never sees the page.
 pub const USERNAME: &str = "alice@example.test";
 
-/// Her password.
+/// Her password, and that of every [numbered user](numbered_user).
 pub const PASSWORD: &str = "canary-password";
+
+/// The sign-in name of one of any number of further users, whom the password grant alone knows. Each has a session of its
+/// own, whose `sub` is the part before the `@`.
+#[must_use]
+pub fn numbered_user(number: usize) -> String {
+    format!("user-{number}@example.test")
+}
 
 /// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
