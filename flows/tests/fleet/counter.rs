@@ -1,4 +1,5 @@
-//! A counter that lives in the cache: a refresh token that is a number.
+//! A counter that lives in the cache: a refresh token that is a number, and the name of who counted it. (Without that, two who count to the
+//! same number would take each other's token for their own; an authority never grants one token twice.)
 //!
 //! The typed cache has no counter, and this is what comes closest. To redeem the token `n` gives `n + 1`, and nothing else
 //! in the partition changes. Without coalescing no marker is written, so an increment is a plain compare-and-swap through all
@@ -39,7 +40,10 @@ fn name(counter: u64) -> String {
 
 /// Stores a counter that stands at nought.
 pub async fn begin(cache: &TokenCache, counter: u64) {
-    cache.sign_in(&key(counter), grant(counter, 0)).await.unwrap();
+    cache
+        .sign_in(&key(counter), grant(counter, 0, "nobody"))
+        .await
+        .unwrap();
 }
 
 /// Where a counter stands. It is gone afterwards.
@@ -52,7 +56,11 @@ pub async fn end(cache: &TokenCache, counter: u64) -> u64 {
     let [number] = &removed.refresh_tokens[..] else {
         panic!("{removed:?}")
     };
-    number.expose().parse().unwrap()
+    number_of(number)
+}
+
+fn number_of(token: &Secret) -> u64 {
+    token.expose().split_once(' ').unwrap().0.parse().unwrap()
 }
 
 /// Obeys the order to count: `tasks` tasks add one `each` times, to each of `counters` in turn. The answer is how many were
@@ -63,12 +71,12 @@ pub async fn count(cache: &TokenCache, order: &Value) -> Value {
     let counting: Vec<_> = (0..tasks)
         .map(|task| {
             let cache = cache.clone();
-            let name = format!("{}-{task}", std::process::id());
+            let who = format!("{}-{task}", std::process::id());
             // All processes begin with the same counters, to be in each other's way.
             tokio::spawn(async move {
                 let mut acknowledged = 0_u64;
                 for increment in 0..each {
-                    acknowledged += add_one(&cache, (task + increment) % counters, &name).await;
+                    acknowledged += add_one(&cache, (task + increment) % counters, &who).await;
                 }
                 acknowledged
             })
@@ -97,7 +105,11 @@ async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> u64 {
         ..AcquireOptions::default()
     };
     let acquired = cache
-        .acquire(Arc::new(request), options, Arc::new(AddOne(counter)))
+        .acquire(
+            Arc::new(request),
+            options,
+            Arc::new(AddOne(counter, who.to_owned())),
+        )
         .await
         .unwrap_or_else(|error| panic!("counter {counter}: {error:?}"));
     assert_eq!(acquired.source(), TokenSource::Authority);
@@ -105,7 +117,7 @@ async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> u64 {
 }
 
 /// An authority for which refresh tokens are numbers.
-struct AddOne(u64);
+struct AddOne(u64, String);
 
 #[async_trait]
 impl AuthorityCall for AddOne {
@@ -114,14 +126,14 @@ impl AuthorityCall for AddOne {
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
-        let number: u64 = redemption.refresh_token.expose().parse().unwrap();
-        CallOutcome::Granted(Box::new(grant(self.0, number + 1)))
+        let number = number_of(&redemption.refresh_token) + 1;
+        CallOutcome::Granted(Box::new(grant(self.0, number, &self.1)))
     }
 
     async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}
 }
 
-fn grant(counter: u64, number: u64) -> TokenResponse {
+fn grant(counter: u64, number: u64, who: &str) -> TokenResponse {
     let now = SystemClock.now().to_seconds();
     TokenResponse {
         client_id: CLIENT.into(),
@@ -130,12 +142,12 @@ fn grant(counter: u64, number: u64) -> TokenResponse {
         scopes: ScopeSet::parse(SCOPE),
         requested_scopes: ScopeSet::parse(SCOPE),
         token_type: TokenType::Bearer,
-        access_token: Some(Secret::new(format!("at {number}"))),
+        access_token: Some(Secret::new(format!("access {number} {who}"))),
         requested_at: now,
         expires_on: now.saturating_add(Duration::from_secs(3600)),
         extended_expires_on: None,
         refresh_on: None,
-        refresh_token: Some(Secret::new(number.to_string())),
+        refresh_token: Some(Secret::new(format!("{number} {who}"))),
         refresh_token_expires_on: None,
         family_id: None,
         id_token: None,

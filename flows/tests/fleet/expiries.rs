@@ -22,6 +22,11 @@ async fn each_expiry_costs_one_refresh_on_sqlite() {
     each_expiry_costs_one_refresh(Backend::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_expiry_costs_one_refresh_on_redis() {
+    each_expiry_costs_one_refresh(Backend::Redis).await;
+}
+
 async fn each_expiry_costs_one_refresh(backend: Backend) {
     let expiries = u64::try_from(ACCOUNTS).unwrap() * rounds(20);
     let provider = OidcProvider::start(Options {

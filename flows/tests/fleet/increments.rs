@@ -19,6 +19,11 @@ async fn no_increment_is_lost_on_sqlite() {
     no_increment_is_lost(Backend::Sqlite, rounds(32)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_increment_is_lost_on_redis() {
+    no_increment_is_lost(Backend::Redis, rounds(80)).await;
+}
+
 /// Each of the tasks adds one `each` times.
 async fn no_increment_is_lost(backend: Backend, each: u64) {
     let ground = Ground::prepare(backend).await;

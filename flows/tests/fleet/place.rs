@@ -5,19 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::store::Store;
+use cache_redis::{RedisConfig, RedisStore};
 use cache_sqlite::{SqliteConfig, SqliteStore};
+use cache_testkit::redis::RedisServer;
 use tempfile::TempDir;
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Sqlite,
+    Redis,
 }
 
 /// A store that exists while this does, and has no records yet.
 pub struct Ground {
     place: Place,
-    _kept: TempDir,
+    _kept: Kept,
+}
+
+#[expect(dead_code, reason = "the store ends with it")]
+enum Kept {
+    Directory(TempDir),
+    Server(RedisServer),
 }
 
 impl Ground {
@@ -27,7 +36,14 @@ impl Ground {
                 let directory = tempfile::tempdir().unwrap();
                 Self {
                     place: Place::Sqlite(directory.path().join("cache.db")),
-                    _kept: directory,
+                    _kept: Kept::Directory(directory),
+                }
+            }
+            Backend::Redis => {
+                let server = RedisServer::start().await.unwrap();
+                Self {
+                    place: Place::Redis(server.url()),
+                    _kept: Kept::Server(server),
                 }
             }
         }
@@ -42,12 +58,14 @@ impl Ground {
 #[derive(Clone, Debug)]
 pub enum Place {
     Sqlite(PathBuf),
+    Redis(String),
 }
 
 impl Place {
     pub fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some(("sqlite", path)) => Self::Sqlite(path.into()),
+            Some(("redis", _)) => Self::Redis(text.to_owned()),
             _ => panic!("no store is at {text}"),
         }
     }
@@ -59,6 +77,10 @@ impl Place {
                 let config = SqliteConfig::new(path).busy_timeout(Duration::from_secs(30));
                 Arc::new(SqliteStore::open(config).await.unwrap())
             }
+            Self::Redis(url) => {
+                let config = RedisConfig::from_url(url).unwrap();
+                Arc::new(RedisStore::open(config).await.unwrap())
+            }
         }
     }
 }
@@ -67,6 +89,7 @@ impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Redis(url) => f.write_str(url),
         }
     }
 }

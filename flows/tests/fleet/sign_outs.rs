@@ -31,6 +31,21 @@ async fn a_refresh_in_flight_does_not_bring_the_account_back_on_sqlite() {
     in_flight(Backend::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_is_heard_by_all_on_redis() {
+    heard_by_all(Backend::Redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_channel_a_sign_out_holds_within_the_staleness_bound_on_redis() {
+    within_the_staleness_bound(Backend::Redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_in_flight_does_not_bring_the_account_back_on_redis() {
+    in_flight(Backend::Redis).await;
+}
+
 async fn heard_by_all(backend: Backend) {
     let scene = Scene::new(backend, AN_HOUR, true).await;
     let mut latencies = Vec::new();

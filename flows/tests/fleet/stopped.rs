@@ -33,6 +33,16 @@ async fn where_reuse_is_safe_another_goes_on_and_nothing_is_overwritten_on_sqlit
     where_reuse_is_safe(Backend::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tokens_rotate_the_others_ask_the_user_and_nothing_is_overwritten_on_redis() {
+    where_tokens_rotate(Backend::Redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_reuse_is_safe_another_goes_on_and_nothing_is_overwritten_on_redis() {
+    where_reuse_is_safe(Backend::Redis).await;
+}
+
 async fn where_tokens_rotate(backend: Backend) {
     let provider = OidcProvider::start(Options {
         access_token_ttl_seconds: 1,
