@@ -5,11 +5,21 @@ use super::snapshot::{AccessRow, Contents, RefreshRow, Rows, Whose};
 use crate::seal::RecordKind;
 use crate::time::UnixMillis;
 
-/// The changes that lead from `before` to `after`. Without `before` only what the rows say of themselves.
+/// What is known of how a partition was.
+pub(super) enum Before<'a> {
+    /// It was not there.
+    Nothing,
+    /// It was so.
+    Seen(&'a Contents),
+    /// It may have been there.
+    Unknown,
+}
+
+/// The changes that lead from `before` to `after`. Where that is not known, only what the rows say of themselves.
 ///
 /// `marks` tells whether a refresh leaves a marker before it sends its token, so that tokens that came without one are a sign-in's.
 pub(super) fn changes(
-    before: Option<&Contents>,
+    before: Before<'_>,
     after: &Contents,
     kind: RecordKind,
     marks: bool,
@@ -18,8 +28,8 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     let nothing = || Rows::empty(after.rows.whose.clone());
     match before {
-        Some(before) if before.incarnation == after.incarnation => {
-            if before.generation == after.generation && before.rows == after.rows {
+        Before::Seen(before) if before.incarnation == after.incarnation => {
+            if before.key_id != after.key_id && before.rows == after.rows {
                 return vec![CacheChange::Resealed { kind }];
             }
             let step = after.generation.saturating_sub(before.generation);
@@ -28,12 +38,13 @@ pub(super) fn changes(
             rows(&before.rows, &after.rows, by_refresh, &mut changes);
         }
         // It was removed and made anew.
-        Some(before) => {
+        Before::Seen(before) => {
             removed(&before.rows, &mut changes);
             rows(&nothing(), &after.rows, false, &mut changes);
         }
-        None if after.generation == 1 => rows(&nothing(), &after.rows, false, &mut changes),
-        None => unseen(&after.rows, now, &mut changes),
+        Before::Nothing => rows(&nothing(), &after.rows, false, &mut changes),
+        Before::Unknown if after.generation == 1 => rows(&nothing(), &after.rows, false, &mut changes),
+        Before::Unknown => unseen(&after.rows, now, &mut changes),
     }
     if changes.is_empty() {
         changes.push(CacheChange::Committed { kind: Some(kind) });
@@ -53,7 +64,9 @@ pub(super) fn removed(before: &Rows, changes: &mut Vec<CacheChange>) {
                 });
             }
         }
-        Whose::Session { client_id, account, .. } => changes.push(CacheChange::SessionEnded {
+        Whose::Session {
+            client_id, account, ..
+        } => changes.push(CacheChange::SessionEnded {
             account: account.clone(),
             client_id: client_id.clone(),
         }),
@@ -91,9 +104,7 @@ fn user(
         .iter()
         .filter(|row| row.has_tokens && is_another_sign_in(&row.client_id))
         // Without an epoch, before and after, the rows are another program's: only their absence tells.
-        .filter(|row| {
-            row.epoch.is_some() || after.client(&row.client_id).is_none_or(|row| !row.has_tokens)
-        })
+        .filter(|row| row.epoch.is_some() || after.client(&row.client_id).is_none_or(|row| !row.has_tokens))
         .map(|row| row.client_id.clone())
         .collect();
     if !signed_out.is_empty() {
@@ -105,7 +116,11 @@ fn user(
         });
     }
     let mut signed_in = Vec::new();
-    for client in after.clients.iter().filter(|row| row.has_tokens && row.epoch.is_some()) {
+    for client in after
+        .clients
+        .iter()
+        .filter(|row| row.has_tokens && row.epoch.is_some())
+    {
         let earlier = before.client(&client.client_id);
         if earlier.is_none_or(|earlier| !earlier.has_tokens || earlier.epoch != client.epoch) {
             signed_in.push(client.client_id.as_str());
@@ -121,7 +136,9 @@ fn user(
             continue;
         }
         // Only a client that signed in has an epoch; another may be served by its family's token.
-        let has_signed_in = after.client(&token.client_id).is_some_and(|row| row.epoch.is_some());
+        let has_signed_in = after
+            .client(&token.client_id)
+            .is_some_and(|row| row.epoch.is_some());
         if by_refresh || !has_signed_in {
             changes.push(refreshed(after, token));
         } else {
@@ -178,7 +195,10 @@ fn session(before: &Rows, after: &Rows, by_refresh: bool, changes: &mut Vec<Cach
 fn refreshes(before: &Rows, after: &Rows, changes: &mut Vec<CacheChange>) {
     let has_new_token = new_tokens(before, after).next().is_some();
     for row in &after.refresh_tokens {
-        let earlier = before.refresh_tokens.iter().find(|earlier| earlier.hash == row.hash);
+        let earlier = before
+            .refresh_tokens
+            .iter()
+            .find(|earlier| earlier.hash == row.hash);
         let account = after.account().cloned();
         let client_id = row.client_id.clone();
         let refusal = row

@@ -45,12 +45,13 @@ use quick_cache::unsync::Cache;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use compare::Before;
 pub use event::{AccountName, CacheChange, CacheEvent};
 use snapshot::{BytesOfSeen, Contents, Rows, Seen};
 
 use super::{CacheError, Inner, TokenCache};
 use crate::schema::PartitionKey;
-use crate::seal::{RecordKind, SealError};
+use crate::seal::{RecordKind, SealError, peek_header};
 use crate::store::error::ErrorKind;
 use crate::store::{Record, Store, StoreKey, Version, WatchEvent};
 use crate::strategy::Coalescing;
@@ -67,9 +68,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The events of a cache, whoever causes them, from [`TokenCache::events`].
 ///
-/// It remembers names, times and hashes of the records that it has seen, in about 16 MiB at the most; a change of a record that it has
-/// not seen, or has forgotten, is told as well as the record itself can tell: a new one is a sign-in, one with a live spend marker is a
-/// refresh that has begun, others are [`CacheChange::Committed`].
+/// It remembers names, times and hashes of the records that it has seen, in about 16 MiB at the most. A change of a record that it has
+/// not seen, or has forgotten, is told as well as the record itself can tell: one that was written for the first time is a sign-in, one
+/// with a live spend marker is a refresh that has begun, others are [`CacheChange::Committed`]. With a
+/// [baseline](Self::with_baseline) every first change is compared.
 ///
 /// The stream ends with the cache: when its last clone is dropped.
 pub struct Events {
@@ -84,7 +86,10 @@ pub struct Events {
     /// All records are to be listed: a gap may hide new ones.
     is_to_list: bool,
     has_baseline: bool,
-    is_failing: bool,
+    /// Every record there is has been seen, so one that has not been is new.
+    knows_all: bool,
+    /// The store failed, and is asked again at this moment of the monotonic clock.
+    retry_at: Option<Duration>,
     check: Option<Check>,
 }
 
@@ -118,7 +123,8 @@ impl TokenCache {
             pending: VecDeque::new(),
             is_to_list: false,
             has_baseline: false,
-            is_failing: false,
+            knows_all: false,
+            retry_at: None,
             check: None,
         })
     }
@@ -140,11 +146,12 @@ impl Events {
             return Ok(self);
         };
         for (key, version) in listed(&inner).await? {
-            if self.seen.weight() + USUAL_BYTES > MEMORY {
-                break;
+            if self.is_full() {
+                return Ok(self);
             }
             self.look(&inner, &key, Some(version)).await?;
         }
+        self.knows_all = true;
         Ok(self)
     }
 
@@ -166,19 +173,17 @@ impl Events {
             if let Some(event) = self.noticed.pop_front() {
                 return Some(event);
             }
-            if self.is_failing {
-                self.clock.sleep(PAUSE).await;
+            if let Some(moment) = self.retry_at {
+                let left = moment.saturating_sub(self.clock.monotonic());
+                self.clock.sleep(left).await;
             }
             // Not held while there is nothing to do: the cache ends when its owners let go.
             let inner = self.inner.upgrade()?;
-            let worked = if self.is_failing || self.is_to_list || !self.pending.is_empty() {
+            let worked = if self.retry_at.is_some() || self.is_to_list || !self.pending.is_empty() {
                 self.work(&inner).await
             } else {
                 drop(inner);
-                let Some(hint) = self.hint().await else {
-                    return None;
-                };
-                match hint {
+                match self.hint().await? {
                     Hint::Changed(key, version) => self.pending.push_back((key, version)),
                     Hint::Lost => self.lose(),
                     Hint::CheckIsDue => {
@@ -208,7 +213,10 @@ impl Events {
 
     async fn hint(&mut self) -> Option<Hint> {
         let clock = Arc::clone(&self.clock);
-        let due = self.check.as_ref().map(|check| check.next.saturating_sub(clock.monotonic()));
+        let due = self
+            .check
+            .as_ref()
+            .map(|check| check.next.saturating_sub(clock.monotonic()));
         let check = async {
             match due {
                 Some(left) => clock.sleep(left).await,
@@ -263,25 +271,28 @@ impl Events {
         if let Some(check) = &mut self.check {
             check.next = self.clock.monotonic().saturating_add(check.interval);
         }
-        inner.store.head(&inner.stored_key(&PartitionKey::Residue)).await?;
+        inner
+            .store
+            .head(&inner.stored_key(&PartitionKey::Residue))
+            .await?;
         Ok(())
     }
 
     /// Tells of a store that failed or is back. `false` when it was closed.
     fn note_outcome(&mut self, outcome: Result<(), CacheError>) -> bool {
         match outcome {
-            Ok(()) if self.is_failing => {
-                self.is_failing = false;
+            Ok(()) if self.retry_at.take().is_some() => {
                 // Before what was found in it.
                 let event = self.event(None, CacheChange::StoreBack);
                 self.noticed.push_front(event);
             }
             Ok(()) => {}
             Err(error) if is_closed(&error) => return false,
-            Err(_) if self.is_failing => {}
             Err(error) => {
-                self.is_failing = true;
-                self.notice(None, CacheChange::StoreFailed { error });
+                let retry_at = self.clock.monotonic().saturating_add(PAUSE);
+                if self.retry_at.replace(retry_at).is_none() {
+                    self.notice(None, CacheChange::StoreFailed { error });
+                }
             }
         }
         true
@@ -315,7 +326,11 @@ impl Events {
         }
         let (contents, changes) = match (opened, kind) {
             (Some(Ok(Some(contents))), Some(kind)) => {
-                let before = self.seen.get(key).and_then(|seen| seen.contents.as_ref());
+                let before = match self.seen.get(key) {
+                    Some(seen) => seen.contents.as_ref().map_or(Before::Unknown, Before::Seen),
+                    None if self.knows_all => Before::Nothing,
+                    None => Before::Unknown,
+                };
                 let marks = inner.strategy.coalescing == Coalescing::Fleet;
                 let changes = compare::changes(before, &contents, kind, marks, self.clock.now());
                 (Some(contents), changes)
@@ -328,7 +343,13 @@ impl Events {
             (_, kind) => (None, vec![CacheChange::Committed { kind }]),
         };
         self.seen.insert(key.clone(), Seen { version, contents });
+        self.knows_all &= !self.is_full();
         Ok(changes)
+    }
+
+    /// Whether what is remembered next may cost something that is remembered now.
+    fn is_full(&self) -> bool {
+        self.seen.weight().saturating_add(MEMORY / 16) > MEMORY
     }
 
     fn notice(&mut self, record: Option<StoreKey>, change: CacheChange) {
@@ -375,18 +396,21 @@ async fn read(
         let Some(record) = inner.store.get(key).await? else {
             return Ok(None);
         };
-        let Some(
-            kind @ (RecordKind::User | RecordKind::App | RecordKind::Session | RecordKind::Residue),
-        ) = kind
+        let Some(kind @ (RecordKind::User | RecordKind::App | RecordKind::Session | RecordKind::Residue)) =
+            kind
         else {
             return Ok(Some((record, None)));
         };
         let opened = match inner.open(key, &record, kind, known).await {
-            Ok(loaded) => Ok(loaded.origin().lineage().map(|(incarnation, generation)| Contents {
-                incarnation,
-                generation,
-                rows: Rows::of(&loaded.partition),
-            })),
+            Ok(loaded) => Ok(loaded
+                .origin()
+                .lineage()
+                .map(|(incarnation, generation)| Contents {
+                    incarnation,
+                    generation,
+                    key_id: peek_header(&record.payload).ok().and_then(|header| header.key_id),
+                    rows: Rows::of(&loaded.partition),
+                })),
             Err(CacheError::Store(error)) => return Err(CacheError::Store(error)),
             Err(CacheError::Seal(error)) if matches!(*error, SealError::Store(_)) => {
                 return Err(CacheError::Seal(error));

@@ -4,7 +4,7 @@ use quick_cache::Weighter;
 
 use super::event::AccountName;
 use crate::schema::{AuthorityIdentity, Partition, PartitionKey, RefreshToken};
-use crate::seal::Incarnation;
+use crate::seal::{Incarnation, KeyId};
 use crate::secret::Secret;
 use crate::store::{StoreKey, Version};
 use crate::time::{UnixMillis, UnixSeconds};
@@ -22,6 +22,8 @@ pub(super) struct Seen {
 pub(super) struct Contents {
     pub(super) incarnation: Incarnation,
     pub(super) generation: u64,
+    /// The key that it is sealed under.
+    pub(super) key_id: Option<KeyId>,
     pub(super) rows: Rows,
 }
 
@@ -142,10 +144,12 @@ impl Rows {
     fn bytes(&self) -> usize {
         let whose = match &self.whose {
             Whose::User(account) => account.bytes(),
-            Whose::App { client_id, tenant, .. } => 64 + client_id.len() + tenant.len(),
-            Whose::Session { client_id, account, .. } => {
-                client_id.len() + account.as_ref().map_or(0, AccountName::bytes)
-            }
+            Whose::App {
+                client_id, tenant, ..
+            } => 64 + client_id.len() + tenant.len(),
+            Whose::Session {
+                client_id, account, ..
+            } => client_id.len() + account.as_ref().map_or(0, AccountName::bytes),
             Whose::Residue => 0,
         };
         let clients = self.clients.iter().map(|row| 48 + row.client_id.len());
@@ -163,11 +167,13 @@ impl Whose {
             environment: row.environment.clone(),
         });
         match &partition.key {
-            PartitionKey::User { home_account_id, .. } => Self::User(account.unwrap_or_else(|| AccountName {
-                home_account_id: home_account_id.clone(),
-                username: String::new(),
-                environment: String::new(),
-            })),
+            PartitionKey::User { home_account_id, .. } => {
+                Self::User(account.unwrap_or_else(|| AccountName {
+                    home_account_id: home_account_id.clone(),
+                    username: String::new(),
+                    environment: String::new(),
+                }))
+            }
             PartitionKey::App {
                 client_id,
                 authority,
