@@ -43,7 +43,7 @@ mod builder;
 mod changes;
 mod commit;
 mod error;
-pub mod events;
+mod events;
 mod exchange;
 mod find;
 mod inspect;

@@ -3,35 +3,10 @@
 //! The store's notification says only that a record changed. Whoever looks on opens the record and compares it with what was last seen
 //! of it. That takes the key, so nobody learns more than the cache itself would tell; and the events hold no secret, so they
 //! may be shown.
-//!
-//! # Example
-//!
-//! ```
-//! use std::sync::Arc;
-//! use cache_core::cache::{CacheChange, TokenCache};
-//! # use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
-//! # use cache_core::store::MemoryStore;
-//!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! # let source = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
-//! # let cache = TokenCache::builder(Arc::new(MemoryStore::new())).open_sealed(Namespace::default(), source).await?;
-//! let mut events = cache.events()?.with_baseline().await?;
-//! # let _ = cache.sealer().rotate().await?;
-//! while let Some(event) = events.next().await {
-//!     match event.change {
-//!         CacheChange::SignedIn { account, client_id, .. } => println!("{} signed in to {client_id}", account.username),
-//!         CacheChange::Lost => println!("some events were missed"),
-//!         other => println!("{other:?}"),
-//!     }
-//! #   break;
-//! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 mod compare;
 mod event;
+mod reading;
 mod snapshot;
 
 use std::collections::VecDeque;
@@ -47,13 +22,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use compare::Before;
 pub use event::{AccountName, CacheChange, CacheEvent};
-use snapshot::{BytesOfSeen, Contents, Rows, Seen};
+use reading::{after_removal, is_closed, listed, read};
+use snapshot::{BytesOfSeen, Seen};
 
 use super::{CacheError, Inner, TokenCache};
 use crate::schema::PartitionKey;
-use crate::seal::{RecordKind, SealError, peek_header};
-use crate::store::error::ErrorKind;
-use crate::store::{Record, Store, StoreKey, Version, WatchEvent};
+use crate::seal::RecordKind;
+use crate::store::{Store, StoreKey, Version, WatchEvent};
 use crate::strategy::Coalescing;
 use crate::time::Clock;
 
@@ -74,6 +49,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// [baseline](Self::with_baseline) every first change is compared.
 ///
 /// The stream ends with the cache: when its last clone is dropped.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_core::cache::{CacheChange, TokenCache};
+/// # use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
+/// # use cache_core::store::MemoryStore;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let source = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
+/// # let cache = TokenCache::builder(Arc::new(MemoryStore::new())).open_sealed(Namespace::default(), source).await?;
+/// let mut events = cache.events()?.with_baseline().await?;
+/// # let _ = cache.sealer().rotate().await?;
+/// while let Some(event) = events.next().await {
+///     match event.change {
+///         CacheChange::SignedIn { account, client_id, .. } => println!("{} signed in to {client_id}", account.username),
+///         CacheChange::Lost => println!("some events were missed"),
+///         other => println!("{other:?}"),
+///     }
+/// #   break;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Events {
     inner: Weak<Inner>,
     clock: Arc<dyn Clock>,
@@ -379,86 +380,4 @@ enum Hint {
     Changed(StoreKey, Option<Version>),
     Lost,
     CheckIsDue,
-}
-
-/// What a record of a kind that is looked into holds: `Ok(None)` for one that was rolled back, `Err` for one that cannot be opened.
-type Opened = Option<Result<Option<Contents>, CacheError>>;
-
-/// Reads a record and what is in it; `None` when there is none. An error is the store's.
-async fn read(
-    inner: &Arc<Inner>,
-    key: &StoreKey,
-    kind: Option<RecordKind>,
-) -> Result<Option<(Record, Opened)>, CacheError> {
-    let mut refused = None;
-    loop {
-        let known = inner.rollback.before_read(key);
-        let Some(record) = inner.store.get(key).await? else {
-            return Ok(None);
-        };
-        let Some(kind @ (RecordKind::User | RecordKind::App | RecordKind::Session | RecordKind::Residue)) =
-            kind
-        else {
-            return Ok(Some((record, None)));
-        };
-        let opened = match inner.open(key, &record, kind, known).await {
-            Ok(loaded) => Ok(loaded
-                .origin()
-                .lineage()
-                .map(|(incarnation, generation)| Contents {
-                    incarnation,
-                    generation,
-                    key_id: peek_header(&record.payload).ok().and_then(|header| header.key_id),
-                    rows: Rows::of(&loaded.partition),
-                })),
-            Err(CacheError::Store(error)) => return Err(CacheError::Store(error)),
-            Err(CacheError::Seal(error)) if matches!(*error, SealError::Store(_)) => {
-                return Err(CacheError::Seal(error));
-            }
-            Err(error) => Err(error),
-        };
-        // Between the read and the opening it may have been sealed anew, and the key that it was under retired.
-        if opened.is_err() && refused != Some(record.version) {
-            refused = Some(record.version);
-            continue;
-        }
-        return Ok(Some((record, Some(opened))));
-    }
-}
-
-fn after_removal(kind: Option<RecordKind>, before: Option<Seen>) -> Vec<CacheChange> {
-    let mut changes = Vec::new();
-    if let Some(contents) = before.and_then(|before| before.contents) {
-        compare::removed(&contents.rows, &mut changes);
-    }
-    if changes.is_empty() {
-        changes.push(match kind {
-            Some(RecordKind::ProofKey) => CacheChange::ProofKeysRemoved,
-            kind => CacheChange::Removed { kind },
-        });
-    }
-    changes
-}
-
-/// Every record of the cache.
-async fn listed(inner: &Inner) -> Result<Vec<(StoreKey, Version)>, CacheError> {
-    let prefix = inner.sealer.namespace().prefix();
-    let mut scan = inner.store.scan(&prefix);
-    let mut listed = Vec::new();
-    while let Some(found) = scan.next().await {
-        listed.push(found?);
-    }
-    Ok(listed)
-}
-
-fn is_closed(error: &CacheError) -> bool {
-    let cause = match error {
-        CacheError::Store(cause) => cause,
-        CacheError::Seal(error) => match &**error {
-            SealError::Store(cause) => return cause.kind() == ErrorKind::Closed,
-            _ => return false,
-        },
-        _ => return false,
-    };
-    cause.kind() == ErrorKind::Closed
 }
