@@ -10,7 +10,6 @@ use crate::time::{UnixMillis, UnixSeconds};
 
 /// Something that was noticed, and where.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct CacheEvent {
     /// When it was noticed, by the cache's clock; it happened shortly before.
     pub at: UnixMillis,
@@ -177,7 +176,6 @@ pub enum CacheChange {
 
 /// Whose tokens changed.
 #[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct AccountName {
     /// Which account of its authority it is.
     pub home_account_id: String,
