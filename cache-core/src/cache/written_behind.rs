@@ -39,7 +39,9 @@ pub(crate) struct Waiting {
 }
 
 /// A place in the queue.
-pub(crate) struct Place(OwnedSemaphorePermit);
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl WrittenBehind {
     pub(crate) fn new(policy: WritePolicy) -> Self {
@@ -57,12 +59,14 @@ impl WrittenBehind {
     ///
     /// Cancellation safe.
     pub(crate) async fn place(&self) -> Option<Place> {
-        Arc::clone(&self.places).acquire_owned().await.ok().map(Place)
+        let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        Some(Place { _permit: permit })
     }
 
     /// A place, if one is free.
     pub(crate) fn free_place(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(Place { _permit: permit })
     }
 
     /// The token that serves `request` among those that wait: one that was asked for in the same way before another.

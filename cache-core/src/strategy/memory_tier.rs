@@ -310,13 +310,17 @@ mod tests {
         let version = |byte| Some(Version::from_bytes([byte; 16]));
         for hints in [vec![2], vec![1, 2]] {
             let before = memory.generation(&key);
-            hints.iter().for_each(|hint| memory.changed(&key, version(*hint)));
+            for hint in &hints {
+                memory.changed(&key, version(*hint));
+            }
             memory.committed(&key, slot(1), before);
             assert!(memory.lookup(&key, Duration::ZERO).is_none(), "{hints:?}");
         }
         for hints in [vec![], vec![1]] {
             let before = memory.generation(&key);
-            hints.iter().for_each(|hint| memory.changed(&key, version(*hint)));
+            for hint in &hints {
+                memory.changed(&key, version(*hint));
+            }
             memory.committed(&key, slot(1), before);
             assert!(memory.lookup(&key, Duration::ZERO).is_some(), "{hints:?}");
             memory.forget(&key);
@@ -330,6 +334,37 @@ mod tests {
         memory.fill(&key, slot(1), memory.generation(&key));
         assert!(memory.lookup(&key, Duration::from_secs(1)).unwrap().is_trusted);
         assert!(!memory.lookup(&key, Duration::from_secs(2)).unwrap().is_trusted);
+    }
+
+    #[test]
+    fn after_a_gap_in_the_reports_a_slot_is_kept_and_not_trusted() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        let before = memory.generation(&key);
+        memory.fill(&key, slot(1), before);
+        memory.lost();
+        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
+        memory.fill(&key, slot(1), before);
+        assert!(
+            !memory.lookup(&key, Duration::ZERO).unwrap().is_trusted,
+            "read before the gap"
+        );
+        memory.fill(&key, slot(1), memory.generation(&key));
+        assert!(memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
+    }
+
+    #[test]
+    fn a_slot_that_nobody_vouches_for_is_kept_until_it_is_read_again() {
+        let memory = Memory::new(MemoryTier::bounded(1 << 20));
+        let key = StoreKey::new("k").unwrap();
+        memory.fill(&key, slot(1), memory.generation(&key));
+        memory.distrust(&key);
+        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
+        memory.changed(&key, Some(Version::from_bytes([2; 16])));
+        assert!(
+            memory.lookup(&key, Duration::ZERO).is_none(),
+            "known to be another"
+        );
     }
 
     #[test]
