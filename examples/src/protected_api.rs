@@ -44,7 +44,12 @@ impl ProtectedApi {
             .transpose()
             .map_err(ProtectedApiError::setup)?
             .unwrap_or_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if is_loopback {
+            // The environment's proxy is for other machines, and would see a token in clear.
+            http = http.no_proxy();
+        }
+        let http = http
             .tls_backend_rustls()
             .tls_certs_merge(authorities)
             // A redirect would take the token to an address that nobody chose.
