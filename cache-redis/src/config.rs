@@ -9,6 +9,8 @@ use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::time::{Clock, SystemClock};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::address::Address;
 use crate::error::Failure;
@@ -177,6 +179,15 @@ impl RedisConfig {
         if !self.address.tls && (self.ca_certificates.is_some() || self.client_certificate.is_some()) {
             return invalid("certificates are given, but the URL's scheme is not one of TLS (rediss)");
         }
+        if self
+            .ca_certificates
+            .as_deref()
+            .is_some_and(|pem| !holds_certificate(pem))
+        {
+            return invalid(
+                "the CA certificates hold no certificate in PEM, so that no server could be trusted",
+            );
+        }
         if self.address.username.is_some() && self.address.password.is_none() {
             return invalid("a user is given without a password");
         }
@@ -213,6 +224,12 @@ impl fmt::Debug for RedisConfig {
             .field("watch_ping_interval", &self.watch_ping_interval)
             .finish_non_exhaustive()
     }
+}
+
+fn holds_certificate(pem: &[u8]) -> bool {
+    CertificateDer::pem_slice_iter(pem)
+        .next()
+        .is_some_and(|first| first.is_ok())
 }
 
 /// What a durable write and every delete wait for. [Relaxed](cache_core::store::Durability::Relaxed) puts never wait
@@ -256,6 +273,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for config in [
             config("redis://h").ca_certificates(Vec::new()),
+            config("rediss://h").ca_certificates(b"no certificate".to_vec()),
             config("redis://h").username("without-password"),
             config("redis://h").connect_timeout(Duration::ZERO),
             config("redis://h").response_timeout(Duration::ZERO),
