@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cache_core::store::Store;
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_redis::RedisStore;
-use cache_testkit::redis::RedisCluster;
+use cache_testkit::redis::{RedisCluster, RedisServer};
 
 use crate::client::{PREFIX, assert_failed, config, create, key, open, put, text, until};
 use crate::load::count;
@@ -42,7 +42,7 @@ async fn a_slot_may_move_while_its_records_are_written() {
             tokio::spawn(async move {
                 let mut counted = 0;
                 while !done.load(Ordering::SeqCst) {
-                    count(&store, "counter", 1).await;
+                    count(&store, "counter", 1, true).await;
                     counted += 1;
                 }
                 counted
@@ -66,22 +66,6 @@ async fn a_slot_may_move_while_its_records_are_written() {
     }
     assert!(counted > 100, "only {counted}");
     assert_eq!(text(&store, "counter").await.unwrap(), counted.to_string());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_node_of_a_cluster_is_not_enough() {
-    let cluster = RedisCluster::start(3, 0).await.unwrap();
-    let store = open(&cluster.servers()[0].url()).await;
-    let mut elsewhere = 0;
-    for number in 0..20 {
-        let Err(error) = put(&store, &number.to_string(), "text").await else {
-            continue;
-        };
-        let words = assert_failed::<()>(Err(error), ErrorKind::Unavailable, Retry::Yes);
-        assert!(words.contains("redis-cluster://"), "{words}");
-        elsewhere += 1;
-    }
-    assert!(elsewhere > 5, "only {elsewhere}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,8 +111,23 @@ async fn a_cluster_without_some_of_its_slots_is_unavailable_until_they_are_back(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_server_is_no_cluster() {
-    let server = cache_testkit::redis::RedisServer::start().await.unwrap();
-    let refused = RedisStore::open(config(&format!("redis-cluster://127.0.0.1:{}", server.port()))).await;
-    assert_failed(refused, ErrorKind::InvalidArgument, Retry::No);
+async fn a_single_server_is_no_cluster_and_a_node_is_no_single_server() {
+    let server = RedisServer::start().await.unwrap();
+    let url = format!("redis-cluster://127.0.0.1:{}", server.port());
+    assert_failed(
+        RedisStore::open(config(&url)).await,
+        ErrorKind::InvalidArgument,
+        Retry::No,
+    );
+    let node = RedisServer::builder()
+        .directive("cluster-enabled", "yes")
+        .start()
+        .await
+        .unwrap();
+    let words = assert_failed(
+        RedisStore::open(config(&node.url())).await,
+        ErrorKind::InvalidArgument,
+        Retry::No,
+    );
+    assert!(words.contains("redis-cluster://"), "{words}");
 }
