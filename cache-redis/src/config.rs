@@ -9,6 +9,7 @@ use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::time::{Clock, SystemClock};
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -179,14 +180,17 @@ impl RedisConfig {
         if !self.address.tls && (self.ca_certificates.is_some() || self.client_certificate.is_some()) {
             return invalid("certificates are given, but the URL's scheme is not one of TLS (rediss)");
         }
-        if self
+        let certificates = self
             .ca_certificates
-            .as_deref()
-            .is_some_and(|pem| !holds_certificate(pem))
-        {
-            return invalid(
-                "the CA certificates hold no certificate in PEM, so that no server could be trusted",
-            );
+            .iter()
+            .chain(self.client_certificate.iter().map(|(chain, _)| chain));
+        for pem in certificates {
+            if CertificateDer::pem_slice_iter(pem)
+                .next()
+                .is_none_or(|first| first.is_err())
+            {
+                return invalid("the CA certificates or the client certificate are no PEM certificates");
+            }
         }
         if self.address.username.is_some() && self.address.password.is_none() {
             return invalid("a user is given without a password");
@@ -224,12 +228,6 @@ impl fmt::Debug for RedisConfig {
             .field("watch_ping_interval", &self.watch_ping_interval)
             .finish_non_exhaustive()
     }
-}
-
-fn holds_certificate(pem: &[u8]) -> bool {
-    CertificateDer::pem_slice_iter(pem)
-        .next()
-        .is_some_and(|first| first.is_ok())
 }
 
 /// What a durable write and every delete wait for. [Relaxed](cache_core::store::Durability::Relaxed) puts never wait

@@ -13,6 +13,7 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
     PushInfo, PushKind, RedisConnectionInfo, TlsCertificates,
 };
+use rustls::crypto::CryptoProvider;
 
 use crate::address::Endpoint;
 use crate::config::RedisConfig;
@@ -53,6 +54,11 @@ impl Connector {
                 client_cert: certificate.clone(),
                 client_key: key.expose().to_vec(),
             });
+        if config.address.tls && CryptoProvider::get_default().is_none() {
+            // The driver asks for the process's provider, and would panic where features of other crates leave open which
+            // that is. An error only says that somebody else was quicker.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         Self {
             tls: config.address.tls.then(|| TlsCertificates {
                 client_tls,

@@ -132,10 +132,8 @@ impl Listener {
                     let Some(message) = message else {
                         return;
                     };
-                    match announced(message.get_payload_bytes()) {
-                        Some(event) => self.announcer.announce(event),
-                        // Somebody else writes to the channel; whatever it means, assume the worst.
-                        None => self.announcer.announce(WatchEvent::Lost),
+                    if let Some(event) = announced(message.get_payload_bytes()) {
+                        self.announcer.announce(event);
                     }
                 }
                 () = &mut ping => {
@@ -155,7 +153,7 @@ impl Listener {
         matches!(
             with_deadline(&*self.clock, self.response_timeout, ping).await,
             Some(Ok(_))
-        ) && self.connection.still_listens_at(&subscription.endpoint).await
+        ) && self.connection.still_hears(&subscription.endpoint).await
     }
 
     async fn reconnect(&self) -> Subscription {
