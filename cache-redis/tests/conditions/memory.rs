@@ -4,6 +4,7 @@ use std::fs;
 
 use cache_core::store::Store;
 use cache_core::store::error::{ErrorKind, Retry};
+use cache_redis::Eviction;
 use cache_testkit::redis::RedisServer;
 
 use crate::client::{assert_failed, create, key, open, put, text, until};
@@ -19,6 +20,7 @@ async fn a_full_server_refuses_writes_and_keeps_what_it_has() {
         .await
         .unwrap();
     let store = open(&server.url()).await;
+    assert_eq!(store.eviction(), Eviction::Never);
     let piece = "x".repeat(PIECE);
     let mut written = 0;
     let refused = loop {
@@ -61,6 +63,11 @@ async fn what_a_server_evicted_is_a_miss() {
         .await
         .unwrap();
     let store = open(&server.url()).await;
+    assert_eq!(
+        store.eviction(),
+        Eviction::Any,
+        "whoever opens it must be able to know"
+    );
     let piece = "x".repeat(PIECE);
     for number in 0..200 {
         create(&store, &format!("piece/{number}"), &piece).await.unwrap();
