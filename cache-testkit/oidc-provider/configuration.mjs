@@ -76,6 +76,19 @@ const CLIENTS = [
   },
 ];
 
+/** A web application. Its port is compared, as the others' loopback ports are not, so it is registered when that is known. */
+export function webClient(redirectUris, postLogoutRedirectUris) {
+  return {
+    client_id: 'tokenkeep-web',
+    client_secret: 'tokenkeep-service-secret',
+    token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: redirectUris,
+    post_logout_redirect_uris: postLogoutRedirectUris,
+  };
+}
+
 /** `settings` is read at each issue of a token, so a change holds from the next one on. */
 export function configuration(memory, settings) {
   const accessTokenTtl = () => settings.accessTokenTtl;

@@ -145,6 +145,7 @@ impl Inner {
             refresh_reason: Some(reason),
             time_in_store: self.clock.monotonic().saturating_sub(began),
             time_in_authority,
+            during_outage: false,
         }))
     }
 
