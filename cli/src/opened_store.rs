@@ -155,8 +155,10 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
 /// A configuration that makes no sense is the caller's; what else stands in the way is the server's or the network's.
 fn of_opening(error: StoreError, address: &RedisAddress) -> Failure {
     if error.kind() == ErrorKind::InvalidArgument {
-        return Failure::new("usage", Exit::Usage, error)
-            .next("check --store and the --redis- options; `tokenkeep --help` lists them");
+        return Failure::new("usage", Exit::Usage, error).next(format!(
+            "check --store ({address}) and the --redis- options; a password comes from {PASSWORD_VARIABLE} or \
+             --redis-password-file"
+        ));
     }
     let next = match error.kind() {
         ErrorKind::PermissionDenied => format!(
