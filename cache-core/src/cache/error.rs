@@ -114,6 +114,18 @@ impl CacheError {
             || matches!(self, Self::InteractionRequired(required) if required.reason == InteractionReason::OutcomeUnknown)
     }
 
+    /// Whether the store could not be reached or did not answer: an outage, of which nobody knows what the store would have said.
+    /// It passes without help; see [`OutagePolicy`](crate::strategy::OutagePolicy).
+    #[must_use]
+    pub fn is_store_unavailable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_unavailable(),
+            Self::Seal(error) => matches!(&**error, SealError::Store(error) if error.is_unavailable()),
+            Self::NotPersisted(cause) => cause.is_store_unavailable(),
+            _ => false,
+        }
+    }
+
     /// Whether the store, or a key that seals it, is what failed.
     #[must_use]
     pub fn is_storage(&self) -> bool {
