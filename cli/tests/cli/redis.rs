@@ -125,10 +125,16 @@ async fn tls_and_a_user_of_its_own_are_a_matter_of_options() {
 
     let error = program.failing(&login, 2).await;
     let next = error["next"].as_str().unwrap();
-    assert!(next.contains("TOKENKEEP_REDIS_PASSWORD"), "a user without a password: {error}");
+    assert!(
+        next.contains("TOKENKEEP_REDIS_PASSWORD"),
+        "a user without a password: {error}"
+    );
     program.options(&["--redis-password-file", &password]);
     let error = program.failing(&login, 4).await;
-    assert!(error["next"].as_str().unwrap().contains("--redis-ca-cert"), "{error}");
+    assert!(
+        error["next"].as_str().unwrap().contains("--redis-ca-cert"),
+        "{error}"
+    );
     program.options(&["--redis-ca-cert", authorities.to_str().unwrap()]);
     program.options(&["--redis-client-cert", certificate.to_str().unwrap()]);
     let error = program.failing(&login, 2).await;

@@ -107,10 +107,7 @@ async fn what_others_do_is_seen(authority: &FakeAuthority, program: &Program) {
 
     program.json(&LOGIN).await;
     let signed_in = watching.expect("signed_in").await;
-    assert_eq!(
-        signed_in["account"]["username"], ALICE,
-        "{signed_in}"
-    );
+    assert_eq!(signed_in["account"]["username"], ALICE, "{signed_in}");
     assert_eq!(signed_in["again"], false);
     let id = signed_in["account"]["home_account_id"].clone();
     let listed = program.json(&["accounts"]).await;
