@@ -1,6 +1,6 @@
 //! Stores in Redis: every command works there, credentials stay out of sight, and errors say what to do.
 
-use cache_testkit::redis::{ClientCertificates, RedisServer};
+use cache_testkit::redis::{ClientCertificates, RedisCluster, RedisServer, Sentinels};
 use serde_json::Value;
 
 use crate::program::{Program, Ran, bare, strict_authority};
@@ -74,7 +74,17 @@ async fn every_command_works_on_redis() {
     program.json(&["quarantine", "--restore", aside]).await;
 
     let doctor = program.json(&["doctor"]).await;
-    for name in ["store connection", "store", "key ring", "records"] {
+    let good = [
+        "store connection",
+        "server",
+        "server memory",
+        "durability",
+        "store notification",
+        "store",
+        "key ring",
+        "records",
+    ];
+    for name in good {
         assert_eq!(check(&doctor, name).unwrap()["state"], "ok", "{name}: {doctor}");
     }
 
@@ -318,4 +328,62 @@ async fn what_the_server_refuses_has_a_kind_and_a_way_on() {
     let doctor = program.run(&["--json", "doctor"]).await;
     assert_eq!(doctor.exit, Some(4));
     assert_eq!(check(&doctor.object(), "store").unwrap()["state"], "problem");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_and_clusters_are_a_matter_of_the_url() {
+    let authority = strict_authority().await;
+    let (sentinels, cluster) = tokio::join!(Sentinels::start(1, 3), RedisCluster::start(3, 0));
+    let (sentinels, cluster) = (sentinels.unwrap(), cluster.unwrap());
+    for (url, arrangement) in [(sentinels.url(), "Sentinels"), (cluster.url(), "Cluster")] {
+        let mut program = Program::of_fake(&authority);
+        program.options(&["--store", &url]);
+        program
+            .json(&["login", "device-code", "--scope", "User.Read"])
+            .await;
+        let token = program.json(&["token", "--scope", "User.Read"]).await;
+        assert_eq!(token["metadata"]["source"], "store");
+        let doctor = program.run(&["--json", "doctor"]).await.succeeded().object();
+        let server = check(&doctor, "server").unwrap();
+        assert!(
+            server["detail"].as_str().unwrap().contains(arrangement),
+            "{server}"
+        );
+        program.json(&["logout"]).await;
+    }
+    // As many replicas as there are, and more.
+    let mut program = Program::of_fake(&authority);
+    program.options(&[
+        "--store",
+        &sentinels.url(),
+        "--redis-durability",
+        "replicated:1:5",
+    ]);
+    program
+        .json(&["login", "device-code", "--scope", "User.Read"])
+        .await;
+    let doctor = program.json(&["doctor"]).await;
+    assert_eq!(check(&doctor, "durability").unwrap()["state"], "ok");
+    program.options(&["--redis-durability", "replicated:2:0.2"]);
+    let doctor = program.run(&["--json", "doctor"]).await;
+    assert_eq!(check(&doctor.object(), "durability").unwrap()["state"], "problem");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_a_server_that_may_forget() {
+    let server = RedisServer::builder()
+        .directive("maxmemory", "64mb")
+        .directive("maxmemory-policy", "allkeys-lru")
+        .start()
+        .await
+        .unwrap();
+    let mut program = Program::new();
+    program.options(&["--store", &server.url()]);
+    program.json(&["accounts"]).await;
+    let ran = program.run(&["--json", "doctor"]).await.succeeded();
+    for (name, word) in [("server memory", "noeviction"), ("server log", "appendonly")] {
+        let found = check(&ran.object(), name).unwrap().clone();
+        assert_eq!(found["state"], "warning", "{found}");
+        assert!(found["detail"].as_str().unwrap().contains(word), "{found}");
+    }
 }
