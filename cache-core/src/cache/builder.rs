@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::DirectoryQueue;
 use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
@@ -138,6 +139,7 @@ impl TokenCacheBuilder {
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }

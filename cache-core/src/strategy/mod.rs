@@ -18,6 +18,7 @@
 //! | refresh | on demand | ahead | ahead | ahead |
 //! | coalescing | fleet | fleet | fleet | fleet |
 //! | idle lifetime | none | 30 days | 90 days | 90 days |
+//! | directory of accounts | off | on, 1 h | on, 1 h | off |
 //!
 //! All of them seal every record, write bincode, and refuse a record that went back in time.
 
@@ -47,6 +48,7 @@ pub struct Strategy {
     pub(crate) rollback: RollbackPolicy,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) seal: SealPolicy,
+    pub(crate) directory: DirectoryPolicy,
 }
 
 impl Strategy {
@@ -64,6 +66,7 @@ impl Strategy {
             rollback: RollbackPolicy::Refuse,
             codec: Arc::new(BincodeCodec),
             seal: SealPolicy::Required,
+            directory: DirectoryPolicy::Off,
         }
     }
 
@@ -74,6 +77,7 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(30)),
             refresh: RefreshPolicy::ahead(),
             idle_lifetime: Some(Duration::from_secs(30 * 86_400)),
+            directory: DirectoryPolicy::on(),
             ..Self::desktop_tool()
         }
     }
@@ -95,6 +99,7 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(256 << 20).max_staleness(Duration::from_secs(60)),
             write_policy: WritePolicy::behind(),
             partitioning: Partitioning::AppByResource,
+            directory: DirectoryPolicy::Off,
             ..Self::background_worker()
         }
     }
@@ -163,6 +168,13 @@ impl Strategy {
         self
     }
 
+    /// Sets whether the cache keeps the [directory of accounts](crate::cache::Directory).
+    #[must_use]
+    pub fn directory(mut self, directory: DirectoryPolicy) -> Self {
+        self.directory = directory;
+        self
+    }
+
     /// Sets how long requests and waits may take.
     #[must_use]
     pub fn limits(mut self, limits: TimeLimits) -> Self {
@@ -180,6 +192,34 @@ pub enum SealPolicy {
     /// [`open_plaintext`](crate::cache::TokenCacheBuilder::open_plaintext) may be called: whoever can read the store can read every
     /// token. For stores that are protected by other means.
     PlaintextAllowed,
+}
+
+/// Whether a cache keeps the [directory of accounts](crate::cache::Directory) up to date.
+///
+/// Everybody who shares a store should say the same: accounts that sign in where it is off are not listed until somebody uses
+/// them where it is on, or [rebuilds](crate::cache::Directory::rebuild) it; those that sign out there stay listed until somebody meets them.
+///
+/// It is off for desktop tools, whose few accounts [`accounts`](crate::cache::TokenCache::accounts) reads as fast and which should not
+/// pay a second write at each sign-in, and for daemons, which act for themselves and have no accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryPolicy {
+    /// The cache writes nothing to it. It can still be read, rebuilt and marked by who asks for that.
+    Off,
+    /// Sign-ins and sign-outs are entered at once; uses, in the background, at most once in `touch_every` for each account and client.
+    On {
+        /// How coarse the time of last use is.
+        touch_every: Duration,
+    },
+}
+
+impl DirectoryPolicy {
+    /// On, with uses noted once an hour.
+    #[must_use]
+    pub const fn on() -> Self {
+        Self::On {
+            touch_every: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Whether callers wait for writes.
