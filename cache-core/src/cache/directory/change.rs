@@ -43,7 +43,7 @@ pub(super) enum Change {
         client_id: String,
     },
     /// What the partition says, which is right.
-    Is(Option<Listed>),
+    Is(Option<Box<Listed>>),
 }
 
 /// What the directory should say of a partition.

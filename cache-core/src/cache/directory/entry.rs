@@ -173,7 +173,11 @@ impl Position {
     /// The four bits by which a page of this depth tells its children apart.
     pub(super) fn digit(self, depth: u8) -> usize {
         let byte = self.0[usize::from(depth / 2)];
-        usize::from(if depth % 2 == 0 { byte >> 4 } else { byte & 0x0f })
+        usize::from(if depth.is_multiple_of(2) {
+            byte >> 4
+        } else {
+            byte & 0x0f
+        })
     }
 
     /// This position with the digit at `depth` set, and what follows as `fill` has it.
@@ -181,7 +185,7 @@ impl Position {
         let mut bytes = self.0;
         let at = usize::from(depth / 2);
         let digit = u8::try_from(digit & 0x0f).unwrap_or_default();
-        bytes[at] = if depth % 2 == 0 {
+        bytes[at] = if depth.is_multiple_of(2) {
             digit << 4 | fill & 0x0f
         } else {
             bytes[at] & 0xf0 | digit

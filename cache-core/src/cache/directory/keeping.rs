@@ -184,7 +184,7 @@ impl Inner {
     }
 
     /// What the directory should say of the partition, as it is stored now.
-    pub(super) async fn listed(&self, key: &PartitionKey) -> Result<Option<Listed>, CacheError> {
+    pub(super) async fn listed(&self, key: &PartitionKey) -> Result<Option<Box<Listed>>, CacheError> {
         let loaded = self.load(key, &self.stored_key(key)).await?;
         Ok(loaded.and_then(|loaded| listed_of(&loaded.partition, self.clock.now().to_seconds())))
     }
@@ -200,7 +200,7 @@ impl Inner {
 }
 
 /// What the directory should say of the partition; `None` for one that no client has an account in.
-pub(super) fn listed_of(partition: &Partition, now: UnixSeconds) -> Option<Listed> {
+pub(super) fn listed_of(partition: &Partition, now: UnixSeconds) -> Option<Box<Listed>> {
     let found = cached_accounts(partition).next()?;
     let written = |client_id: &String| {
         let access = partition
@@ -220,8 +220,6 @@ pub(super) fn listed_of(partition: &Partition, now: UnixSeconds) -> Option<Liste
         .iter()
         .map(|client_id| (client_id.clone(), written(client_id)))
         .collect();
-    (!clients.is_empty()).then_some(Listed {
-        account: found.account,
-        clients,
-    })
+    let account = found.account;
+    (!clients.is_empty()).then(|| Box::new(Listed { account, clients }))
 }

@@ -143,7 +143,7 @@ impl Inner {
         &self,
         place: &Place,
         notes: &mut [Note],
-    ) -> Result<Option<[[u8; 16]; FAN_OUT]>, CacheError> {
+    ) -> Result<Option<Box<[[u8; 16]; FAN_OUT]>>, CacheError> {
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 self.pause(attempt).await?;
@@ -260,8 +260,8 @@ impl Inner {
             body,
         } = page;
         let Body::Leaf(entries) = body else { return Ok(()) };
-        let mut names = [[0; 16]; FAN_OUT];
-        for name in &mut names {
+        let mut names = Box::new([[0; 16]; FAN_OUT]);
+        for name in &mut *names {
             *name = random_bytes(&*self.random)?;
         }
         let mut leaves: [Vec<DirectoryEntry>; FAN_OUT] = Default::default();

@@ -77,7 +77,7 @@ pub(super) enum Body {
     /// In the order of their positions.
     Leaf(Vec<DirectoryEntry>),
     /// The names of the children.
-    Inner([[u8; 16]; FAN_OUT]),
+    Inner(Box<[[u8; 16]; FAN_OUT]>),
 }
 
 impl Page {
@@ -107,7 +107,7 @@ impl Page {
         }
         let body = match wire.body {
             WireBody::Inner(children) => {
-                let children = children.try_into();
+                let children = children.try_into().map(Box::new);
                 Body::Inner(children.map_err(|_| malformed("an inner page has not sixteen children"))?)
             }
             WireBody::Leaf(entries) => {
