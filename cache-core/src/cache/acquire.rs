@@ -41,7 +41,8 @@ impl Inner {
             if sighted.source == TokenSource::Store {
                 self.note_use(&request);
             }
-            if !options.cache_only && self.is_due(acquired.token(), now) {
+            // Without the store nobody may refresh.
+            if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);
             }
             return Ok(acquired);
@@ -214,6 +215,7 @@ pub(crate) fn found(
         refresh_reason: None,
         time_in_store: sighted.time_in_store,
         time_in_authority: Duration::ZERO,
+        during_outage: sighted.during_outage,
     })
 }
 

@@ -37,6 +37,7 @@ mod accounts;
 mod acquire;
 mod acquired;
 mod app;
+mod app_writes;
 mod authority_call;
 mod backoff;
 mod builder;
@@ -44,11 +45,14 @@ mod changes;
 mod commit;
 mod directory;
 mod error;
+mod events;
 mod exchange;
+mod fallback;
 mod find;
 mod inspect;
 mod lineage_locks;
 mod observe;
+mod outage;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -76,6 +80,7 @@ pub use directory::{
     InteractionCause, InvalidDirectoryCursor, NeedsInteraction, RebuildReport,
 };
 pub use error::{CacheError, InteractionReason, InteractionRequired};
+pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
@@ -121,6 +126,8 @@ pub(crate) struct Inner {
     ahead: backoff::Backoff,
     lineage_locks: lineage_locks::LineageLocks,
     written_behind: written_behind::WrittenBehind,
+    outage: outage::Outage,
+    fallback: Option<fallback::Fallback>,
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
@@ -337,7 +344,7 @@ impl TokenCache {
             Arc::clone(&self.inner.random),
         );
         let moved = quarantine.put_aside(key).await?;
-        self.inner.memory.forget(key);
+        self.inner.gone(key);
         Ok(moved)
     }
 
