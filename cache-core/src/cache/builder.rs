@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::DirectoryQueue;
 use super::fallback::Fallback;
 use super::outage::Outage;
 use super::proof_keys::NamedKeys;
@@ -213,6 +214,7 @@ impl TokenCacheBuilder {
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }
