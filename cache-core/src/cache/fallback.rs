@@ -276,7 +276,8 @@ impl Inner {
             let _place = place;
             let Some(fallback) = &inner.fallback else { return };
             let _writing = fallback.writing.lock().await;
-            if !inner.memory.is_current(&stored_key, generation) || !fallback.is_due(&stored_key, &slot) {
+            let is_latest = || inner.memory.is_latest(&stored_key, slot.version, generation);
+            if !is_latest() || !fallback.is_due(&stored_key, &slot) {
                 return;
             }
             let age = inner.clock.monotonic().saturating_sub(slot.validated_at);
@@ -290,8 +291,8 @@ impl Inner {
             let write = fallback.write(&inner, kind, &copy_key, &copy);
             let written = with_deadline(&*inner.clock, inner.strategy.limits.commit, write).await;
             let written = fallback.observe("write", written.unwrap_or(Err(CacheError::TimedOut)));
-            // Whoever removes it meanwhile has moved the generation before, and waits for its turn.
-            if written.is_ok() && inner.memory.is_current(&stored_key, generation) {
+            // Whoever removes it meanwhile has said so to memory before, and waits for its turn.
+            if written.is_ok() && is_latest() {
                 let (version, at) = (slot.version, slot.validated_at);
                 fallback.note(&stored_key, Known::Copied { version, at });
             }
@@ -333,6 +334,17 @@ impl Inner {
     pub(crate) fn gone(self: &Arc<Self>, stored_key: &StoreKey) {
         self.memory.forget(stored_key);
         self.remove_copy_later(stored_key);
+    }
+
+    /// The store reported `version` under the key, or none: a copy of anything else does not serve from now on.
+    pub(crate) fn copy_changed(self: &Arc<Self>, stored_key: &StoreKey, version: Option<Version>) {
+        let Some(fallback) = &self.fallback else { return };
+        let known = fallback.known().get(stored_key).copied();
+        let is_copied =
+            matches!(known, Some(Known::Copied { version: copied, .. }) if Some(copied) == version);
+        if !is_copied {
+            self.remove_copy_later(stored_key);
+        }
     }
 
     /// From now on the copy does not serve, and it is removed in the background.
