@@ -26,6 +26,11 @@ impl Changes {
             events: broadcast::Sender::new(256),
         }
     }
+
+    /// The hints from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<WatchEvent> {
+        self.events.subscribe()
+    }
 }
 
 /// Starts listening to the store, if it can be listened to. The task ends with the cache.

@@ -92,6 +92,9 @@ pub enum CacheError {
     /// The strategy asks for something that this store cannot give.
     #[error("{0}")]
     Strategy(String),
+    /// The store has no such function.
+    #[error("this store has no {0}; use one that has it")]
+    Unsupported(&'static str),
     /// No random bytes.
     #[error("no random bytes could be had")]
     Random(#[source] Arc<RandomError>),

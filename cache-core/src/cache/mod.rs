@@ -44,6 +44,7 @@ mod builder;
 mod changes;
 mod commit;
 mod error;
+mod events;
 mod exchange;
 mod fallback;
 mod find;
@@ -74,6 +75,7 @@ pub use authority_call::{
 };
 pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
+pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
