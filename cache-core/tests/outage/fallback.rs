@@ -354,3 +354,32 @@ async fn a_rotated_key_ring_is_kept_as_well() {
     ];
     assert_eq!(kept.payload, own.payload);
 }
+
+#[tokio::test]
+async fn copies_of_before_a_change_of_the_key_source_are_thrown_away_and_made_anew() {
+    let machine = Machine::new();
+    let scene = &machine.scene;
+    let source = |byte| Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[byte; 32])));
+    let cache = machine.process().await;
+    scene.sign_in(&cache).await;
+    cache.sealer().rewrap(source(8)).await.unwrap();
+    let open = async |byte| {
+        TokenCache::builder(Arc::clone(&scene.store))
+            .clock(Arc::new(scene.clock.clone()))
+            .strategy(machine.strategy())
+            .open_sealed(Namespace::default(), source(byte))
+            .await
+    };
+    assert!(
+        open(7).await.is_err(),
+        "a source that does not open the cache throws nothing away"
+    );
+    assert_eq!(machine.copies().await.len(), 1);
+    let rewrapped = open(8).await.unwrap();
+    assert!(machine.copies().await.is_empty());
+    assert!(scene.token(&rewrapped).await.is_ok());
+    settle().await;
+    scene.down();
+    let started = open(8).await.unwrap();
+    assert!(scene.token(&started).await.unwrap().served_during_outage());
+}
