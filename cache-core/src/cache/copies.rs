@@ -70,6 +70,7 @@ impl Inner {
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             let mut copy = Copied {
                 rows: slot.partition.partition().clone(),
+                version: Some(slot.version),
                 confirmed_at: UnixMillis(inner.clock.now().0.saturating_sub(age)),
             };
             strip(&mut copy.rows);
@@ -107,8 +108,11 @@ impl Inner {
                 let Some(rows) = waiting.merged(before.as_ref(), now.to_seconds()) else {
                     return Ok(());
                 };
-                let confirmed_at = now;
-                let copy = Copied { rows, confirmed_at };
+                let copy = Copied {
+                    rows,
+                    version: None,
+                    confirmed_at: now,
+                };
                 fallback.write(&inner, RecordKind::App, &copy_key, &copy).await
             };
             let kept = with_deadline(&*inner.clock, inner.strategy.limits.commit, work).await;
@@ -137,19 +141,23 @@ impl Inner {
         let is_copied =
             matches!(known, Some(Known::Copied { version: copied, .. }) if Some(copied) == version);
         if !is_copied {
-            self.remove_copy_later(stored_key);
+            self.take_copy_later(stored_key, version);
         }
     }
 
     /// From now on the copy does not serve, and it is removed in the background.
     pub(crate) fn remove_copy_later(self: &Arc<Self>, stored_key: &StoreKey) {
+        self.take_copy_later(stored_key, None);
+    }
+
+    fn take_copy_later(self: &Arc<Self>, stored_key: &StoreKey, unless: Option<Version>) {
         let Some(fallback) = &self.fallback else { return };
         let since = self.clock.monotonic();
         fallback.note(stored_key, Known::Removed { since }, since);
         let (inner, stored_key) = (Arc::clone(self), stored_key.clone());
         self.tasks.spawn(async move {
             // Until it succeeds the note stays, and `observe` has said why.
-            let _ = inner.take_copy(&stored_key).await;
+            let _ = inner.take_copy(&stored_key, unless).await;
         });
     }
 
@@ -160,10 +168,11 @@ impl Inner {
         };
         let since = self.clock.monotonic();
         fallback.note(stored_key, Known::Removed { since }, since);
-        self.take_copy(stored_key).await
+        self.take_copy(stored_key, None).await
     }
 
-    async fn take_copy(&self, stored_key: &StoreKey) -> Result<(), CacheError> {
+    /// Removes the copy, unless another process of this machine has made it of the version `unless` already.
+    async fn take_copy(&self, stored_key: &StoreKey, unless: Option<Version>) -> Result<(), CacheError> {
         let kind = RecordKind::of(self.sealer.namespace(), stored_key);
         let Some((fallback, kind)) = self.fallback.as_ref().zip(kind) else {
             return Ok(());
@@ -176,10 +185,17 @@ impl Inner {
         let copy_key = fallback.key_of(kind, stored_key);
         let removal = async {
             // Most reports are about records that were never copied, and reading costs less than writing.
-            if fallback.copies.head(&copy_key).await?.is_some() {
-                fallback.copies.delete(&copy_key, None).await?;
+            if fallback.copies.head(&copy_key).await?.is_none() {
+                return Ok(());
             }
-            Ok(())
+            if unless.is_some() {
+                // One that cannot be read is of no version, and goes.
+                let copy = fallback.read(self, kind, &copy_key).await.ok().flatten();
+                if copy.is_some_and(|copy| copy.version == unless) {
+                    return Ok(());
+                }
+            }
+            Ok(fallback.copies.delete(&copy_key, None).await?)
         };
         let removal = with_deadline(&*self.clock, self.strategy.limits.commit, removal).await;
         fallback.observe("remove", removal.unwrap_or(Err(CacheError::TimedOut)))?;
@@ -196,17 +212,14 @@ impl Inner {
         if fallback.ring_generation.load(Ordering::Relaxed) == generation {
             return;
         }
-        let copy = async {
-            if let Some(record) = self.store.get(&key).await? {
-                fallback
-                    .ring
-                    .put(&key, record.payload, PutOptions::overwrite())
-                    .await?;
-            }
-            Ok(())
+        let limit = self.strategy.limits.commit;
+        let Some(Ok(Some(record))) = with_deadline(&*self.clock, limit, self.store.get(&key)).await else {
+            return;
         };
-        let copied = with_deadline(&*self.clock, self.strategy.limits.commit, copy).await;
-        let copied = fallback.observe("write", copied.unwrap_or(Err(CacheError::TimedOut)));
+        let copy = fallback.ring.put(&key, record.payload, PutOptions::overwrite());
+        let copied = with_deadline(&*self.clock, limit, copy).await;
+        let copied = copied.map_or(Err(CacheError::TimedOut), |copied| Ok(copied.map(drop)?));
+        let copied = fallback.observe("write", copied);
         if copied.is_ok() {
             fallback.ring_generation.store(generation, Ordering::Relaxed);
         }

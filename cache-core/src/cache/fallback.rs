@@ -206,8 +206,11 @@ impl Fallback {
         })?;
         let mut rows = codec.decode(opened.payload.expose(), opened.meta.schema)?;
         strip(&mut rows);
-        let confirmed_at = UnixMillis(i64::try_from(opened.meta.generation).unwrap_or(i64::MAX));
-        Ok(Some(Copied { rows, confirmed_at }))
+        Ok(Some(Copied {
+            rows,
+            version: Some(Version::from_bytes(opened.meta.incarnation.0)),
+            confirmed_at: UnixMillis(i64::try_from(opened.meta.generation).unwrap_or(i64::MAX)),
+        }))
     }
 
     pub(super) async fn write(
@@ -221,7 +224,10 @@ impl Fallback {
         let meta = RecordMeta {
             codec: codec.id(),
             schema: codec.schema_version(),
-            incarnation: Incarnation::random(&*inner.random)?,
+            incarnation: match &copy.version {
+                Some(version) => Incarnation(*version.as_bytes()),
+                None => Incarnation::random(&*inner.random)?,
+            },
             generation: u64::try_from(copy.confirmed_at.0).unwrap_or(0),
         };
         let plaintext = codec.encode(&copy.rows)?;
@@ -238,6 +244,8 @@ impl Fallback {
 /// A copy of a partition.
 pub(super) struct Copied {
     pub(super) rows: Partition,
+    /// The version of the record in the store that it is a copy of; in the header it is the incarnation.
+    pub(super) version: Option<Version>,
     pub(super) confirmed_at: UnixMillis,
 }
 

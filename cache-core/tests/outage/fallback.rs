@@ -264,6 +264,22 @@ async fn a_sign_out_elsewhere_that_was_reported_takes_the_copy_along_and_nothing
 }
 
 #[tokio::test]
+async fn processes_of_one_machine_leave_each_other_the_latest_copies() {
+    let machine = Machine::new();
+    let scene = &machine.scene;
+    let (one, two) = (machine.process().await, machine.process().await);
+    scene.sign_in(&one).await;
+    assert!(scene.token(&two).await.is_ok());
+    scene.clock.advance(HOUR);
+    let refreshed = scene.token(&one).await.unwrap();
+    settle().await;
+    scene.down();
+    let started = machine.process().await;
+    let served = scene.token(&started).await.unwrap();
+    assert!(served.token().secret == refreshed.token().secret);
+}
+
+#[tokio::test]
 async fn what_copies_serve_is_never_written_to_the_store() {
     let machine = Machine::with(Scene::quiet());
     let scene = &machine.scene;
