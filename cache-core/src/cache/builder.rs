@@ -7,13 +7,14 @@ use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use crate::layout::{MsalLayout, SharedStore};
 use crate::random::{OsRandom, Random};
 use crate::seal::{KeySource, Namespace, RollbackGuard, Sealer};
 use crate::store::{Store, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, SealPolicy, Strategy};
+use crate::strategy::{Coalescing, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -85,13 +86,37 @@ impl TokenCacheBuilder {
     /// # Errors
     /// That the strategy requires encryption, as all presets do, or asks for what the store cannot give.
     pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
-        if self.strategy.seal != SealPolicy::PlaintextAllowed {
-            return Err(CacheError::Strategy(
-                "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
-            ));
-        }
+        self.allow_plaintext()?;
         let sealer = Sealer::plaintext(&namespace);
         self.open_with(sealer)
+    }
+
+    /// Opens the cache **without encryption** over documents that MSAL programs read and write at the same time, as `layout` says.
+    /// What they have no place for lies unsealed in `namespace`. See [`layout`](crate::layout) for what this cannot protect.
+    ///
+    /// The store beneath may have versions that are hashes of the content, also with
+    /// [`Coalescing::Fleet`](crate::strategy::Coalescing::Fleet).
+    ///
+    /// # Errors
+    /// That the strategy requires encryption, as all presets do, asks for partitions that MSAL does not have
+    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)), or has limits that make no sense.
+    pub fn open_plaintext_shared(
+        mut self,
+        namespace: Namespace,
+        layout: MsalLayout,
+    ) -> Result<TokenCache, CacheError> {
+        self.allow_plaintext()?;
+        if self.strategy.partitioning == Partitioning::AppByResource {
+            return Err(CacheError::Strategy(
+                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant".into(),
+            ));
+        }
+        let sealer = Sealer::legible_plaintext(&namespace);
+        let clock = Arc::clone(&self.clock);
+        self.store = Arc::new(SharedStore::new(self.store, layout, sealer.clone(), clock));
+        // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
+        self.strategy.codec = Arc::new(BincodeCodec);
+        self.build(sealer)
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -106,6 +131,19 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        self.build(sealer)
+    }
+
+    fn allow_plaintext(&self) -> Result<(), CacheError> {
+        if self.strategy.seal == SealPolicy::PlaintextAllowed {
+            return Ok(());
+        }
+        Err(CacheError::Strategy(
+            "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+        ))
+    }
+
+    fn build(self, sealer: Sealer) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
             return Err(CacheError::Strategy(format!(
