@@ -108,7 +108,8 @@ impl TokenCacheBuilder {
         self.allow_plaintext()?;
         if self.strategy.partitioning == Partitioning::AppByResource {
             return Err(CacheError::Strategy(
-                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant".into(),
+                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant"
+                    .into(),
             ));
         }
         let sealer = Sealer::legible_plaintext(&namespace);

@@ -65,11 +65,17 @@ mod tests {
         known.name(issuer.clone());
         assert_eq!(known.identify(None, &origin("contoso.b2clogin.com", None)), b2c);
         assert_eq!(known.identify(None, &origin("login.windows.net", None)), entra);
-        assert_eq!(known.identify(None, &origin("id.example", Some("https://id.example"))), issuer);
+        assert_eq!(
+            known.identify(None, &origin("id.example", Some("https://id.example"))),
+            issuer
+        );
         // Neither the host of an issuer nor a host under a similar name is enough.
         assert_ne!(known.identify(Some(&issuer), &origin("id.example", None)), issuer);
         assert_ne!(
-            known.identify(Some(&entra), &origin("login.microsoftonline.com.evil.example", None)),
+            known.identify(
+                Some(&entra),
+                &origin("login.microsoftonline.com.evil.example", None)
+            ),
             entra
         );
     }

@@ -161,12 +161,24 @@ impl MsalLayout {
     fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
         let name = match (&self.records, key) {
             (_, PartitionKey::Session { .. }) => return None,
-            (_, PartitionKey::App { components, resource, .. }) if !components.is_empty() || resource.is_some() => {
+            (
+                _,
+                PartitionKey::App {
+                    components, resource, ..
+                },
+            ) if !components.is_empty() || resource.is_some() => {
                 return None;
             }
             (Records::Single(record), _) => return Some(record.clone()),
-            (Records::ByKey { user, .. }, PartitionKey::User { home_account_id, .. }) => user(home_account_id),
-            (Records::ByKey { app, .. }, PartitionKey::App { client_id, tenant, .. }) => app(client_id, tenant),
+            (Records::ByKey { user, .. }, PartitionKey::User { home_account_id, .. }) => {
+                user(home_account_id)
+            }
+            (
+                Records::ByKey { app, .. },
+                PartitionKey::App {
+                    client_id, tenant, ..
+                },
+            ) => app(client_id, tenant),
             (Records::ByKey { .. }, PartitionKey::Residue) => return None,
         };
         StoreKey::new(name).ok()
@@ -178,10 +190,13 @@ impl MsalLayout {
             Records::Single(single) => single == record,
             Records::ByKey { .. } => {
                 let key = record.as_str();
-                key.ends_with("_AppTokenCache") || key.split_once('.').is_some_and(|(user, tenant)| {
-                    let is_id = |part: &str| part.len() == 36 && part.bytes().filter(|byte| *byte == b'-').count() == 4;
-                    is_id(user) && is_id(tenant)
-                })
+                key.ends_with("_AppTokenCache")
+                    || key.split_once('.').is_some_and(|(user, tenant)| {
+                        let is_id = |part: &str| {
+                            part.len() == 36 && part.bytes().filter(|byte| *byte == b'-').count() == 4
+                        };
+                        is_id(user) && is_id(tenant)
+                    })
             }
         }
     }

@@ -118,7 +118,8 @@ impl SharedStore {
         operation: Operation,
     ) -> Result<Document, StoreError> {
         let asked = asked.and_then(PartitionKey::authority);
-        let identify = |origin: &crate::codec::msal::RowOrigin<'_>| self.layout.authorities.identify(asked, origin);
+        let identify =
+            |origin: &crate::codec::msal::RowOrigin<'_>| self.layout.authorities.identify(asked, origin);
         Document::read(payload, &identify, self.clock.now().to_seconds()).map_err(|source| {
             let context = format!(
                 "{record} is not a cache in MSAL's JSON. It may be encrypted by the program that wrote it, which nobody else can read; \
@@ -147,7 +148,12 @@ impl SharedStore {
     }
 
     /// The partition in a record that the cache made.
-    fn taken(&self, key: &StoreKey, partition: &PartitionKey, record: &[u8]) -> Result<Partition, StoreError> {
+    fn taken(
+        &self,
+        key: &StoreKey,
+        partition: &PartitionKey,
+        record: &[u8],
+    ) -> Result<Partition, StoreError> {
         let opened = self
             .sealer
             .open_record(partition.record_kind(), key, record)
@@ -201,7 +207,11 @@ impl SharedStore {
             None => Ok(()),
             Some(_) => Err(StoreError::conflict(Operation::Delete)),
         };
-        let Some(Found { mut document, record: found }) = self.find(record, Some(key), Operation::Delete).await? else {
+        let Some(Found {
+            mut document,
+            record: found,
+        }) = self.find(record, Some(key), Operation::Delete).await?
+        else {
             return missing;
         };
         if expected.is_some_and(|expected| expected != found.version) {
@@ -293,7 +303,9 @@ impl Store for SharedStore {
         loop {
             match self.put_once(&record, &partition, options).await {
                 Err(error)
-                    if error.is_conflict() && options.mode == PutMode::Overwrite && attempts < MAX_ATTEMPTS =>
+                    if error.is_conflict()
+                        && options.mode == PutMode::Overwrite
+                        && attempts < MAX_ATTEMPTS =>
                 {
                     attempts += 1;
                 }
@@ -322,7 +334,8 @@ impl Store for SharedStore {
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
         let own = self.sealer.namespace().prefix();
         let is_foreign = move |item: &Result<(StoreKey, Version), StoreError>| {
-            item.as_ref().map_or(true, |(key, _)| !key.as_str().starts_with(&own))
+            item.as_ref()
+                .map_or(true, |(key, _)| !key.as_str().starts_with(&own))
         };
         let documents = self
             .store
@@ -362,5 +375,10 @@ fn untouched(record: &StoreKey, operation: Operation) -> StoreError {
 }
 
 fn unusable(operation: Operation, source: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::new(ErrorKind::InvalidArgument, operation, "a partition could not become a record").with_source(source)
+    StoreError::new(
+        ErrorKind::InvalidArgument,
+        operation,
+        "a partition could not become a record",
+    )
+    .with_source(source)
 }

@@ -239,7 +239,12 @@ impl LocationKeys {
 
     /// `{namespace}/{kind}/{base64url(logical key)}`, from which [`read_legible`] gets the logical key back; hidden where that
     /// would be too long for a store.
-    pub(super) fn legible_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
+    pub(super) fn legible_key(
+        &self,
+        namespace: &Namespace,
+        kind: RecordKind,
+        logical_key: &[u8],
+    ) -> StoreKey {
         let name = URL_SAFE_NO_PAD.encode(logical_key);
         StoreKey::new(format!("{namespace}/{}/{name}", kind.tag()))
             .unwrap_or_else(|_| self.stored_key(namespace, kind, logical_key))

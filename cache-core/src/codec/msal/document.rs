@@ -126,8 +126,8 @@ impl Document {
             }
             let without_family = entry.get(WITHOUT_FAMILY).and_then(Value::as_array);
             for row in &mut partition.app_metadata {
-                let is_listed =
-                    without_family.is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
+                let is_listed = without_family
+                    .is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
                 if is_listed && row.family_id.is_none() {
                     row.family_id = Some(String::new());
                 }

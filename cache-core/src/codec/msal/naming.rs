@@ -90,7 +90,15 @@ impl NamedByNode for AccessToken {
             TokenType::Bound { scheme, .. } => ("accesstoken_with_authscheme", &**scheme),
         };
         let target = self.target.as_str();
-        [home_account_id, environment, credential_type, client_id, realm, target, scheme]
+        [
+            home_account_id,
+            environment,
+            credential_type,
+            client_id,
+            realm,
+            target,
+            scheme,
+        ]
     }
 }
 
@@ -99,7 +107,15 @@ impl NamedByNode for RefreshToken {
         let family = self.family_id.as_deref().filter(|family| !family.is_empty());
         let client = family.unwrap_or(&self.client_id);
         let target = self.target.as_ref().map_or("", |target| target.as_str());
-        [&self.home_account_id, &self.environment, "refreshtoken", client, "", target, ""]
+        [
+            &self.home_account_id,
+            &self.environment,
+            "refreshtoken",
+            client,
+            "",
+            target,
+            "",
+        ]
     }
 }
 
@@ -110,4 +126,3 @@ fn name<R: NamedByNode>(row: &mut R, names: Names) {
     let name = row.parts().join("-").to_lowercase();
     row.foreign_mut().get_or_insert_default().item_key = Some(name);
 }
-
