@@ -1,0 +1,187 @@
+//! How connections are made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cache_core::secret::Secret;
+use cache_core::store::error::ErrorKind;
+use cache_core::time::{Clock, with_deadline};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, PushKind, RedisConnectionInfo, TlsCertificates,
+};
+
+use crate::address::Endpoint;
+use crate::config::RedisConfig;
+use crate::error::Failure;
+
+/// Makes connections to any server of the configuration.
+pub(crate) struct Connector {
+    tls: Option<TlsCertificates>,
+    server: Login,
+    sentinel: Login,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    clock: Arc<dyn Clock>,
+    /// The server refused RESP3.
+    resp2: AtomicBool,
+}
+
+/// Who logs in, and to which database.
+struct Login {
+    username: Option<String>,
+    password: Option<Secret>,
+    database: u32,
+}
+
+/// A connection, and whether it is known to be broken.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) broken: Arc<AtomicBool>,
+}
+
+impl Connector {
+    pub(crate) fn new(config: &RedisConfig) -> Self {
+        let client_tls = config
+            .client_certificate
+            .as_ref()
+            .map(|(certificate, key)| ClientTlsConfig {
+                client_cert: certificate.clone(),
+                client_key: key.expose().to_vec(),
+            });
+        Self {
+            tls: config.address.tls.then(|| TlsCertificates {
+                client_tls,
+                root_cert: config.ca_certificates.clone(),
+            }),
+            server: Login {
+                username: config.address.username.clone(),
+                password: config.address.password.clone(),
+                database: config.address.database,
+            },
+            sentinel: Login {
+                username: config.sentinel_username.clone(),
+                password: config.sentinel_password.clone(),
+                database: 0,
+            },
+            connect_timeout: config.connect_timeout,
+            response_timeout: config.response_timeout,
+            clock: Arc::clone(&config.clock),
+            resp2: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// A connection whose requests may take `response_timeout`.
+    pub(crate) async fn server(
+        &self,
+        endpoint: &Endpoint,
+        response_timeout: Duration,
+    ) -> Result<Live, Failure> {
+        self.connect(endpoint, &self.server, response_timeout).await
+    }
+
+    pub(crate) async fn sentinel(&self, endpoint: &Endpoint) -> Result<Live, Failure> {
+        self.connect(endpoint, &self.sentinel, self.response_timeout)
+            .await
+    }
+
+    /// A connection that only listens.
+    pub(crate) async fn pub_sub(&self, endpoint: &Endpoint) -> Result<PubSub, Failure> {
+        let client = self.client(endpoint, &self.server)?;
+        match with_deadline(&*self.clock, self.connect_timeout, client.get_async_pubsub()).await {
+            Some(connected) => connected.map_err(|error| Failure::connecting(endpoint, &error)),
+            None => {
+                let context = "no connection within the time limit; is the server reachable?";
+                Err(Failure::new(ErrorKind::Unavailable, context).at(endpoint))
+            }
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, login: &Login, timeout: Duration) -> Result<Live, Failure> {
+        match self.try_connect(endpoint, login, timeout).await {
+            Err(failure) if failure.refuses_hello() && !self.resp2.swap(true, Ordering::Relaxed) => {
+                self.try_connect(endpoint, login, timeout).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_connect(
+        &self,
+        endpoint: &Endpoint,
+        login: &Login,
+        timeout: Duration,
+    ) -> Result<Live, Failure> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(timeout));
+        if !self.resp2.load(Ordering::Relaxed) {
+            let broken = Arc::clone(&broken);
+            config = config.set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    broken.store(true, Ordering::Release);
+                }
+                Ok::<_, redis::aio::SendError>(())
+            });
+        }
+        let connected = self
+            .client(endpoint, login)?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await;
+        let connection = connected.map_err(|error| Failure::connecting(endpoint, &error))?;
+        Ok(Live { connection, broken })
+    }
+
+    fn client(&self, endpoint: &Endpoint, login: &Login) -> Result<Client, Failure> {
+        let address = match endpoint {
+            Endpoint::Tcp { host, port } if self.tls.is_some() => ConnectionAddr::TcpTls {
+                host: host.clone(),
+                port: *port,
+                insecure: false,
+                tls_params: None,
+            },
+            Endpoint::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+            Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
+        };
+        let protocol = if self.resp2.load(Ordering::Relaxed) {
+            ProtocolVersion::RESP2
+        } else {
+            ProtocolVersion::RESP3
+        };
+        let mut settings = RedisConnectionInfo::default()
+            .set_db(i64::from(login.database))
+            .set_protocol(protocol)
+            .set_lib_name("tokenkeep", env!("CARGO_PKG_VERSION"));
+        if let Some(username) = &login.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &login.password {
+            settings = settings.set_password(password.expose());
+        }
+        let invalid = |error: redis::RedisError| {
+            tracing::debug!(%error, "the TLS configuration is refused");
+            let context =
+                "the CA certificates, the client certificate or its key are not valid PEM, or do not fit";
+            Failure::new(ErrorKind::InvalidArgument, context)
+        };
+        let info = address
+            .into_connection_info()
+            .map_err(invalid)?
+            .set_redis_settings(settings)
+            // Without it, small requests wait for the acknowledgement of the one before.
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        match &self.tls {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()).map_err(invalid),
+            None => Client::open(info).map_err(invalid),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+-- Writes one record if its condition holds: 1 written, 0 conflict, -1 the key holds what is not a record.
+-- KEYS: the record, its bucket's index, its bucket's expiries.
+-- ARGV: mode (overwrite, create, update), expected version, now (ms), version, payload, expires at (ms, or empty),
+--       time to live (ms; empty for never; 0 for expired already), store key, channel, announcement.
+local record, index, expiries = KEYS[1], KEYS[2], KEYS[3]
+local mode, expected, now, version, payload = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local expires_at, lifetime, key, channel, announcement = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+
+local found = redis.call('HMGET', record, 'v', 'e')
+local current, expiry = found[1], found[2]
+if current then
+  if #current ~= 16 or (expiry and not tonumber(expiry)) then return -1 end
+elseif redis.call('EXISTS', record) == 1 then
+  return -1
+end
+if current and expiry and tonumber(expiry) <= now then current = false end
+if mode == 'create' and current then return 0 end
+if mode == 'update' and current ~= expected then return 0 end
+
+-- Before the first write: a user who may not publish gets an error here, and nothing was changed.
+redis.call('PUBLISH', channel, announcement)
+
+local time = redis.call('TIME')
+local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if lifetime == '0' then
+  redis.call('DEL', record)
+  redis.call('ZREM', index, key)
+  redis.call('ZREM', expiries, key)
+else
+  -- HSET is the first write, because a server without memory refuses only a script's first one.
+  if expires_at == '' then
+    redis.call('HSET', record, 'v', version, 'd', payload)
+    if expiry then redis.call('HDEL', record, 'e') end
+  else
+    redis.call('HSET', record, 'v', version, 'd', payload, 'e', expires_at)
+  end
+  redis.call('ZADD', index, 0, key)
+  if lifetime == '' then
+    redis.call('PERSIST', record)
+    redis.call('ZREM', expiries, key)
+  else
+    local removal = string.format('%.0f', server_now + tonumber(lifetime))
+    redis.call('PEXPIREAT', record, removal)
+    redis.call('ZADD', expiries, removal, key)
+  end
+end
+
+-- Index entries of records that the server has removed meanwhile, by the same clock.
+local gone = redis.call('ZRANGEBYSCORE', expiries, '-inf', string.format('%.0f', server_now - 1000), 'LIMIT', 0, 16)
+for _, member in ipairs(gone) do
+  redis.call('ZREM', index, member)
+  redis.call('ZREM', expiries, member)
+end
+return 1

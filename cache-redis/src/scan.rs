@@ -1,0 +1,134 @@
+//! Listing by the index of each bucket, a page at a time: no `KEYS`, no walk over the database, no long command.
+//!
+//! A bucket's index is a sorted set whose members have one score, so that the server keeps them in the order of their
+//! bytes and a prefix is a range (`ZRANGEBYLEX`). Each script that writes a record writes its index entry too. A record
+//! that the server removed by its expiry leaves an entry behind, which later writes to the bucket and any scan remove.
+
+use cache_core::store::error::Operation;
+use cache_core::store::{StoreError, StoreKey, Version};
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::Value;
+
+use crate::error::Failure;
+use crate::keys::Bucket;
+use crate::script::{FORGET, ScriptCall};
+use crate::store::Inner;
+
+/// How many keys one page of an index has.
+const PAGE: usize = 256;
+
+/// How many buckets are read at the same time; their requests share a connection.
+const AT_ONCE: usize = 32;
+
+/// The live records whose key starts with `prefix`.
+pub(crate) fn scan<'a>(
+    inner: &'a Inner,
+    prefix: &'a str,
+) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
+    if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // No key has such a byte.
+        return stream::empty().boxed();
+    }
+    stream::iter(Bucket::all())
+        .map(move |bucket| first_page(inner, bucket, prefix))
+        .buffered(AT_ONCE)
+        .map_ok(move |page| rest_of(inner, prefix, page))
+        .try_flatten()
+        .map_err(|failure| failure.during(Operation::Scan))
+        .boxed()
+}
+
+/// The live records of some index entries, and where the next page starts.
+struct Page {
+    bucket: Bucket,
+    records: Vec<(StoreKey, Version)>,
+    /// The last entry of a full page.
+    last: Option<String>,
+}
+
+async fn first_page(inner: &Inner, bucket: Bucket, prefix: &str) -> Result<Page, Failure> {
+    page(inner, bucket, prefix, format!("[{prefix}")).await
+}
+
+/// The records of `first`, then those of the pages after it.
+fn rest_of<'a>(
+    inner: &'a Inner,
+    prefix: &'a str,
+    first: Page,
+) -> BoxStream<'a, Result<(StoreKey, Version), Failure>> {
+    let Page {
+        bucket,
+        records,
+        last,
+    } = first;
+    let items = stream::iter(records).map(Ok);
+    let Some(last) = last else {
+        return items.boxed();
+    };
+    let more = stream::try_unfold(Some(last), move |last| async move {
+        let Some(last) = last else {
+            return Ok::<_, Failure>(None);
+        };
+        let next = page(inner, bucket, prefix, format!("({last}")).await?;
+        Ok(Some((stream::iter(next.records).map(Ok), next.last)))
+    });
+    items.chain(more.try_flatten()).boxed()
+}
+
+/// The entries from `from` on that start with `prefix`, at most a page of them.
+async fn page(inner: &Inner, bucket: Bucket, prefix: &str, from: String) -> Result<Page, Failure> {
+    let mut command = redis::cmd("ZRANGEBYLEX");
+    command.arg(inner.keys.index(bucket)).arg(from);
+    // Keys have bytes up to `~` only, so this is above all that start with the prefix.
+    command.arg(format!("({prefix}\x7f"));
+    command.arg("LIMIT").arg(0).arg(PAGE);
+    let members = texts(inner.connection.call(bucket.slot(), &command).await?)?;
+    let last = (members.len() == PAGE).then(|| members.last().cloned()).flatten();
+    let found = members.into_iter().map(|member| live(inner, bucket, member));
+    let records: Vec<Option<_>> = stream::iter(found).buffered(PAGE).try_collect().await?;
+    Ok(Page {
+        bucket,
+        records: records.into_iter().flatten().collect(),
+        last,
+    })
+}
+
+/// The record of an index entry, if it is there and live.
+async fn live(inner: &Inner, bucket: Bucket, member: String) -> Result<Option<(StoreKey, Version)>, Failure> {
+    // Whatever else stands in the index, this store did not put it there.
+    let Some(key) = StoreKey::new(&member)
+        .ok()
+        .filter(|key| Bucket::of(key) == bucket)
+    else {
+        return Ok(None);
+    };
+    match inner.stored_version(&key).await? {
+        Some(stored) => Ok(stored.live_at(inner.clock.now()).map(|version| (key, version))),
+        None => {
+            forget(inner, bucket, &key).await;
+            Ok(None)
+        }
+    }
+}
+
+/// Removes the entry of a record that is gone. Scans may do without it, as a user who may only read must.
+async fn forget(inner: &Inner, bucket: Bucket, key: &StoreKey) {
+    let keys = inner.script_keys(key);
+    let call = ScriptCall::new(&FORGET, keys, vec![key.as_str().as_bytes()]);
+    if let Err(failure) = inner.connection.run(bucket.slot(), &call).await {
+        tracing::debug!(?failure, "cannot remove the index entry of a record that expired");
+    }
+}
+
+fn texts(value: Value) -> Result<Vec<String>, Failure> {
+    let Value::Array(values) = value else {
+        return Err(Failure::unexpected("ZRANGEBYLEX"));
+    };
+    let texts = values.into_iter().map(|value| match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        _ => None,
+    });
+    // What is no text is no key either.
+    Ok(texts.map(Option::unwrap_or_default).collect())
+}

@@ -1,0 +1,177 @@
+//! Notification of changes: a connection of its own that listens to the channel of the key prefix.
+//!
+//! It listens from before `open` returns. Whenever it has to connect again, subscribers are told that changes may
+//! have been missed: when the loss is noticed, and when the new connection listens.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cache_core::random::{Random, jitter};
+use cache_core::store::error::ErrorKind;
+use cache_core::store::{WatchEvent, broadcast_events};
+use cache_core::time::{Clock, with_deadline};
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::sync::broadcast;
+
+use crate::address::Endpoint;
+use crate::connection::Connection;
+use crate::error::Failure;
+use crate::keys::announced;
+
+/// How many changes a slow subscriber may lag behind before it is told [`WatchEvent::Lost`].
+const BACKLOG: usize = 1024;
+
+/// How long the first reconnection waits.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long any waits at most.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Tells the subscribers of this store what changed.
+pub(crate) struct Announcer {
+    /// `None` once the store is closed.
+    events: Mutex<Option<broadcast::Sender<WatchEvent>>>,
+}
+
+impl Announcer {
+    pub(crate) fn new() -> Self {
+        Self {
+            events: Mutex::new(Some(broadcast::Sender::new(BACKLOG))),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> BoxStream<'static, WatchEvent> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*events {
+            Some(sender) => broadcast_events(sender.subscribe()),
+            None => stream::empty().boxed(),
+        }
+    }
+
+    /// Ends every subscription.
+    pub(crate) fn close(&self) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn announce(&self, event: WatchEvent) {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*events {
+            // An error only says that nobody listens.
+            let _ = sender.send(event);
+        }
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer").finish_non_exhaustive()
+    }
+}
+
+/// Listens to the channel and announces what it hears.
+pub(crate) struct Listener {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) announcer: Arc<Announcer>,
+    pub(crate) channel: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) ping_interval: Duration,
+    pub(crate) response_timeout: Duration,
+}
+
+/// A connection that the server has confirmed to listen.
+pub(crate) struct Subscription {
+    endpoint: Endpoint,
+    sink: PubSubSink,
+    messages: PubSubStream,
+}
+
+impl Listener {
+    /// Starts to listen. Every change that is committed after this returned is heard, or its loss is noticed.
+    pub(crate) async fn subscribe(&self) -> Result<Subscription, Failure> {
+        let (endpoint, pub_sub) = self.connection.pub_sub().await?;
+        let (mut sink, messages) = pub_sub.split();
+        let confirmed =
+            with_deadline(&*self.clock, self.response_timeout, sink.subscribe(&self.channel)).await;
+        match confirmed {
+            Some(Ok(())) => Ok(Subscription {
+                endpoint,
+                sink,
+                messages,
+            }),
+            Some(Err(error)) => Err(Failure::connecting(&endpoint, &error)),
+            None => {
+                let context = "the server did not confirm the subscription within the time limit";
+                Err(Failure::new(ErrorKind::Unavailable, context).at(&endpoint))
+            }
+        }
+    }
+
+    /// Runs until it is aborted.
+    pub(crate) async fn run(self, mut subscription: Subscription) {
+        loop {
+            self.listen(&mut subscription).await;
+            tracing::warn!(server = %subscription.endpoint, "the channel of changes was lost; connecting again");
+            self.announcer.announce(WatchEvent::Lost);
+            drop(subscription);
+            subscription = self.reconnect().await;
+            tracing::info!(server = %subscription.endpoint, "listening to the channel of changes again");
+            self.announcer.announce(WatchEvent::Lost);
+        }
+    }
+
+    /// Announces what comes, until the connection is lost or does not answer.
+    async fn listen(&self, subscription: &mut Subscription) {
+        let mut ping = Box::pin(self.clock.sleep(self.ping_interval));
+        loop {
+            tokio::select! {
+                message = subscription.messages.next() => {
+                    let Some(message) = message else {
+                        return;
+                    };
+                    match announced(message.get_payload_bytes()) {
+                        Some(event) => self.announcer.announce(event),
+                        // Somebody else writes to the channel; whatever it means, assume the worst.
+                        None => self.announcer.announce(WatchEvent::Lost),
+                    }
+                }
+                () = &mut ping => {
+                    if !self.answers(subscription).await {
+                        return;
+                    }
+                    ping = Box::pin(self.clock.sleep(self.ping_interval));
+                }
+            }
+        }
+    }
+
+    /// Whether the server still answers on this connection, and is still the one to listen to. A cut network shows in
+    /// no other way.
+    async fn answers(&self, subscription: &mut Subscription) -> bool {
+        let ping = subscription.sink.ping::<redis::Value>();
+        matches!(
+            with_deadline(&*self.clock, self.response_timeout, ping).await,
+            Some(Ok(_))
+        ) && self.connection.still_listens_at(&subscription.endpoint).await
+    }
+
+    async fn reconnect(&self) -> Subscription {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            match self.subscribe().await {
+                Ok(subscription) => return subscription,
+                Err(failure) => tracing::debug!(
+                    ?failure,
+                    "cannot listen to the channel of changes; trying again later"
+                ),
+            }
+            // Without jitter all processes would come back at once. Without randomness, so be it.
+            let jitter = jitter(&*self.random).unwrap_or(0.5);
+            self.clock.sleep(backoff.mul_f64(0.5 + jitter / 2.0)).await;
+            backoff = LONGEST_BACKOFF.min(backoff * 2);
+        }
+    }
+}
