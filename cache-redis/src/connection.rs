@@ -45,6 +45,11 @@ impl Connection {
         self.checked(&link, link.run(call, false).await)
     }
 
+    /// The primaries of all slots, for a walk over all keys.
+    pub(crate) async fn primaries(&self) -> Result<Vec<Arc<Link>>, Failure> {
+        Ok(vec![self.primary(0).await?])
+    }
+
     /// A connection that only listens, to a server that hears of all changes.
     pub(crate) async fn pub_sub(&self) -> Result<(Endpoint, PubSub), Failure> {
         let link = self.primary(0).await?;

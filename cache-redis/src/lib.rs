@@ -6,6 +6,7 @@ mod connection;
 mod connector;
 mod error;
 mod keys;
+pub mod layout;
 mod link;
 mod scan;
 mod script;
