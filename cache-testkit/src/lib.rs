@@ -100,4 +100,6 @@ pub mod oidc_provider;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod random;
+#[cfg(all(unix, feature = "redis"))]
+pub mod redis;
 pub mod suite;

@@ -13,6 +13,7 @@ mod packages;
 mod prerequisites;
 mod source_rules;
 mod test;
+mod valkey;
 
 use std::process::ExitCode;
 

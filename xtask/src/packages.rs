@@ -42,15 +42,20 @@ impl PackageManager {
 
     /// Installs `packages` without a question, or fails when that takes a password.
     pub(crate) fn install(self, packages: &[&str]) -> Result<(), Failure> {
-        let privilege = self.privilege()?;
         if self == Self::Apt {
             // A fresh container has no package lists.
-            run(privilege.command(self.program()).arg("update"))?;
+            self.update()?;
         }
-        run(privilege
+        run(self
+            .privilege()?
             .command(self.program())
             .args(self.install_arguments())
             .args(packages))
+    }
+
+    /// Fetches the lists of packages.
+    pub(crate) fn update(self) -> Result<(), Failure> {
+        run(self.privilege()?.command(self.program()).arg("update"))
     }
 
     fn install_arguments(self) -> &'static [&'static str] {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::command::{Failure, succeeds};
 use crate::packages::PackageManager;
+use crate::valkey;
 
 /// Whether missing programs may be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,11 @@ pub(crate) fn ensure(installation: Installation) -> Result<(), Failure> {
     let Some(manager) = manager else {
         return Err(Failure::new(report));
     };
-    let packages = packages(&missing, manager);
-    if packages.is_empty() {
+    if packages(&missing, manager).is_empty() && !valkey::is_obtainable(manager) {
         return Err(Failure::new(report));
     }
     eprintln!("{report}");
-    if let Err(failure) = manager.install(&packages) {
+    if let Err(failure) = install(&missing, manager) {
         report.push_str(&format!("\nNot installed: {failure}."));
         return Err(Failure::new(report));
     }
@@ -51,6 +51,18 @@ pub(crate) fn ensure(installation: Installation) -> Result<(), Failure> {
     )))
 }
 
+fn install(missing: &[&Prerequisite], manager: PackageManager) -> Result<(), Failure> {
+    let packages = packages(missing, manager);
+    if !packages.is_empty() {
+        manager.install(&packages)?;
+    }
+    // After the packages: it needs the libraries of Redis.
+    if valkey::is_obtainable(manager) && !valkey::is_present() {
+        valkey::obtain()?;
+    }
+    Ok(())
+}
+
 struct Prerequisite {
     name: &'static str,
     reason: &'static str,
@@ -59,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 7] = [
+const PREREQUISITES: [Prerequisite; 9] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -101,6 +113,19 @@ const PREREQUISITES: [Prerequisite; 7] = [
         reason: "it is the second OpenID provider; of these systems only Debian and its kin package it",
         is_present: has_glewlwyd,
         packages: ["glewlwyd", "", "", ""],
+    },
+    Prerequisite {
+        name: "Redis 7",
+        reason: "it keeps the records of several machines; its programs are redis-server and redis-cli",
+        is_present: has_redis,
+        packages: ["redis-server", "redis", "redis", "redis"],
+    },
+    Prerequisite {
+        name: "Valkey 8 or newer",
+        reason: "it does as Redis does; with apt it comes from the system's packages or from their backports",
+        is_present: valkey::is_present,
+        // Not every system that has apt knows the package.
+        packages: ["", "valkey", "valkey", "valkey"],
     },
 ];
 
@@ -187,6 +212,12 @@ fn has_glewlwyd() -> bool {
     succeeds(Command::new("glewlwyd").arg("--version"))
 }
 
+fn has_redis() -> bool {
+    ["redis-server", "redis-cli"]
+        .iter()
+        .all(|name| succeeds(Command::new(name).arg("--version")))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -204,13 +235,16 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd"
+             chromium-driver glewlwyd redis-server"
         ));
     }
 
     #[test]
     fn a_package_that_covers_two_programs_is_installed_once() {
         let missing: Vec<_> = PREREQUISITES.iter().collect();
-        assert_eq!(packages(&missing, PackageManager::Brew), ["node", "python3"]);
+        assert_eq!(
+            packages(&missing, PackageManager::Brew),
+            ["node", "python3", "redis", "valkey"]
+        );
     }
 }

@@ -1,0 +1,314 @@
+//! A primary, its replicas, and the Sentinels that watch them.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::cli::Administrator;
+use super::process::{Process, base_configuration};
+use super::server::wait;
+use super::{Error, Program, RedisServer, port};
+use crate::proxy::Proxy;
+
+/// The name that the Sentinels know the primary by.
+pub const SERVICE: &str = "tokenkeep";
+
+const ATTEMPTS: usize = 5;
+
+/// Servers of which one is the primary, and Sentinels that choose another when it is gone. All end when this is dropped.
+///
+/// A primary is taken for dead after half a second.
+pub struct Sentinels {
+    sentinels: Vec<Sentinel>,
+    servers: Vec<RedisServer>,
+    /// In front of the first server; nobody but this test's clients reaches it by another way.
+    proxy: Option<Proxy>,
+}
+
+/// One Sentinel.
+#[derive(Debug)]
+struct Sentinel {
+    // Only held: it ends with this.
+    _process: Process,
+    port: u16,
+    administrator: Administrator,
+}
+
+impl Sentinels {
+    /// A primary with `replicas`, and as many `sentinels`, of which the majority decides. Returns when every Sentinel
+    /// knows of everybody.
+    ///
+    /// # Errors
+    /// As [`RedisServerBuilder::start`](super::RedisServerBuilder::start); [`Error::NotReached`] when they do not find
+    /// each other.
+    pub async fn start(replicas: usize, sentinels: usize) -> Result<Self, Error> {
+        let primary = RedisServer::start().await?;
+        Self::around(primary, None, replicas, sentinels).await
+    }
+
+    /// As [`start`](Self::start), but replicas and Sentinels reach the first primary through a proxy, so that it
+    /// can be [cut off](Self::cut_off_first) while clients at its own [`url`](RedisServer::url) still reach it.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with_proxy(replicas: usize, sentinels: usize) -> Result<Self, Error> {
+        let primary = RedisServer::start().await?;
+        let proxy = Proxy::start(primary.address())
+            .await
+            .map_err(Error::start("the proxy"))?;
+        let port = proxy.address().port().to_string();
+        for setting in [
+            ["replica-announce-ip", "127.0.0.1"],
+            ["replica-announce-port", &port],
+        ] {
+            primary
+                .command(&["CONFIG", "SET", setting[0], setting[1]])
+                .await?;
+        }
+        Self::around(primary, Some(proxy), replicas, sentinels).await
+    }
+
+    async fn around(
+        primary: RedisServer,
+        proxy: Option<Proxy>,
+        replicas: usize,
+        sentinels: usize,
+    ) -> Result<Self, Error> {
+        let port = proxy
+            .as_ref()
+            .map_or(primary.port(), |proxy| proxy.address().port());
+        let mut servers = vec![primary];
+        for _ in 0..replicas {
+            let replica = RedisServer::builder().replica_of(&servers[0]).primary_port(port);
+            servers.push(replica.start().await?);
+        }
+        let mut topology = Self {
+            sentinels: Vec::new(),
+            servers,
+            proxy,
+        };
+        for _ in 0..sentinels {
+            let sentinel = Sentinel::start(port, sentinels / 2 + 1).await?;
+            topology.sentinels.push(sentinel);
+        }
+        topology.wait_until_whole().await?;
+        Ok(topology)
+    }
+
+    /// `redis-sentinel://` with every Sentinel and the service's name.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
+            .collect();
+        format!("redis-sentinel://{}/{SERVICE}", hosts.join(","))
+    }
+
+    /// The servers, the first primary first. Their order never changes.
+    #[must_use]
+    pub fn servers(&self) -> &[RedisServer] {
+        &self.servers
+    }
+
+    /// The same, to end or restart them.
+    pub fn servers_mut(&mut self) -> &mut [RedisServer] {
+        &mut self.servers
+    }
+
+    /// Which of the [`servers`](Self::servers) the first Sentinel calls the primary.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when that Sentinel does not answer; [`Error::Unknown`] when it names somebody else.
+    pub async fn primary(&self) -> Result<usize, Error> {
+        match self.sentinels.first() {
+            Some(sentinel) => self.index_at(sentinel.primary_port().await?),
+            None => Err(unknown("a Sentinel")),
+        }
+    }
+
+    /// Kills the primary (`SIGKILL`) and says which of the [`servers`](Self::servers) it was.
+    ///
+    /// # Errors
+    /// As [`primary`](Self::primary).
+    pub async fn kill_primary(&mut self) -> Result<usize, Error> {
+        let primary = self.primary().await?;
+        self.servers[primary].kill();
+        Ok(primary)
+    }
+
+    /// Waits until every Sentinel announces another primary than `old`, one that accepts writes, and returns which.
+    ///
+    /// # Errors
+    /// [`Error::NotReached`] when they do not agree in time.
+    pub async fn wait_for_new_primary(&self, old: usize) -> Result<usize, Error> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let new = self.agreed_primary().await.filter(|&new| new != old);
+            if let Some(new) = new
+                && self.role(new).await == "master"
+            {
+                return Ok(new);
+            }
+            waited = wait(waited, "another primary").await?;
+        }
+    }
+
+    /// Waits until all Sentinels name the same primary and know each other and every server, and every other server is a
+    /// replica that has caught up. Restart what was killed first.
+    ///
+    /// # Errors
+    /// [`Error::NotReached`] when that does not come about in time.
+    pub async fn wait_until_whole(&self) -> Result<(), Error> {
+        let mut waited = Duration::ZERO;
+        while !self.is_whole().await {
+            waited = wait(
+                waited,
+                "a primary, its replicas and its Sentinels, all known to each other",
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the first server off from the others, as if a cable had been pulled: nothing is refused, nothing passes.
+    /// It does nothing without a [proxy](Self::start_with_proxy).
+    pub fn cut_off_first(&self) {
+        self.proxy.iter().for_each(Proxy::pause);
+    }
+
+    /// Plugs the cable in again.
+    pub fn rejoin_first(&self) {
+        self.proxy.iter().for_each(Proxy::resume);
+    }
+
+    async fn is_whole(&self) -> bool {
+        let Some(primary) = self.agreed_primary().await else {
+            return false;
+        };
+        for sentinel in &self.sentinels {
+            if !sentinel
+                .knows(self.servers.len() - 1, self.sentinels.len() - 1)
+                .await
+            {
+                return false;
+            }
+        }
+        let replication = self.info(primary).await;
+        field(&replication, "role") == "master"
+            && replication.matches("state=online").count() == self.servers.len() - 1
+    }
+
+    /// Which server all Sentinels call the primary, if they agree.
+    async fn agreed_primary(&self) -> Option<usize> {
+        let mut agreed = None;
+        for sentinel in &self.sentinels {
+            let index = self.index_at(sentinel.primary_port().await.ok()?).ok()?;
+            if agreed.replace(index).is_some_and(|other| other != index) {
+                return None;
+            }
+        }
+        agreed
+    }
+
+    async fn role(&self, index: usize) -> String {
+        field(&self.info(index).await, "role").to_owned()
+    }
+
+    async fn info(&self, index: usize) -> String {
+        let info = self.servers[index].command(&["INFO", "replication"]).await;
+        info.unwrap_or_default()
+    }
+
+    fn index_at(&self, port: u16) -> Result<usize, Error> {
+        let is_proxied = |proxy: &Proxy| proxy.address().port() == port;
+        if self.proxy.as_ref().is_some_and(is_proxied) {
+            return Ok(0);
+        }
+        let index = self.servers.iter().position(|server| server.port() == port);
+        index.ok_or_else(|| unknown(&format!("port {port}")))
+    }
+}
+
+impl Sentinel {
+    async fn start(primary: u16, quorum: usize) -> Result<Self, Error> {
+        let mut attempt = 1;
+        loop {
+            match Self::attempt(primary, quorum).await {
+                Err(Error::NotReady { .. }) if attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt(primary: u16, quorum: usize) -> Result<Self, Error> {
+        let mut process = Process::new(Program::Redis)?;
+        let port = port::free()?;
+        let base = base_configuration(process.folder());
+        let configuration = format!(
+            "{base}port {port}\nbind 127.0.0.1\nprotected-mode no\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}\n\
+             sentinel down-after-milliseconds {SERVICE} 500\n\
+             sentinel failover-timeout {SERVICE} 3000\n\
+             sentinel parallel-syncs {SERVICE} 8\n"
+        );
+        process.configure(&configuration, &["--sentinel"])?;
+        process.launch()?;
+        let administrator = Administrator::Port(port);
+        let mut waited = Duration::ZERO;
+        // Its own identity, so that a stranger who took the port is not taken for it.
+        while administrator.command(&["SENTINEL", "MYID"]).await.is_err() {
+            if !process.is_running() {
+                return Err(process.not_ready());
+            }
+            waited = wait(waited, "").await.map_err(|_| process.not_ready())?;
+        }
+        if !process.is_running() {
+            return Err(process.not_ready());
+        }
+        Ok(Self {
+            _process: process,
+            port,
+            administrator,
+        })
+    }
+
+    async fn primary_port(&self) -> Result<u16, Error> {
+        let query = ["SENTINEL", "get-master-addr-by-name", SERVICE];
+        let address = self.administrator.command(&query).await?;
+        let port = address.lines().nth(1).and_then(|port| port.parse().ok());
+        port.ok_or_else(|| unknown("what the Sentinel says"))
+    }
+
+    async fn knows(&self, replicas: usize, sentinels: usize) -> bool {
+        let query = ["SENTINEL", "MASTER", SERVICE];
+        let state = self.administrator.command(&query).await.unwrap_or_default();
+        // Names and values alternate.
+        let lines: Vec<_> = state.lines().collect();
+        let value = |name: &str| lines.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
+        value("flags") == Some("master")
+            && value("num-slaves") == Some(&replicas.to_string())
+            && value("num-other-sentinels") == Some(&sentinels.to_string())
+    }
+}
+
+impl fmt::Debug for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sentinels")
+            .field("url", &self.url())
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value of a line `name:value` of what INFO says.
+fn field<'a>(info: &'a str, name: &str) -> &'a str {
+    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    info.lines().find_map(value).unwrap_or_default().trim()
+}
+
+fn unknown(place: &str) -> Error {
+    Error::Unknown {
+        place: place.to_owned(),
+    }
+}
