@@ -16,8 +16,10 @@
 //! - MSAL .NET and Node write without a condition. What they read before and write after a change of ours undoes it.
 //! - Microsoft.Identity.Web can encrypt what it stores (`Encrypt`) and other adapters compress it. Nobody else can read that: it
 //!   is reported as [`Corrupt`](cache_core::store::error::ErrorKind::Corrupt) and left alone.
-//! - Microsoft.Identity.Web keeps a memory cache in front of Redis, until the entry's absolute expiry where one is set and for ever
-//!   elsewhere, so a .NET process may serve a user for as long after a sign-out here. Its option `DisableL1Cache` ends that.
+//! - Microsoft.Identity.Web keeps a memory cache in front of Redis, until the entry's absolute expiry where one is set and without
+//!   end elsewhere. A .NET process may serve a user for as long after a sign-out here, and spend a refresh token that was replaced
+//!   here. Its option `DisableL1Cache` ends that.
+//! - A hit in this program's own memory reads nothing, and so does not begin a sliding expiry anew.
 //!
 //! ```no_run
 //! use std::sync::Arc;

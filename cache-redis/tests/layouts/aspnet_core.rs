@@ -8,26 +8,22 @@ use cache_core::layout::MsalLayout;
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey};
 use cache_core::seal::Namespace;
 use cache_core::store::error::ErrorKind;
-use cache_core::store::{PutOptions, Store, StoreKey};
+use cache_core::store::{PutOptions, Store};
 use cache_core::strategy::{SealPolicy, Strategy};
 use cache_core::time::{Clock, SystemClock};
 use cache_redis::RedisConfig;
 use cache_redis::layout::{AspNetCoreLayout, MsalCacheStore};
+use cache_testkit::redis::RedisServer;
 use futures_util::StreamExt;
 
-use crate::Peer;
-use crate::server::Server;
+use crate::{ask, key, number};
 
 /// As MSAL .NET serialises a cache with one user: every section, names and hosts as it writes them.
 const DOCUMENT: &str = r#"{"AccessToken":{},"RefreshToken":{"uid.utid-login.windows.net-refreshtoken-client--":{"home_account_id":"uid.utid","environment":"login.windows.net","client_info":"e30","client_id":"client","secret":"canary-refresh","credential_type":"RefreshToken"}},"IdToken":{},"Account":{"uid.utid-login.windows.net-utid":{"home_account_id":"uid.utid","environment":"login.windows.net","client_info":"e30","username":"alice@contoso.test","name":"Alice","local_account_id":"uid","authority_type":"MSSTS","realm":"utid"}},"AppMetadata":{"appmetadata-login.windows.net-client":{"client_id":"client","environment":"login.windows.net"}},"wam_account_ids":{"kept":true}}"#;
 
-async fn open(server: &Server, layout: AspNetCoreLayout) -> MsalCacheStore {
+async fn open(server: &RedisServer, layout: AspNetCoreLayout) -> MsalCacheStore {
     let config = RedisConfig::from_url(&server.url()).unwrap();
     MsalCacheStore::open_aspnet_core(config, layout).await.unwrap()
-}
-
-fn key(text: &str) -> StoreKey {
-    StoreKey::new(text).unwrap()
 }
 
 fn ticks_in(duration: Duration) -> String {
@@ -37,19 +33,13 @@ fn ticks_in(duration: Duration) -> String {
 
 #[tokio::test]
 async fn a_cache_of_dot_net_is_read_and_signed_out_of() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
-    let name = b"Web:uid.utid";
-    peer.ask(&[
-        b"HSET",
-        name,
-        b"absexp",
-        b"-1",
-        b"sldexp",
-        b"-1",
-        b"data",
-        DOCUMENT.as_bytes(),
-    ]);
+    let server = RedisServer::start().await.unwrap();
+    let name = "Web:uid.utid";
+    ask(
+        &server,
+        &["HSET", name, "absexp", "-1", "sldexp", "-1", "data", DOCUMENT],
+    )
+    .await;
     let layout = AspNetCoreLayout::default().instance_name("Web:");
     let cache = TokenCache::builder(Arc::new(open(&server, layout).await))
         .strategy(Strategy::web_front_end().seal(SealPolicy::PlaintextAllowed))
@@ -71,7 +61,7 @@ async fn a_cache_of_dot_net_is_read_and_signed_out_of() {
         .await
         .unwrap();
     assert_eq!(removed.refresh_tokens[0].expose(), "canary-refresh");
-    let left = peer.text(&[b"HGET", name, b"data"]);
+    let left = ask(&server, &["HGET", name, "data"]).await;
     assert!(
         !left.contains("canary") && left.contains(r#""wam_account_ids":{"kept":true}"#),
         "{left}"
@@ -80,46 +70,48 @@ async fn a_cache_of_dot_net_is_read_and_signed_out_of() {
 
 #[tokio::test]
 async fn reads_begin_a_sliding_expiry_anew_up_to_the_absolute_one() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
+    let server = RedisServer::start().await.unwrap();
     let store = open(&server, AspNetCoreLayout::default()).await;
-    let entry = |peer: &mut Peer, absolute: &str| {
-        let twenty_minutes = b"12000000000";
-        peer.ask(&[
-            b"HSET",
-            b"k",
-            b"absexp",
-            absolute.as_bytes(),
-            b"sldexp",
-            twenty_minutes,
-            b"data",
-            b"{}",
-        ]);
-        peer.ask(&[b"EXPIRE", b"k", b"5"]);
+    let entry = async |absolute: &str| {
+        let twenty_minutes = "12000000000";
+        ask(
+            &server,
+            &[
+                "HSET",
+                "k",
+                "absexp",
+                absolute,
+                "sldexp",
+                twenty_minutes,
+                "data",
+                "{}",
+            ],
+        )
+        .await;
+        ask(&server, &["EXPIRE", "k", "5"]).await;
     };
-    entry(&mut peer, "-1");
+    entry("-1").await;
     let found = store.get(&key("k")).await.unwrap().unwrap();
     assert_eq!((found.payload.as_ref(), found.expires_at), (&b"{}"[..], None));
-    assert!((1_190..=1_200).contains(&peer.number(&[b"TTL", b"k"])));
+    assert!((1_190..=1_200).contains(&number(&server, &["TTL", "k"]).await));
 
-    entry(&mut peer, &ticks_in(Duration::from_secs(600)));
+    entry(&ticks_in(Duration::from_secs(600))).await;
     assert!(store.head(&key("k")).await.unwrap().is_some());
-    assert!((590..=600).contains(&peer.number(&[b"TTL", b"k"])));
+    assert!((590..=600).contains(&number(&server, &["TTL", "k"]).await));
 
     // Without a sliding expiry a read changes nothing.
-    peer.ask(&[b"HSET", b"k", b"sldexp", b"-1"]);
-    peer.ask(&[b"EXPIRE", b"k", b"5"]);
+    ask(&server, &["HSET", "k", "sldexp", "-1"]).await;
+    ask(&server, &["EXPIRE", "k", "5"]).await;
     store.get(&key("k")).await.unwrap().unwrap();
-    assert!(peer.number(&[b"TTL", b"k"]) <= 5);
+    assert!(number(&server, &["TTL", "k"]).await <= 5);
 
-    peer.ask(&[b"HSET", b"k", b"absexp", ticks_in(Duration::ZERO).as_bytes()]);
+    ask(&server, &["HSET", "k", "absexp", &ticks_in(Duration::ZERO)]).await;
     assert_eq!(store.get(&key("k")).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn an_entry_has_the_fields_that_dot_net_reads() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
+    let server = RedisServer::start().await.unwrap();
     let layout = AspNetCoreLayout::default()
         .absolute_expiration(Some(Duration::from_secs(3600)))
         .sliding_expiration(Some(Duration::from_secs(60)));
@@ -128,22 +120,21 @@ async fn an_entry_has_the_fields_that_dot_net_reads() {
         .put(&key("k"), "{}".into(), PutOptions::create())
         .await
         .unwrap();
-    assert_eq!(peer.number(&[b"HLEN", b"k"]), 3);
-    assert_eq!(peer.text(&[b"HGET", b"k", b"data"]), "{}");
-    assert_eq!(peer.text(&[b"HGET", b"k", b"sldexp"]), "600000000");
-    let absolute: i64 = peer.text(&[b"HGET", b"k", b"absexp"]).parse().unwrap();
+    assert_eq!(number(&server, &["HLEN", "k"]).await, 3);
+    assert_eq!(ask(&server, &["HGET", "k", "data"]).await, "{}");
+    assert_eq!(ask(&server, &["HGET", "k", "sldexp"]).await, "600000000");
+    let absolute: i64 = ask(&server, &["HGET", "k", "absexp"]).await.parse().unwrap();
     let wanted: i64 = ticks_in(Duration::from_secs(3600)).parse().unwrap();
     assert!((0..=100_000_000).contains(&(wanted - absolute)), "{absolute}");
-    assert!((50..=60).contains(&peer.number(&[b"TTL", b"k"])));
+    assert!((50..=60).contains(&number(&server, &["TTL", "k"]).await));
 }
 
 #[tokio::test]
 async fn hashes_that_are_no_entries_are_left_alone() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
+    let server = RedisServer::start().await.unwrap();
     let store = open(&server, AspNetCoreLayout::default()).await;
-    peer.ask(&[b"HSET", b"other", b"field", b"value"]);
-    peer.ask(&[b"HSET", b"odd", b"absexp", b"soon", b"data", b"{}"]);
+    ask(&server, &["HSET", "other", "field", "value"]).await;
+    ask(&server, &["HSET", "odd", "absexp", "soon", "data", "{}"]).await;
     for name in ["other", "odd"] {
         assert_eq!(
             store.get(&key(name)).await.unwrap_err().kind(),

@@ -8,12 +8,13 @@ use cache_core::time::{Clock, SystemClock};
 use cache_redis::RedisConfig;
 use cache_redis::layout::{AspNetCoreLayout, MsalCacheStore, NodeLayout};
 use cache_testkit::clock::ManualClock;
+use cache_testkit::redis::RedisServer;
 use cache_testkit::suite::Harness;
-
-use crate::server::Server;
+use tokio::sync::OnceCell;
 
 struct Place {
-    server: Server,
+    /// Started by the first instance, because that is within a runtime.
+    server: OnceCell<RedisServer>,
     is_node: bool,
     clock: ManualClock,
 }
@@ -21,7 +22,7 @@ struct Place {
 impl Place {
     fn new(is_node: bool) -> Self {
         Self {
-            server: Server::start(&[]),
+            server: OnceCell::new(),
             is_node,
             clock: ManualClock::at(SystemClock.now()),
         }
@@ -31,11 +32,16 @@ impl Place {
 #[async_trait]
 impl Harness for Place {
     async fn open(&self) -> Arc<dyn Store> {
-        let config = RedisConfig::from_url(&self.server.url())
+        let server = self
+            .server
+            .get_or_init(async || RedisServer::start().await.unwrap())
+            .await;
+        let config = RedisConfig::from_url(&server.url())
             .unwrap()
             .clock(Arc::new(self.clock.clone()));
         let opened = if self.is_node {
-            MsalCacheStore::open_node(config, NodeLayout::default().key_prefix("a*[b:")).await
+            // Records that no expiry was given to would live for a day.
+            MsalCacheStore::open_node(config, NodeLayout::default().key_prefix("a*[b:").lifetime(None)).await
         } else {
             MsalCacheStore::open_aspnet_core(config, AspNetCoreLayout::default().instance_name("Web")).await
         };

@@ -3,40 +3,35 @@
 use std::time::Duration;
 
 use cache_core::store::error::{ErrorKind, Operation};
-use cache_core::store::{PutOptions, Store, StoreKey};
+use cache_core::store::{PutOptions, Store};
 use cache_redis::layout::{MsalCacheStore, NodeLayout};
 use cache_redis::{DurabilityMode, RedisConfig};
+use cache_testkit::redis::RedisServer;
 use futures_util::StreamExt;
 
-use crate::Peer;
-use crate::server::Server;
+use crate::{ask, key, number};
 
-async fn open(server: &Server, layout: NodeLayout) -> MsalCacheStore {
+async fn open(server: &RedisServer, layout: NodeLayout) -> MsalCacheStore {
     let config = RedisConfig::from_url(&server.url()).unwrap();
     MsalCacheStore::open_node(config, layout).await.unwrap()
 }
 
-fn key(text: &str) -> StoreKey {
-    StoreKey::new(text).unwrap()
-}
-
 #[tokio::test]
 async fn a_record_is_a_string_that_lives_for_a_day() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
+    let server = RedisServer::start().await.unwrap();
     let store = open(&server, NodeLayout::default()).await;
     let alice = key("uid.utid");
     store
         .put(&alice, "{}".into(), PutOptions::create())
         .await
         .unwrap();
-    assert_eq!(peer.text(&[b"GET", b"uid.utid"]), "{}");
-    let left = peer.number(&[b"TTL", b"uid.utid"]);
+    assert_eq!(ask(&server, &["GET", "uid.utid"]).await, "{}");
+    let left = number(&server, &["TTL", "uid.utid"]).await;
     assert!((86_390..=86_400).contains(&left), "{left}");
 
     // Another program's write, without a condition, is a change like any other.
     let version = store.head(&alice).await.unwrap().unwrap();
-    peer.ask(&[b"SET", b"uid.utid", b"{\"Account\":{}}", b"EX", b"60"]);
+    ask(&server, &["SET", "uid.utid", "{\"Account\":{}}", "EX", "60"]).await;
     let refused = store
         .put(&alice, "late".into(), PutOptions::update(version))
         .await;
@@ -44,33 +39,32 @@ async fn a_record_is_a_string_that_lives_for_a_day() {
     let found = store.get(&alice).await.unwrap().unwrap();
     assert_eq!(found.payload, "{\"Account\":{}}");
     store.delete(&alice, Some(found.version)).await.unwrap();
-    assert_eq!(peer.number(&[b"EXISTS", b"uid.utid"]), 0);
+    assert_eq!(number(&server, &["EXISTS", "uid.utid"]).await, 0);
 
     let forever = open(&server, NodeLayout::default().key_prefix("app:").lifetime(None)).await;
     forever
         .put(&alice, "{}".into(), PutOptions::create())
         .await
         .unwrap();
-    assert_eq!(peer.number(&[b"TTL", b"app:uid.utid"]), -1);
+    assert_eq!(number(&server, &["TTL", "app:uid.utid"]).await, -1);
 }
 
 #[tokio::test]
 async fn what_is_of_another_type_is_left_alone() {
-    let server = Server::start(&[]);
-    let mut peer = Peer::of(&server);
+    let server = RedisServer::start().await.unwrap();
     let store = open(&server, NodeLayout::default()).await;
-    peer.ask(&[b"HSET", b"a", b"field", b"value"]);
-    peer.ask(&[b"SET", b"not a key \xff", b"value"]);
+    ask(&server, &["HSET", "a", "field", "value"]).await;
+    ask(&server, &["SET", "not a key", "value"]).await;
     assert_eq!(store.get(&key("a")).await.unwrap_err().kind(), ErrorKind::Corrupt);
     let refused = store.put(&key("a"), "x".into(), PutOptions::overwrite()).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(store.scan("").count().await, 0);
-    assert_eq!(peer.text(&[b"HGET", b"a", b"field"]), "value");
+    assert_eq!(ask(&server, &["HGET", "a", "field"]).await, "value");
 }
 
 #[tokio::test]
 async fn what_the_layout_does_not_have_is_refused() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start().await.unwrap();
     let config = || RedisConfig::from_url(&server.url()).unwrap();
     let replicated = DurabilityMode::Replicated {
         replicas: 1,

@@ -5,7 +5,7 @@
 //! `TokenKeep`, which MSAL .NET, Python, Node, Go and Java all write back as they found it. It names tokens by their hash, so what
 //! it says of a token ends with the token, whoever replaces it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -114,12 +114,11 @@ impl Document {
                 }
                 continue;
             };
-            if had_account && partition.accounts.is_empty() {
-                continue;
+            if !had_account || !partition.accounts.is_empty() {
+                partition.epochs = said.epochs;
+                partition.sessions = said.sessions;
+                partition.anchor = said.anchor;
             }
-            partition.epochs = said.epochs;
-            partition.sessions = said.sessions;
-            partition.anchor = said.anchor;
             let known = entry.get(REFRESH_TOKENS).and_then(Value::as_object);
             for row in &mut partition.refresh_tokens {
                 take_in_spending(row, known)?;
@@ -139,7 +138,7 @@ impl Document {
 
 /// What MSAL's rows cannot say of the partition; `None` where they say everything.
 fn state_of(partition: &Partition) -> Option<Value> {
-    let spending: HashMap<_, _> = partition
+    let spending: BTreeMap<_, _> = partition
         .refresh_tokens
         .iter()
         .filter(|row| row.spending.is_some() || !row.refusals.is_empty())

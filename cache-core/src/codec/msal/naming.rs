@@ -32,7 +32,7 @@ pub(super) fn as_written(partition: &Partition, names: Names) -> Partition {
     }
     for row in &mut written.access_tokens {
         prefer(&mut row.environment, row.foreign.as_deref(), names);
-        if row.home_account_id.is_empty() {
+        if names != Names::Common && row.home_account_id.is_empty() {
             // Node finds tokens of applications by the empty text, and .NET reads it as none.
             let fields = row.foreign.get_or_insert_default().fields.expose_mut();
             fields
