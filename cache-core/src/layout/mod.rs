@@ -70,7 +70,6 @@ use crate::store::StoreKey;
 pub struct MsalLayout {
     records: Records,
     names: Names,
-    keeps_empty_documents: bool,
     authorities: Authorities,
 }
 
@@ -100,7 +99,6 @@ impl MsalLayout {
                 app: Arc::new(|client_id, tenant| format!("{client_id}_{tenant}_AppTokenCache")),
             },
             names: Names::DotNet,
-            keeps_empty_documents: false,
             authorities: Authorities::default(),
         }
     }
@@ -109,13 +107,14 @@ impl MsalLayout {
     /// applications' tokens to the caller: they are those of [`suggested_keys`](Self::suggested_keys) until
     /// [`app_key`](Self::app_key) says otherwise.
     ///
-    /// A document that has nothing left stays, empty: a plugin that finds no document leaves in memory what it has, and would go on
-    /// serving a user who was signed out. (MSAL Node 7.2, `TokenCache.deserialize`.)
+    /// Node keeps in memory what it has read: `acquireTokenSilent` reads anew and so sees a sign-out, `getAllAccounts` may not until
+    /// then, and an application object that served several users writes the rows of all of them into one document. Rows in the
+    /// document of somebody else are kept, but serve nobody here. Make one object for each request, as MSAL advises.
+    /// (MSAL Node 7.2, `NodeStorage.inMemoryCacheToCache` and `ClientApplication.acquireTokenSilentAsync`.)
     #[must_use]
     pub fn node() -> Self {
         Self {
             names: Names::Node,
-            keeps_empty_documents: true,
             ..Self::suggested_keys()
         }
     }

@@ -220,7 +220,7 @@ impl SharedStore {
         if !document.remove(key) {
             return missing;
         }
-        if document.is_empty() && !self.layout.keeps_empty_documents {
+        if document.is_empty() {
             return self.store.delete(record, Some(found.version)).await;
         }
         let json = Bytes::copy_from_slice(document.write(self.layout.names).expose());

@@ -237,10 +237,12 @@ async fn what_tokenkeep_signs_in_node_uses_and_a_sign_out_reaches_it() {
     assert_eq!(document["Section"], json!({ "row": { "kept": true } }));
     assert_eq!(scene.authority.families_revoked(), 0);
 
-    // The program goes on with what it has in memory, and still sees it.
-    assert!(client.remove_account(&account).await.is_ok());
-    let seen = silent(&mut node, &home, false).await;
-    assert_eq!(seen, json!({ "noAccount": true }));
+    // MSAL lists accounts from its memory too, but reads anew before it looks for a token.
+    assert!(client.remove_account(&account).await.unwrap().found);
+    let arguments = json!({ "scopes": [SCOPE], "homeAccountId": home });
+    let refused = node.ask("silent", &home, arguments).await.unwrap_err();
+    assert_eq!(refused, "no_tokens_found");
+    assert_eq!(node.ask("accounts", &home, json!({})).await.unwrap(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
