@@ -17,7 +17,7 @@ use cache_core::seal::Namespace;
 use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{Capabilities, PutOptions, Store, StoreKey, Versions};
-use cache_core::strategy::{MemoryTier, Partitioning, SealPolicy, Strategy};
+use cache_core::strategy::{MemoryTier, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use serde_json::{Value, json};
@@ -596,6 +596,10 @@ async fn the_strategy_must_allow_it() {
     for strategy in [
         Strategy::web_front_end(),
         strategy().partitioning(Partitioning::AppByResource),
+        strategy().outage(OutagePolicy::Fallback {
+            store: Arc::clone(&store),
+            at_most: Duration::from_secs(60),
+        }),
     ] {
         assert!(matches!(open(strategy), Err(CacheError::Strategy(_))));
     }

@@ -67,7 +67,7 @@ impl TokenCache {
 
 impl Inner {
     pub(crate) async fn id_tokens(
-        &self,
+        self: &Arc<Self>,
         key: &PartitionKey,
         client_id: &str,
     ) -> Result<Vec<IdToken>, CacheError> {
@@ -136,6 +136,7 @@ impl Inner {
             refresh_reason: None,
             time_in_store: self.clock.monotonic().saturating_sub(began),
             time_in_authority: Duration::ZERO,
+            during_outage: false,
         })
     }
 

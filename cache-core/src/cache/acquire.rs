@@ -38,7 +38,8 @@ impl Inner {
             && let Some(sighted) = &sighted
             && let Some(acquired) = found(sighted, &request, |token| is_fresh(token, now))
         {
-            if !options.cache_only && self.is_due(acquired.token(), now) {
+            // Without the store nobody may refresh.
+            if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);
             }
             return Ok(acquired);
@@ -211,6 +212,7 @@ pub(crate) fn found(
         refresh_reason: None,
         time_in_store: sighted.time_in_store,
         time_in_authority: Duration::ZERO,
+        during_outage: sighted.during_outage,
     })
 }
 

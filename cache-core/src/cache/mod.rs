@@ -37,17 +37,21 @@ mod accounts;
 mod acquire;
 mod acquired;
 mod app;
+mod app_writes;
 mod authority_call;
 mod backoff;
 mod builder;
 mod changes;
 mod commit;
 mod error;
+mod events;
 mod exchange;
+mod fallback;
 mod find;
 mod inspect;
 mod lineage_locks;
 mod observe;
+mod outage;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -71,6 +75,7 @@ pub use authority_call::{
 };
 pub use builder::TokenCacheBuilder;
 pub use error::{CacheError, InteractionReason, InteractionRequired};
+pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
@@ -116,6 +121,8 @@ pub(crate) struct Inner {
     ahead: backoff::Backoff,
     lineage_locks: lineage_locks::LineageLocks,
     written_behind: written_behind::WrittenBehind,
+    outage: outage::Outage,
+    fallback: Option<fallback::Fallback>,
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
@@ -331,7 +338,7 @@ impl TokenCache {
             Arc::clone(&self.inner.random),
         );
         let moved = quarantine.put_aside(key).await?;
-        self.inner.memory.forget(key);
+        self.inner.gone(key);
         Ok(moved)
     }
 

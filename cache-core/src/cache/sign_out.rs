@@ -11,7 +11,7 @@ use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
 use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
 use crate::secret::Secret;
-use crate::store::{Durability, StoreKey};
+use crate::store::StoreKey;
 
 /// What a sign-out removed.
 #[derive(Clone, Default)]
@@ -130,7 +130,7 @@ impl Inner {
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
         let (removed, _) = self
-            .commit(key, Durability::Durable, move |partition| {
+            .commit_removal(key, move |partition| {
                 let Some(mut partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
@@ -171,7 +171,7 @@ impl Inner {
                 continue;
             };
             let (user, mut held) = (key.to_bytes(), Vec::new());
-            let taken_away = self.commit(&session, Durability::Durable, move |partition| {
+            let taken_away = self.commit_removal(&session, move |partition| {
                 // Begun anew under the same key for somebody else, it is theirs.
                 let is_others = |anchor: &SessionAnchor| anchor.user != user;
                 match partition {

@@ -1,7 +1,6 @@
 //! The tasks that a cache has under way, so that a program can wait for them before it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -9,14 +8,14 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Tasks {
     running: Arc<watch::Sender<usize>>,
-    closing: AtomicBool,
+    closing: watch::Sender<bool>,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Self {
         Self {
             running: Arc::new(watch::Sender::new(0)),
-            closing: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -47,11 +46,18 @@ impl Tasks {
 
     /// From now on nothing is [admitted](Self::admit).
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.closing.send_replace(true);
     }
 
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Waits until the cache is closing.
+    pub(crate) async fn closing(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives as long as `self`, so this ends only when it is.
+        let _ = closing.wait_for(|closing| *closing).await;
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -163,6 +163,34 @@ impl Sealer {
         })))
     }
 
+    /// As [`open`](Self::open) where `store` cannot be reached, by the copy of its ring in `copies`; `None` where there is none.
+    ///
+    /// The copy may be old: it opens records, and nothing is sealed before the ring in `store` was read and found to be a successor.
+    pub(crate) async fn open_from_copy(
+        copies: Arc<dyn Store>,
+        store: Arc<dyn Store>,
+        namespace: Namespace,
+        source: Arc<dyn KeySource>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Option<Self>, SealError> {
+        let provider: Arc<dyn AeadProvider> = Arc::new(Xaes256GcmProvider);
+        let ring = |store, source| {
+            RingStore::new(store, namespace.clone(), random.clone(), provider.clone(), source)
+        };
+        let Some(loaded) = ring(copies, source.clone()).load().await? else {
+            return Ok(None);
+        };
+        let active = ActiveRing::new(loaded, &*provider)?;
+        let (ring, started) = (ring(store.clone(), source), clock.monotonic());
+        let sealed = Sealed::new(store, clock, random, provider.clone(), active, ring, started);
+        sealed.distrust();
+        Ok(Some(Self(Arc::new(Inner {
+            namespace: namespace.clone(),
+            mode: Mode::Sealed(Box::new(sealed)),
+        }))))
+    }
+
     /// A sealer that **does not encrypt**, for stores that are protected by other means. Its records lie in the
     /// namespace `{namespace}.plaintext`, under keys that hide nothing; a sealed sealer refuses them, and this one
     /// refuses sealed records.

@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod key;
+mod redis;
 
 use std::time::Duration;
 
@@ -93,11 +94,14 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
                 "memory: is forgotten when the process ends",
             ));
         }
+        StoreAddress::Redis(address) => checks.extend(redis::connection(address)),
     }
     checks.extend(key::source(&session.key_address()?, &store));
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
         StoreAddress::Memory => false,
+        // Only the server can tell.
+        StoreAddress::Redis(_) => true,
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -149,8 +153,15 @@ fn clock(session: &Session) -> Check {
 /// Opens the store and the cache, and everything in it.
 async fn contents(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
-    match session.check_file().await {
+    match session.check_store().await {
         Ok(capabilities) => checks.push(Check::good("store", capabilities)),
+        Err(failure) if failure.kind == "store_missing" => {
+            checks.push(Check::warning(
+                "store",
+                "the server can be used, and nothing is there yet; the first sign-in makes the key ring",
+            ));
+            return checks;
+        }
         Err(failure) => {
             checks.push(Check::failed("store", &failure));
             return checks;
