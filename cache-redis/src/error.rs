@@ -172,7 +172,6 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
     pub(crate) fn kind(&self) -> ErrorKind {
         self.kind
     }

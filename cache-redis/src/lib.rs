@@ -131,6 +131,7 @@ mod error;
 mod info;
 mod inspect;
 mod keys;
+pub mod layout;
 mod link;
 mod record;
 mod scan;

@@ -11,13 +11,14 @@ use super::sign_out::SignOuts;
 use super::written_behind::WrittenBehind;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use crate::layout::{MsalLayout, SharedStore};
 use crate::random::{OsRandom, Random};
 use crate::seal::{KeySource, Namespace, RollbackGuard, Sealer};
 use crate::store::{Store, StoreExt, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, OutagePolicy, SealPolicy, Strategy};
+use crate::strategy::{Coalescing, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -123,11 +124,7 @@ impl TokenCacheBuilder {
     /// # Errors
     /// That the strategy requires encryption, as all presets do, or asks for what the store cannot give.
     pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
-        if self.strategy.seal != SealPolicy::PlaintextAllowed {
-            return Err(CacheError::Strategy(
-                "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
-            ));
-        }
+        self.allow_plaintext()?;
         let sealer = Sealer::plaintext(&namespace);
         let fallback = match &self.strategy.outage {
             OutagePolicy::Fallback { store, at_most } => {
@@ -138,6 +135,42 @@ impl TokenCacheBuilder {
         };
         let store = self.guarded()?;
         self.finish(store, sealer, fallback)
+    }
+
+    /// Opens the cache **without encryption** over documents that MSAL programs read and write at the same time, as `layout` says.
+    /// What they have no place for lies unsealed in `namespace`. See [`layout`](crate::layout) for what this cannot protect.
+    ///
+    /// The store beneath may have versions that are hashes of the content, also with
+    /// [`Coalescing::Fleet`](crate::strategy::Coalescing::Fleet).
+    ///
+    /// # Errors
+    /// That the strategy requires encryption, as all presets do, asks for partitions that MSAL does not have
+    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)) or for a [fallback store](OutagePolicy::Fallback),
+    /// or has limits that make no sense.
+    pub fn open_plaintext_shared(
+        mut self,
+        namespace: Namespace,
+        layout: MsalLayout,
+    ) -> Result<TokenCache, CacheError> {
+        self.allow_plaintext()?;
+        if self.strategy.partitioning == Partitioning::AppByResource {
+            return Err(CacheError::Strategy(
+                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant"
+                    .into(),
+            ));
+        }
+        if matches!(self.strategy.outage, OutagePolicy::Fallback { .. }) {
+            return Err(CacheError::Strategy(
+                "what MSAL programs write is not copied, so a fallback store could serve what is long replaced; choose another OutagePolicy"
+                    .into(),
+            ));
+        }
+        let sealer = Sealer::legible_plaintext(&namespace);
+        let clock = Arc::clone(&self.clock);
+        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
+        self.strategy.codec = Arc::new(BincodeCodec);
+        self.build(Arc::new(store), sealer, None)
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -190,6 +223,24 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        self.build(store, sealer, fallback)
+    }
+
+    fn allow_plaintext(&self) -> Result<(), CacheError> {
+        if self.strategy.seal == SealPolicy::PlaintextAllowed {
+            return Ok(());
+        }
+        Err(CacheError::Strategy(
+            "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+        ))
+    }
+
+    fn build(
+        self,
+        store: Arc<dyn Store>,
+        sealer: Sealer,
+        fallback: Option<Fallback>,
+    ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
             return Err(CacheError::Strategy(format!(
