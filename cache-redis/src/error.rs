@@ -194,6 +194,11 @@ impl Failure {
         &**code == "NOPROTO" || &**code == "ERR" && message.to_ascii_uppercase().contains("UNKNOWN COMMAND")
     }
 
+    /// Whether the server could not be reached, or did not answer.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
     /// Whether another server may be in charge by now: this one is gone, was demoted, or lost sight of the others. One
     /// that is merely busy still is in charge.
     pub(crate) fn doubts_topology(&self) -> bool {
