@@ -12,8 +12,8 @@ pub(crate) use parsing::parse;
 
 /// Sign in once, then get access tokens silently, from any number of processes.
 ///
-/// Tokens are kept encrypted in a local file that processes share, or in Redis for those of many machines. `tokenkeep demo` shows it at work and
-/// needs nothing.
+/// Tokens are kept encrypted in a local file that processes share, or in Redis for those of many machines.
+/// `tokenkeep demo` shows it at work and needs nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tokenkeep", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Arguments {
