@@ -353,6 +353,7 @@ async fn sentinels_and_clusters_are_a_matter_of_the_url() {
     }
     // As many replicas as there are, and more.
     let mut program = Program::of_fake(&authority);
+    program.options(&["--redis-key-prefix", "another:"]);
     program.options(&[
         "--store",
         &sentinels.url(),
