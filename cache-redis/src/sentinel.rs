@@ -106,10 +106,7 @@ impl Sentinel {
                 let context = format!("the Sentinels know no service {:?}", self.service);
                 return Err(Failure::new(ErrorKind::InvalidArgument, context).at(sentinel));
             }
-            Some(Value::ServerError(error)) => {
-                let details = error.details().unwrap_or_default();
-                return Err(Failure::server(error.code(), details).at(sentinel));
-            }
+            Some(Value::ServerError(error)) => return Err(Failure::from(&error).at(sentinel)),
             _ => return Err(unexpected()),
         };
         let mut address = address.into_iter().map(text);
