@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::fallback::Fallback;
+use super::directory::DirectoryQueue;
+use super::fallback::{Fallback, Terms};
 use super::outage::Outage;
 use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
@@ -73,15 +74,6 @@ impl TokenCacheBuilder {
     ) -> Result<TokenCache, CacheError> {
         let store = self.guarded()?;
         let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));
-        let fallback = match &self.strategy.outage {
-            OutagePolicy::Fallback { store, at_most } => {
-                let (namespace, source) = (namespace.clone(), Arc::clone(&source));
-                let opened =
-                    Fallback::open(store, *at_most, namespace, source, clock.clone(), random.clone());
-                Some(opened.await?)
-            }
-            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
-        };
         let opened = Sealer::open(
             store.clone(),
             namespace.clone(),
@@ -90,6 +82,24 @@ impl TokenCacheBuilder {
             random.clone(),
         );
         let opened = opened.await.map_err(CacheError::from);
+        let fallback = match &self.strategy.outage {
+            OutagePolicy::Fallback { store, at_most } => {
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                let open = || {
+                    let (source, clock, random) = (source.clone(), clock.clone(), random.clone());
+                    Fallback::open(store, terms, namespace.clone(), source, clock, random)
+                };
+                Some(match open().await {
+                    // The source opens the cache and not the copies: they are of an earlier one. What they are copies of is there.
+                    Err(CacheError::Seal(error)) if opened.is_ok() && error.is_about_ring() => {
+                        Fallback::clear(store, &namespace).await?;
+                        open().await?
+                    }
+                    fallback => fallback?,
+                })
+            }
+            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
+        };
         let sealer = match (opened, &fallback) {
             (Err(error), Some(fallback)) if error.is_store_unavailable() => {
                 let copies = fallback.ring_store();
@@ -121,7 +131,8 @@ impl TokenCacheBuilder {
         let sealer = Sealer::plaintext(&namespace);
         let fallback = match &self.strategy.outage {
             OutagePolicy::Fallback { store, at_most } => {
-                Some(Fallback::plaintext(store, *at_most, &namespace)?)
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                Some(Fallback::plaintext(store, terms, &namespace)?)
             }
             OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
         };
@@ -213,6 +224,7 @@ impl TokenCacheBuilder {
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }
