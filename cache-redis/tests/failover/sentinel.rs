@@ -23,7 +23,7 @@ async fn kill_primaries(what: &str, durability: DurabilityMode) -> u64 {
         let killed = sentinels.kill_primary().await.unwrap();
         sentinels.wait_for_new_primary(killed).await.unwrap();
         rounds.after(&workload).await;
-        sentinels.servers_mut()[killed].restart().await.unwrap();
+        sentinels.restart_as_replica(killed).await.unwrap();
         sentinels.wait_until_whole().await.unwrap();
     }
     let ledgers = workload.finish(&store).await;

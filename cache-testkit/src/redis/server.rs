@@ -197,6 +197,11 @@ impl RedisServer {
         self.process.launch()
     }
 
+    /// Adds a line to the configuration, for the next start. The last line of a name counts.
+    pub(super) fn add_directive(&self, line: &str) -> Result<(), Error> {
+        self.process.add_directive(line)
+    }
+
     /// What a replica must know of a server whose default user is off.
     pub(super) fn replication_password(&self) -> Option<Secret> {
         match &self.administrator {
