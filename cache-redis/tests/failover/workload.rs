@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 pub(crate) const TASKS: usize = 8;
 
 /// Between two operations of a task, so that servers and tasks share two cores in peace.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Running tasks, each with a counter of its own that nobody else writes to.
 pub(crate) struct Workload {
@@ -179,7 +179,7 @@ async fn failed(error: &StoreError, ledger: &Mutex<Ledger>) {
         ledger.failures += 1;
         ledger.unknown += u64::from(error.is_outcome_unknown());
     }
-    SystemClock.sleep(PAUSE * 5).await;
+    SystemClock.sleep(PAUSE * 2).await;
 }
 
 /// A failover is one of these, and nothing else.

@@ -16,8 +16,8 @@ use super::{Error, RedisServerBuilder};
 
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
-/// Half a minute: it is ready after a few milliseconds, on a loaded machine after some seconds.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// A server is ready after a few milliseconds and Sentinels agree after some seconds; on a loaded machine it takes longer.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running server. Its process and its files end when this is dropped.
 pub struct RedisServer {
