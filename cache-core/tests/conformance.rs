@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::random::OsRandom;
-use cache_core::store::{MemoryStore, RetryPolicy, Store, StoreExt};
+use cache_core::store::{CircuitBreaker, MemoryStore, RetryPolicy, Store, StoreExt};
 use cache_testkit::clock::ManualClock;
 use cache_testkit::conformance_tests;
 use cache_testkit::suite::Harness;
@@ -86,6 +86,18 @@ mod with_retry {
     ))));
 }
 
+mod with_circuit_breaker {
+    use super::*;
+    conformance_tests!(Memory::wrapped(|store, clock| Arc::new(
+        store.with_circuit_breaker(
+            "memory",
+            CircuitBreaker::default(),
+            Arc::new(clock.clone()),
+            Arc::new(OsRandom)
+        )
+    )));
+}
+
 mod with_metrics {
     use super::*;
     conformance_tests!(Memory::wrapped(|store, clock| Arc::new(
@@ -106,6 +118,12 @@ mod in_the_usual_order {
             .with_limit(4)
             .with_retry(
                 RetryPolicy::default(),
+                Arc::new(clock.clone()),
+                Arc::new(OsRandom),
+            )
+            .with_circuit_breaker(
+                "memory",
+                CircuitBreaker::default(),
                 Arc::new(clock.clone()),
                 Arc::new(OsRandom),
             )

@@ -345,6 +345,11 @@ async fn a_spender_that_was_stopped_past_its_deadline_is_refused_when_it_wakes()
         "it adopts what is there"
     );
     assert_eq!(world.issuer.redeemed(), 2);
+    assert_eq!(
+        world.issuer.discarded(),
+        [""; 0],
+        "its refresh token belongs to the grant that lives on"
+    );
     // What is stored is the successor's: the next refresh spends its refresh token.
     world.clock.advance(HOUR);
     world.acquire(&world.other).await.unwrap();

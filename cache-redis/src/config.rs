@@ -16,6 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use crate::address::Address;
 use crate::error::Failure;
 
+const DEFAULT_KEY_PREFIX: &str = "tokenkeep:";
+
 /// What [`RedisStore::open`](crate::RedisStore::open) opens. Only the URL is required.
 ///
 /// ```
@@ -70,7 +72,7 @@ impl RedisConfig {
         let address = Address::parse(url).map_err(|failure| failure.during(Operation::Open))?;
         Ok(Self {
             address,
-            key_prefix: "tokenkeep:".to_owned(),
+            key_prefix: DEFAULT_KEY_PREFIX.to_owned(),
             sentinel_username: None,
             sentinel_password: None,
             ca_certificates: None,
@@ -173,6 +175,11 @@ impl RedisConfig {
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
         self.random = random;
         self
+    }
+
+    /// Whether the caller has chosen a key prefix.
+    pub(crate) fn has_key_prefix(&self) -> bool {
+        self.key_prefix != DEFAULT_KEY_PREFIX
     }
 
     pub(crate) fn validate(&self) -> Result<(), Failure> {

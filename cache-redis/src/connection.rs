@@ -83,10 +83,14 @@ impl Connection {
         }
     }
 
-    /// A connection that only listens, to a server that hears of all changes: the primary, or any node of a Cluster.
-    pub(crate) async fn pub_sub(&self) -> Result<(Endpoint, PubSub), Failure> {
+    /// A connection that only listens, to a server that hears of all changes: the primary, or any node of a Cluster,
+    /// from the `first` on.
+    pub(crate) async fn pub_sub(&self, first: usize) -> Result<(Endpoint, PubSub), Failure> {
         let mut last_failure = Failure::server("CLUSTERDOWN", "no node has any slot");
-        for link in self.primaries().await? {
+        let mut links = self.primaries().await?;
+        let first = first.checked_rem(links.len()).unwrap_or(0);
+        links.rotate_left(first);
+        for link in links {
             match link.connector().pub_sub(link.endpoint()).await {
                 Ok(pub_sub) => return Ok((link.endpoint().clone(), pub_sub)),
                 Err(failure) => {

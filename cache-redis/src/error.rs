@@ -64,6 +64,12 @@ impl Failure {
         )
     }
 
+    /// The configuration is refused before any connection.
+    pub(crate) fn configuration(error: &RedisError) -> Self {
+        let context = "the CA certificates, the client certificate or its key cannot be used";
+        Self::new(ErrorKind::InvalidArgument, context).caused_by(error)
+    }
+
     /// No connection came about, so nothing was sent.
     pub(crate) fn connecting(endpoint: &Endpoint, error: &RedisError) -> Self {
         if let Some(code) = error.code() {
@@ -166,7 +172,6 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
     pub(crate) fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -186,6 +191,11 @@ impl Failure {
             return false;
         };
         &**code == "NOPROTO" || &**code == "ERR" && message.to_ascii_uppercase().contains("UNKNOWN COMMAND")
+    }
+
+    /// Whether the server could not be reached, or did not answer.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
     /// Whether another server may be in charge by now: this one is gone, was demoted, or lost sight of the others. One

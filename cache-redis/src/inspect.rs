@@ -7,19 +7,26 @@ use crate::info::{Arrangement, Eviction, Info, ServerInfo};
 use crate::keys::{GREETING, KeySpace};
 
 /// Asks each primary who it is, refuses what cannot work, and warns of what should not be.
+///
+/// Opening goes on while a part of a Cluster is down, as long as one node answers.
 pub(crate) async fn inspect(
     connection: &Connection,
     arrangement: Arrangement,
     durability: DurabilityMode,
 ) -> Result<Eviction, Failure> {
-    let mut eviction = Eviction::Never;
+    let (mut eviction, mut answered, mut outage) = (Eviction::Never, false, None);
     for link in connection.primaries().await? {
         let info = match Info::ask(&link).await {
             Ok(info) => info,
+            Err(failure) if failure.is_outage() => {
+                outage = Some(failure);
+                continue;
+            }
             // Nothing depends on it.
             Err(failure) if failure.has_code("NOPERM") => return Ok(Eviction::Unknown),
             Err(failure) => return Err(failure),
         };
+        answered = true;
         info.check(link.endpoint(), arrangement)?;
         eviction = eviction.or(info.eviction());
         let connected = info.connected_replicas();
@@ -29,6 +36,12 @@ pub(crate) async fn inspect(
             // No error: whoever only reads, or whose replicas come back, can work.
             tracing::warn!(server = %link.endpoint(), connected, replicas, "durable writes will fail: too few replicas");
         }
+    }
+    if let Some(outage) = outage {
+        if !answered {
+            return Err(outage);
+        }
+        tracing::warn!(?outage, "a part of the Cluster is down");
     }
     if matches!(eviction, Eviction::Expiring | Eviction::Any) {
         tracing::warn!(
@@ -43,10 +56,21 @@ pub(crate) async fn inspect(
 pub(crate) async fn greet(connection: &Connection, keys: &KeySpace) -> Result<(), Failure> {
     let mut command = redis::cmd("PUBLISH");
     command.arg(keys.channel()).arg(GREETING);
-    match connection.call(0, &command).await {
-        Ok(_) => Ok(()),
-        Err(failure) => Err(on_channel(failure, "publish to", keys)),
+    // Any node of a Cluster will do.
+    let mut outage = None;
+    for link in connection.primaries().await? {
+        match link.call(&command).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.is_outage() => outage = Some(failure),
+            Err(failure) => return Err(on_channel(failure, "publish to", keys)),
+        }
     }
+    Err(outage.unwrap_or_else(no_node))
+}
+
+/// A Cluster to which no slots were given.
+fn no_node() -> Failure {
+    Failure::server("CLUSTERDOWN", "no node has any slot")
 }
 
 /// Says what to do when it is the channel that the user may not use.
@@ -84,5 +108,5 @@ pub(crate) async fn describe(
         all.eviction = all.eviction.or(info.eviction());
         all.append_only_file &= info.has_append_only_file();
     }
-    described.ok_or_else(|| Failure::server("CLUSTERDOWN", "no node has any slot"))
+    described.ok_or_else(no_node)
 }

@@ -116,7 +116,8 @@ fn change(message: &[u8]) -> Option<WatchEvent> {
     Some(WatchEvent::Changed(key, version))
 }
 
-fn version_of(hex: &str) -> Option<Version> {
+/// The version that is shown as `hex`.
+pub(crate) fn version_of(hex: &str) -> Option<Version> {
     let mut bytes = [0; 16];
     if hex.len() != 32 || !hex.is_ascii() {
         return None;
@@ -125,6 +126,17 @@ fn version_of(hex: &str) -> Option<Version> {
         *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
     }
     Some(Version::from_bytes(bytes))
+}
+
+/// The Cluster slot of a key: that of its hash tag, if it has one.
+pub(crate) fn slot_of(name: &[u8]) -> u16 {
+    let place = |bytes: &[u8], wanted| bytes.iter().position(|byte| *byte == wanted);
+    let tag = place(name, b'{').and_then(|open| {
+        let rest = &name[open + 1..];
+        let close = place(rest, b'}').filter(|length| *length > 0)?;
+        Some(&rest[..close])
+    });
+    crc16(tag.unwrap_or(name)) % SLOTS
 }
 
 /// CRC-16/XMODEM, which Cluster places keys by (Redis Cluster specification, "Key distribution model").
@@ -148,6 +160,10 @@ mod tests {
     fn crc_is_the_one_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b"foo") % SLOTS, 12_182, "as CLUSTER KEYSLOT foo");
+        for name in ["foo", "a{foo}b", "{foo}{bar}"] {
+            assert_eq!(slot_of(name.as_bytes()), 12_182, "{name}");
+        }
+        assert_eq!(slot_of(b"a{}{foo}"), crc16(b"a{}{foo}") % SLOTS);
     }
 
     #[test]

@@ -93,7 +93,7 @@
 //! | too old a server, or a command that it does not know | `Unsupported` | no |
 //! | too few replicas acknowledged | `Timeout` | outcome unknown |
 //!
-//! No error, log or `Debug` shows a password, a key or a payload, nor any part of a URL that could not be read.
+//! No error, log or `Debug` shows a password, a private key or a payload, nor any part of a URL that could not be read.
 //!
 //! # How to configure the server
 //!
@@ -109,7 +109,8 @@
 //!   +zrangebyscore +time +publish +subscribe +ping +select`, and `+info` to be described; `+role` behind Sentinels;
 //!   `+cluster|slots +cluster|info +asking` in a Cluster; `+wait` for replicated durability. A user that may not use
 //!   the channel is refused by `open`, because its writes would leave stale copies in other processes.
-//! - TLS wherever the network is not yours alone. What the cache puts is sealed unless you chose otherwise; what the
+//! - TLS wherever the network is not yours alone. Behind Sentinels and in a Cluster the certificates must be valid for the
+//!   names or addresses by which the servers announce themselves. What the cache puts is sealed unless you chose otherwise; what the
 //!   server could do nonetheless is withhold, delete or roll back records.
 //!
 //! # What it does not do
@@ -130,6 +131,7 @@ mod error;
 mod info;
 mod inspect;
 mod keys;
+pub mod layout;
 mod link;
 mod record;
 mod scan;

@@ -24,6 +24,11 @@ export const ACCOUNT = {
   email: 'alice@example.test',
 };
 
+/** The claims of `sub`: alice's, or those of a numbered user, who has nothing but a name. */
+export function account(sub) {
+  return sub === ACCOUNT.sub ? ACCOUNT : { sub, preferred_username: `${sub}@example.test` };
+}
+
 const CLIENTS = [
   {
     client_id: 'tokenkeep-cli',
@@ -71,6 +76,19 @@ const CLIENTS = [
   },
 ];
 
+/** A web application. Its port is compared, as the others' loopback ports are not, so it is registered when that is known. */
+export function webClient(redirectUris, postLogoutRedirectUris) {
+  return {
+    client_id: 'tokenkeep-web',
+    client_secret: 'tokenkeep-service-secret',
+    token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: redirectUris,
+    post_logout_redirect_uris: postLogoutRedirectUris,
+  };
+}
+
 /** `settings` is read at each issue of a token, so a change holds from the next one on. */
 export function configuration(memory, settings) {
   const accessTokenTtl = () => settings.accessTokenTtl;
@@ -90,7 +108,7 @@ export function configuration(memory, settings) {
     conformIdTokenClaims: false,
     findAccount: async (_ctx, sub) => ({
       accountId: sub,
-      claims: async () => ({ ...ACCOUNT, sub }),
+      claims: async () => account(sub),
     }),
     features: {
       clientCredentials: { enabled: true },

@@ -3,13 +3,16 @@
 import { errors } from 'oidc-provider';
 import { ACCOUNT, PASSWORD } from './configuration.mjs';
 
+const NUMBERED_USER = /^(user-\d+)@example\.test$/;
+
 export function registerPassword(provider) {
   provider.registerGrantType('password', async (ctx, next) => {
     const { client, params } = ctx.oidc;
-    if (params.username !== ACCOUNT.preferred_username || params.password !== PASSWORD) {
+    const sub = subject(params.username ?? '');
+    if (!sub || params.password !== PASSWORD) {
       throw new errors.InvalidGrant('the user name or the password is wrong');
     }
-    const account = await provider.Account.findAccount(ctx, ACCOUNT.sub);
+    const account = await provider.Account.findAccount(ctx, sub);
     const grant = new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
     grant.addOIDCScope(params.scope);
     const grantId = await grant.save();
@@ -32,4 +35,8 @@ export function registerPassword(provider) {
     };
     await next();
   }, ['username', 'password', 'scope']);
+}
+
+function subject(username) {
+  return username === ACCOUNT.preferred_username ? ACCOUNT.sub : NUMBERED_USER.exec(username)?.[1];
 }

@@ -12,14 +12,16 @@
 //   POST /test/ttl?seconds=N            lifetime of access tokens issued from now on
 //   POST /test/delay?milliseconds=N     holds back the token endpoint's replies, after it has acted
 //   POST /test/dpop-nonce?required=1|0  whether DPoP proofs must carry the provider's nonce
-//   POST /test/reset                    forgets all users' state, counts, lifetime and delay
+//   POST /test/web-client?redirect_uri=URI&post_logout_redirect_uri=URI
+//                                       registers the web application at these addresses, each as often as needed
+//   POST /test/reset                    forgets all users' state, counts, lifetime, delay and the web application
 //   POST /test/exit                     ends the process
 
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Provider from 'oidc-provider';
 import { approveDevice } from './approval.mjs';
-import { configuration } from './configuration.mjs';
+import { configuration, webClient } from './configuration.mjs';
 import { registerExchanges } from './exchange.mjs';
 import { interact } from './interaction.mjs';
 import { Memory } from './memory.mjs';
@@ -52,6 +54,11 @@ const tests = {
   'POST /test/dpop-nonce': (query) => {
     settings.dpopNonceRequired = query.get('required') === '1';
     return [200, settings];
+  },
+  'POST /test/web-client': async (query) => {
+    const client = webClient(query.getAll('redirect_uri'), query.getAll('post_logout_redirect_uri'));
+    await memory.adapter('Client').upsert(client.client_id, client);
+    return [200, {}];
   },
   'POST /test/reset': () => {
     memory.clear();

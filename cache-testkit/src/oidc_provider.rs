@@ -52,6 +52,11 @@ pub const SERVICE_BASIC_CLIENT_ID: &str = "tokenkeep-service-basic";
 /// only.
 pub const SERVICE_JWT_CLIENT_ID: &str = "tokenkeep-service-jwt";
 
+/// A confidential web application, with the addresses that
+/// [`register_web_client`](OidcProvider::register_web_client) gave it: authorization code with PKCE, refresh token. It
+/// authenticates by HTTP Basic with [`SERVICE_CLIENT_SECRET`].
+pub const WEB_CLIENT_ID: &str = "tokenkeep-web";
+
 /// The key ID and the private key (PEM) of each key of [`SERVICE_JWT_CLIENT_ID`]: RSA, and EC on P-256. They are keys
 /// of the tests and protect nothing.
 pub const SERVICE_KEYS: [(&str, &str); 2] = [
@@ -62,12 +67,19 @@ pub const SERVICE_KEYS: [(&str, &str); 2] = [
     ("service-ec", include_str!("../oidc-provider/keys/service-ec.pem")),
 ];
 
-/// The sign-in name of alice, the one user, for the sign-in page and the password grant. A client that does not ask for HTML
+/// The sign-in name of alice, the one user of the sign-in page and of device codes. A client that does not ask for HTML
 /// never sees the page.
 pub const USERNAME: &str = "alice@example.test";
 
-/// Her password.
+/// Her password, and that of every [numbered user](numbered_user).
 pub const PASSWORD: &str = "canary-password";
+
+/// The sign-in name of one of any number of further users, whom the password grant alone knows. Each has a session of its
+/// own, whose `sub` is the part before the `@`.
+#[must_use]
+pub fn numbered_user(number: usize) -> String {
+    format!("user-{number}@example.test")
+}
 
 /// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
@@ -179,7 +191,24 @@ impl OidcProvider {
             .await
     }
 
-    /// Forgets every token, sign-in and count, and restores lifetime and delay.
+    /// Registers [`WEB_CLIENT_ID`] at these addresses, in place of those that it had.
+    ///
+    /// # Errors
+    /// [`Error::Exchange`] when the provider does not answer.
+    pub async fn register_web_client(
+        &self,
+        redirect_uris: &[&str],
+        post_logout_redirect_uris: &[&str],
+    ) -> Result<(), Error> {
+        let redirects = redirect_uris.iter().map(|uri| ("redirect_uri", *uri));
+        let others = post_logout_redirect_uris
+            .iter()
+            .map(|uri| ("post_logout_redirect_uri", *uri));
+        let query = http::form(&redirects.chain(others).collect::<Vec<_>>());
+        self.control(&format!("/test/web-client?{query}")).await
+    }
+
+    /// Forgets every token, sign-in, count and the web client, and restores lifetime and delay.
     ///
     /// # Errors
     /// [`Error::Exchange`] when the provider does not answer.

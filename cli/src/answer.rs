@@ -27,6 +27,8 @@ pub(crate) struct Answer {
 pub(crate) enum Output {
     /// Nothing.
     None,
+    /// Everything was printed while the command ran.
+    Printed,
     /// This line, unless the object is printed, which holds it.
     Line(SecretBytes),
     /// This document, which is the object.
@@ -40,6 +42,11 @@ impl Answer {
             text: text.into(),
             output: Output::None,
         }
+    }
+
+    /// Of a command that printed everything while it ran.
+    pub(crate) fn printed() -> Self {
+        Self::new(Value::Null, "").with_output(Output::Printed)
     }
 
     #[must_use]
@@ -57,7 +64,7 @@ pub(crate) fn print(result: &Result<Answer, Failure>, json: bool) -> io::Result<
                 Output::Document(document) => out(document.expose())?,
                 Output::Line(line) if !json => out(line.expose())?,
                 Output::None | Output::Line(_) if json => out(&encoded(&answer.object))?,
-                Output::None | Output::Line(_) => {}
+                Output::None | Output::Line(_) | Output::Printed => {}
             }
             if !json && !answer.text.is_empty() {
                 say(&answer.text);

@@ -126,7 +126,7 @@ impl CredentialOptions {
 /// The path of a file with a credential. clap would repeat a value that begins with a hyphen as an unknown option, and PEM does,
 /// so the options accept it and it is refused here.
 #[derive(Clone)]
-pub(crate) struct CredentialFile(PathBuf);
+pub(crate) struct CredentialFile(pub(crate) PathBuf);
 
 impl CredentialFile {
     fn read(&self, what: &str) -> Result<Secret, Failure> {

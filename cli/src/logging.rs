@@ -9,8 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::failure::Failure;
 
 /// The crates that are held to log no secret at any level.
-const OURS: [&str; 5] = [
+const OURS: [&str; 6] = [
     "cache_core",
+    "cache_redis",
     "cache_sqlite",
     "cache_testkit",
     "flows",
@@ -18,7 +19,7 @@ const OURS: [&str; 5] = [
 ];
 
 /// What is logged unless something else is asked for.
-const USUAL: &str = "cache_core=warn,cache_sqlite=warn,flows=warn,tokenkeep=warn";
+const USUAL: &str = "cache_core=warn,cache_redis=warn,cache_sqlite=warn,flows=warn,tokenkeep=warn";
 
 /// Starts to log as `TOKENKEEP_LOG`, else `RUST_LOG`, says.
 pub(crate) fn start() -> Result<(), Failure> {

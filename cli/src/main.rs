@@ -18,9 +18,14 @@ mod folders;
 mod identity_choice;
 mod key_address;
 mod logging;
+mod moment;
+mod opened_store;
 mod passphrase;
 mod path_text;
 mod patience;
+mod private_file;
+mod redis_address;
+mod redis_options;
 mod refusal;
 mod session;
 mod shown_browser;
@@ -32,7 +37,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use answer::{Answer, say};
-use arguments::Arguments;
+use arguments::{Arguments, Command};
 use exit::Exit;
 use failure::Failure;
 use refusal::Refusal;
@@ -68,9 +73,14 @@ fn execute(arguments: Arguments) -> Result<Answer, Failure> {
     let result = runtime.block_on(async {
         let session = Session::new(arguments.options);
         let mut stop = stopping::signals()?;
+        let ends_when_interrupted = matches!(arguments.command, Command::Watch(_));
         let result = tokio::select! {
             result = commands::run(&session, arguments.command) => result,
-            () = stop.requested() => Err(Failure::new("interrupted", Exit::Interrupted, "interrupted")),
+            () = stop.requested() => if ends_when_interrupted {
+                Ok(Answer::printed())
+            } else {
+                Err(Failure::new("interrupted", Exit::Interrupted, "interrupted"))
+            },
         };
         // Also after an interrupt: a refresh token that was just obtained must be stored, or its user is
         // signed out.

@@ -1,22 +1,17 @@
 //! What the commands share: the options, and what is opened by them, once and on first use.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::TokenCache;
 use cache_core::random::OsRandom;
-use cache_core::seal::{
-    EnvironmentKeySource, FileKeySource, KeySource, Namespace, PassphraseKeySource, RecordKind,
-};
-use cache_core::store::{MemoryStore, Store, StoreError};
+use cache_core::seal::{EnvironmentKeySource, FileKeySource, KeySource, Namespace, PassphraseKeySource};
+use cache_core::store::Store;
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::{Clock, SystemClock};
-use cache_sqlite::{SqliteConfig, SqliteStore};
 use flows::authority::Authority;
 use flows::client::{ClientBuilder, ConfidentialClient, PublicClient};
 use flows::http::{HttpClient, ReqwestClient};
-use futures_util::StreamExt;
 use tokio::sync::OnceCell;
 
 use crate::answer::say;
@@ -26,6 +21,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
 use crate::key_address::KeyAddress;
+use crate::opened_store::{OpenedStore, has_ring};
 use crate::passphrase::{self, Asking};
 use crate::store_address::StoreAddress;
 
@@ -39,15 +35,8 @@ const COMMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) options: Options,
-    store: OnceCell<OpenStore>,
+    store: OnceCell<OpenedStore>,
     cache: OnceCell<TokenCache>,
-}
-
-/// A store, and the handle that closes it.
-#[derive(Debug)]
-struct OpenStore {
-    store: Arc<dyn Store>,
-    sqlite: Option<Arc<SqliteStore>>,
 }
 
 /// What a command does where there is no store yet.
@@ -95,8 +84,12 @@ impl Session {
 
     /// The store. It is not opened with a key here, so it can be looked at although the key is lost.
     pub(crate) async fn store(&self, missing: Missing) -> Result<&Arc<dyn Store>, Failure> {
-        let opened = self.store.get_or_try_init(|| self.open_store(missing)).await?;
-        Ok(&opened.store)
+        Ok(&self.opened(missing).await?.store)
+    }
+
+    /// The same, with what only its backend can tell.
+    pub(crate) async fn opened(&self, missing: Missing) -> Result<&OpenedStore, Failure> {
+        self.store.get_or_try_init(|| self.open_store(missing)).await
     }
 
     /// The cache, sealed: this program never opens one without encryption.
@@ -113,10 +106,10 @@ impl Session {
     }
 
     /// Reads the whole store, where it can be checked, and says what it can do.
-    pub(crate) async fn check_file(&self) -> Result<String, Failure> {
+    pub(crate) async fn check_store(&self) -> Result<String, Failure> {
         let capabilities = self.store(Missing::Refuse).await?.capabilities();
-        if let Some(sqlite) = self.store.get().and_then(|opened| opened.sqlite.as_ref()) {
-            sqlite.check().await?;
+        if let Some(opened) = self.store.get() {
+            opened.check().await?;
         }
         Ok(format!(
             "sound; compare-and-swap: {:?}, persistence: {:?}, watch: {}",
@@ -234,38 +227,21 @@ impl Session {
                 ));
             }
         }
-        if let Some(sqlite) = self.store.get().and_then(|opened| opened.sqlite.as_ref()) {
-            sqlite.close().await;
+        if let Some(opened) = self.store.get() {
+            opened.close().await;
         }
     }
 
-    async fn open_store(&self, missing: Missing) -> Result<OpenStore, Failure> {
-        let address = self.store_address()?;
-        tracing::debug!(store = %address, "opening the store");
-        let path = match address {
-            StoreAddress::Memory => {
-                return Ok(OpenStore {
-                    store: Arc::new(MemoryStore::new()),
-                    sqlite: None,
-                });
-            }
-            StoreAddress::Sqlite(path) => path,
-        };
-        if missing == Missing::Refuse && !path.exists() {
-            return Err(missing_store(&path));
-        }
-        let sqlite = SqliteStore::open(SqliteConfig::new(&path).create(missing == Missing::Create)).await?;
-        let sqlite = Arc::new(sqlite);
-        Ok(OpenStore {
-            store: Arc::clone(&sqlite) as Arc<dyn Store>,
-            sqlite: Some(sqlite),
-        })
+    async fn open_store(&self, missing: Missing) -> Result<OpenedStore, Failure> {
+        OpenedStore::open(&self.store_address()?, &self.options.redis, missing).await
     }
 
     /// The key's source. It is asked for before a store is made, so that none is left when nobody gives a pass phrase.
     async fn key_source(&self, missing: Missing, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
         let will_be_made = match self.store_address()? {
             StoreAddress::Memory => true,
+            // Only the server can tell.
+            StoreAddress::Redis(_) => false,
             StoreAddress::Sqlite(path) => missing == Missing::Create && path.symlink_metadata().is_err(),
         };
         let is_new = will_be_made || !has_ring(&**self.store(missing).await?).await?;
@@ -311,20 +287,7 @@ async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc<dyn KeySou
     })
 }
 
-/// Whether the cache has a key ring, so that its pass phrase is one that was given before.
-pub(crate) async fn has_ring(store: &dyn Store) -> Result<bool, StoreError> {
-    let prefix = format!("{}{}/", Namespace::default().prefix(), RecordKind::KeyRing.tag());
-    let found = store.scan(&prefix).next().await.transpose()?;
-    Ok(found.is_some())
-}
-
 /// The randomness of everything that is not the cache's.
 pub(crate) fn random() -> Arc<OsRandom> {
     Arc::new(OsRandom)
-}
-
-fn missing_store(path: &Path) -> Failure {
-    let message = format!("there is no store at {}", path.display());
-    Failure::new("store_missing", Exit::Storage, message)
-        .next("sign in with `tokenkeep login`, or name another store with --store")
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::path_text;
+use crate::redis_address::RedisAddress;
 
 /// A place for tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) enum StoreAddress {
     Sqlite(PathBuf),
     /// This process's memory.
     Memory,
+    /// Redis or Valkey: a server, Sentinels or a Cluster.
+    Redis(RedisAddress),
 }
 
 impl FromStr for StoreAddress {
@@ -26,16 +29,19 @@ impl FromStr for StoreAddress {
             Some(("sqlite", ":memory:")) => Err("a store in memory is written memory:".to_owned()),
             Some(("sqlite", path)) => path_text::parse(path).map(Self::Sqlite),
             Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err("a store is sqlite:PATH or memory:".to_owned()),
+            Some((scheme, _)) if scheme.starts_with("redis") => text.parse().map(Self::Redis),
+            _ => Err("a store is sqlite:PATH, memory: or redis://HOST".to_owned()),
         }
     }
 }
 
+/// Without any password.
 impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Memory => f.write_str("memory:"),
+            Self::Redis(address) => address.fmt(f),
         }
     }
 }
@@ -46,7 +52,13 @@ mod tests {
 
     #[test]
     fn addresses_are_parsed_and_shown_alike() {
-        for text in ["sqlite:/a/b.db", "sqlite:b.db", "sqlite:C:\\b.db", "memory:"] {
+        for text in [
+            "sqlite:/a/b.db",
+            "sqlite:b.db",
+            "sqlite:C:\\b.db",
+            "memory:",
+            "redis://h:7000/1",
+        ] {
             assert_eq!(text.parse::<StoreAddress>().unwrap().to_string(), text);
         }
         for text in [
@@ -55,7 +67,10 @@ mod tests {
             "memory",
             "memory:x",
             "/a/b.db",
-            "redis://x",
+            "redis:",
+            "redis:h",
+            "redisx://h",
+            "valkey://h",
             "sqlite::memory:",
             "sqlite:~/b.db",
         ] {

@@ -112,6 +112,9 @@ pub struct ResultMetadata {
     pub source: TokenSource,
     /// Why the authority was asked, if it was.
     pub refresh_reason: Option<RefreshReason>,
+    /// Whether the cache's store could not be reached, and its outage policy served the token without it: a sign-out that another
+    /// process made lately may not be known here. See [`OutagePolicy`](cache_core::strategy::OutagePolicy).
+    pub served_during_outage: bool,
     /// Time spent in the cache itself, its store not counted.
     pub time_in_cache: Duration,
     /// Time spent waiting for the store.
@@ -129,6 +132,7 @@ impl ResultMetadata {
         Self {
             source,
             refresh_reason: None,
+            served_during_outage: false,
             time_in_cache: Duration::ZERO,
             time_in_store: Duration::ZERO,
             time_in_http: Duration::ZERO,

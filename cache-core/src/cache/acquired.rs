@@ -19,6 +19,7 @@ pub struct Acquired {
     pub(crate) refresh_reason: Option<RefreshReason>,
     pub(crate) time_in_store: Duration,
     pub(crate) time_in_authority: Duration,
+    pub(crate) during_outage: bool,
 }
 
 impl Acquired {
@@ -56,6 +57,14 @@ impl Acquired {
         self.source
     }
 
+    /// Whether the store could not be reached, and the [outage policy](crate::strategy::OutagePolicy) served this without it: from
+    /// memory that should have been compared with the store, from the fallback store, or from the authority without being stored.
+    /// A sign-out that another process made lately may not be known here.
+    #[must_use]
+    pub fn served_during_outage(&self) -> bool {
+        self.during_outage
+    }
+
     /// Why the authority was asked, if it was.
     #[must_use]
     pub fn refresh_reason(&self) -> Option<RefreshReason> {
@@ -85,6 +94,7 @@ impl fmt::Debug for Acquired {
             .field("token", self.token())
             .field("source", &self.source)
             .field("refresh_reason", &self.refresh_reason)
+            .field("during_outage", &self.during_outage)
             .finish_non_exhaustive()
     }
 }
@@ -94,7 +104,7 @@ impl fmt::Debug for Acquired {
 pub enum TokenSource {
     /// This process's memory.
     Memory,
-    /// The store.
+    /// The store, or in an outage its fallback.
     Store,
     /// The authority.
     Authority,

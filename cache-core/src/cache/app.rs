@@ -9,15 +9,14 @@ use tracing::Instrument;
 use super::acquire::{FlightKey, found};
 use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
 use super::authority_call::{AppTokenCall, CallError, CallOutcome};
-use super::commit::Verdict;
 use super::observe::count_reason;
+use super::outage::is_outage;
 use super::sessions::Asked;
-use super::{CacheError, Inner, InteractionReason, InteractionRequired};
+use super::{CacheError, Inner, InteractionReason, InteractionRequired, TokenCache};
 use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
-use crate::schema::{Partition, TokenRequest, TokenResponse, merge};
-use crate::store::Durability;
+use crate::schema::{AuthorityIdentity, Partition, PartitionKey, ScopeSet, TokenRequest};
 use crate::strategy::flights::Landing;
-use crate::strategy::{Coalescing, WritePolicy};
+use crate::strategy::{Coalescing, Partitioning};
 use crate::time::with_deadline;
 
 /// What becomes of a reply.
@@ -27,6 +26,29 @@ pub(crate) enum Keeping {
     App,
     /// It begins, or adds to, the session of the request's partition, which lasts for so long at the most.
     Session(Duration),
+}
+
+impl TokenCache {
+    /// The partition of an application's own tokens, as the strategy divides them.
+    #[must_use]
+    pub fn app_partition(
+        &self,
+        client_id: &str,
+        authority: &AuthorityIdentity,
+        tenant: &str,
+        scopes: &ScopeSet,
+    ) -> PartitionKey {
+        PartitionKey::App {
+            client_id: client_id.to_owned(),
+            authority: authority.clone(),
+            tenant: tenant.to_owned(),
+            resource: match self.inner.strategy.partitioning {
+                Partitioning::ByTenant => None,
+                Partitioning::AppByResource => Some(scopes.normalised()),
+            },
+            components: std::collections::BTreeMap::new(),
+        }
+    }
 }
 
 impl Inner {
@@ -39,16 +61,24 @@ impl Inner {
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
         let now = self.clock.now().to_seconds();
-        let pending = self.written_behind.find(&request, |token| is_fresh(token, now));
+        let pending = self
+            .written_behind
+            .find(&request, |token, _| is_fresh(token, now));
         let sighted = match pending {
             Some(_) => None,
-            None => self.sight(request.partition()).await?,
+            None => match self.sight(request.partition()).await {
+                Err(error) if self.does_without_store(keeping, &error) && !options.cache_only => None,
+                sighted => sighted?,
+            },
         };
         let cached = pending
             .or_else(|| found(sighted.as_ref()?, &request, |token| is_fresh(token, now)))
             .filter(|_| options.freshness == Freshness::Cached);
         if let Some(acquired) = cached {
+            // Without the store no session can be begun anew.
+            let may_ask = !acquired.during_outage || matches!(keeping, Keeping::App);
             if !options.cache_only
+                && may_ask
                 && self.is_due(acquired.token(), now)
                 && self.ahead.allows(request.hash(), self.clock.monotonic())
                 && let Some(_ticket) = self.tasks.admit()
@@ -149,7 +179,19 @@ impl Inner {
         count_reason(reason);
         let began = self.clock.now();
         let mut under = None;
-        if let Some(sighted) = self.sight_latest(request.partition()).await? {
+        let now = began.to_seconds();
+        let waiting = self.written_behind.find(request, |token, rows| {
+            options.freshness.adopts(token, rows, began, now)
+                && (reason != RefreshReason::RefreshAhead || !self.is_due(token, now))
+        });
+        if let Some(waiting) = waiting {
+            return Ok(waiting);
+        }
+        let (sighted, in_outage) = match self.sight_latest(request.partition()).await {
+            Err(error) if self.does_without_store(keeping, &error) => (None, true),
+            sighted => (sighted?, false),
+        };
+        if let Some(sighted) = sighted {
             under.clone_from(&sighted.partition.partition().anchor);
             let now = self.clock.now().to_seconds();
             let adopted = found(&sighted, request, |token| {
@@ -198,45 +240,22 @@ impl Inner {
             refresh_reason: Some(reason),
             time_in_store: Duration::ZERO,
             time_in_authority,
+            during_outage: in_outage,
         };
-        self.store_app_token(request, response, &acquired).await?;
-        Ok(acquired)
+        let during_outage = self
+            .store_app_token(request, response, &acquired, in_outage)
+            .await?;
+        if during_outage {
+            self.outage.serve("authority");
+        }
+        Ok(Acquired {
+            during_outage,
+            ..acquired
+        })
     }
 
-    /// Stores the token as the write policy says. The token can be had again for a request, so it is never worth a
-    /// forced write to disk.
-    async fn store_app_token(
-        self: &Arc<Self>,
-        request: &Arc<TokenRequest>,
-        response: TokenResponse,
-        acquired: &Acquired,
-    ) -> Result<(), CacheError> {
-        let store = {
-            let (inner, request) = (Arc::clone(self), Arc::clone(request));
-            async move {
-                let (clock, key) = (Arc::clone(&inner.clock), request.partition().clone());
-                inner
-                    .commit(request.partition(), Durability::Relaxed, move |partition| {
-                        let mut partition = partition.unwrap_or_else(|| Partition::new(key.clone()));
-                        merge::app_token(&mut partition, &response, clock.now().to_seconds());
-                        (Verdict::Store(partition), ())
-                    })
-                    .await
-            }
-        };
-        match self.strategy.write_policy {
-            WritePolicy::Behind { max_pending } if self.written_behind.len() < max_pending => {
-                let entry = self.written_behind.insert(Arc::clone(request), acquired.clone());
-                self.tasks.spawn(async move {
-                    if let Err(error) = store.await {
-                        metrics::counter!("tokenkeep_writes_behind_failed_total").increment(1);
-                        tracing::warn!(error = %error, "a token was not stored in the background");
-                    }
-                    drop(entry);
-                });
-                Ok(())
-            }
-            WritePolicy::Behind { .. } | WritePolicy::Through => store.await.map(drop),
-        }
+    /// Whether a token is obtained although the store cannot be asked for one: the application's own cost a request and no more.
+    fn does_without_store(&self, keeping: Keeping, error: &CacheError) -> bool {
+        matches!(keeping, Keeping::App) && self.outage_bound().is_some() && is_outage(error)
     }
 }

@@ -3,17 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::DirectoryQueue;
+use super::fallback::{Fallback, Terms};
+use super::outage::Outage;
 use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
-use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks, written_behind};
+use super::written_behind::WrittenBehind;
+use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use crate::layout::{MsalLayout, SharedStore};
 use crate::random::{OsRandom, Random};
 use crate::seal::{KeySource, Namespace, RollbackGuard, Sealer};
-use crate::store::{Store, Versions};
+use crate::store::{Store, StoreExt, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, SealPolicy, Strategy};
+use crate::strategy::{Coalescing, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -68,15 +73,49 @@ impl TokenCacheBuilder {
         namespace: Namespace,
         source: Arc<dyn KeySource>,
     ) -> Result<TokenCache, CacheError> {
-        let sealer = Sealer::open(
-            Arc::clone(&self.store),
-            namespace,
-            source,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.random),
-        )
-        .await?;
-        self.open_with(sealer)
+        let store = self.guarded()?;
+        let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));
+        let opened = Sealer::open(
+            store.clone(),
+            namespace.clone(),
+            source.clone(),
+            clock.clone(),
+            random.clone(),
+        );
+        let opened = opened.await.map_err(CacheError::from);
+        let fallback = match &self.strategy.outage {
+            OutagePolicy::Fallback { store, at_most } => {
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                let open = || {
+                    let (source, clock, random) = (source.clone(), clock.clone(), random.clone());
+                    Fallback::open(store, terms, namespace.clone(), source, clock, random)
+                };
+                Some(match open().await {
+                    // The source opens the cache and not the copies: they are of an earlier one. What they are copies of is there.
+                    Err(CacheError::Seal(error)) if opened.is_ok() && error.is_about_ring() => {
+                        Fallback::clear(store, &namespace).await?;
+                        open().await?
+                    }
+                    fallback => fallback?,
+                })
+            }
+            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
+        };
+        let sealer = match (opened, &fallback) {
+            (Err(error), Some(fallback)) if error.is_store_unavailable() => {
+                let copies = fallback.ring_store();
+                let copied = Sealer::open_from_copy(copies, store.clone(), namespace, source, clock, random);
+                let sealer = copied.await?.ok_or(error)?;
+                tracing::warn!(
+                    "the store cannot be reached; the cache was opened by the copy of its key ring"
+                );
+                sealer
+            }
+            (opened, _) => opened?,
+        };
+        let cache = self.finish(store, sealer, fallback)?;
+        cache.inner.copy_ring().await;
+        Ok(cache)
     }
 
     /// Opens the cache **without encryption**: whoever can read the store can read every token in it. Records go to a
@@ -85,20 +124,98 @@ impl TokenCacheBuilder {
     /// # Errors
     /// That the strategy requires encryption, as all presets do, or asks for what the store cannot give.
     pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
-        if self.strategy.seal != SealPolicy::PlaintextAllowed {
+        self.allow_plaintext()?;
+        let sealer = Sealer::plaintext(&namespace);
+        let fallback = match &self.strategy.outage {
+            OutagePolicy::Fallback { store, at_most } => {
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                Some(Fallback::plaintext(store, terms, &namespace)?)
+            }
+            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
+        };
+        let store = self.guarded()?;
+        self.finish(store, sealer, fallback)
+    }
+
+    /// Opens the cache **without encryption** over documents that MSAL programs read and write at the same time, as `layout` says.
+    /// What they have no place for lies unsealed in `namespace`. See [`layout`](crate::layout) for what this cannot protect.
+    ///
+    /// The store beneath may have versions that are hashes of the content, also with
+    /// [`Coalescing::Fleet`](crate::strategy::Coalescing::Fleet).
+    ///
+    /// # Errors
+    /// That the strategy requires encryption, as all presets do, asks for partitions that MSAL does not have
+    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)) or for a [fallback store](OutagePolicy::Fallback),
+    /// or has limits that make no sense.
+    pub fn open_plaintext_shared(
+        mut self,
+        namespace: Namespace,
+        layout: MsalLayout,
+    ) -> Result<TokenCache, CacheError> {
+        self.allow_plaintext()?;
+        if self.strategy.partitioning == Partitioning::AppByResource {
             return Err(CacheError::Strategy(
-                "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant"
+                    .into(),
             ));
         }
-        let sealer = Sealer::plaintext(&namespace);
-        self.open_with(sealer)
+        if matches!(self.strategy.outage, OutagePolicy::Fallback { .. }) {
+            return Err(CacheError::Strategy(
+                "what MSAL programs write is not copied, so a fallback store could serve what is long replaced; choose another OutagePolicy"
+                    .into(),
+            ));
+        }
+        let sealer = Sealer::legible_plaintext(&namespace);
+        let clock = Arc::clone(&self.clock);
+        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
+        self.strategy.codec = Arc::new(BincodeCodec);
+        self.build(Arc::new(store), sealer, None)
     }
 
     /// Opens the cache with a sealer that was opened before.
     ///
     /// # Errors
-    /// That the strategy asks for what the store cannot give.
+    /// That the strategy asks for what the store cannot give, or for a [fallback store](OutagePolicy::Fallback), whose copies are sealed under
+    /// a ring that only [`open_sealed`](Self::open_sealed) can make.
     pub fn open_with(self, sealer: Sealer) -> Result<TokenCache, CacheError> {
+        if matches!(self.strategy.outage, OutagePolicy::Fallback { .. }) {
+            return Err(CacheError::Strategy(
+                "a fallback store needs the key source; open the cache with open_sealed".into(),
+            ));
+        }
+        let store = self.guarded()?;
+        self.finish(store, sealer, None)
+    }
+
+    /// The store, behind the circuit breaker that the strategy asks for.
+    fn guarded(&self) -> Result<Arc<dyn Store>, CacheError> {
+        let Some(policy) = self.strategy.circuit_breaker else {
+            return Ok(Arc::clone(&self.store));
+        };
+        // A refreshed token is stored before the marker's deadline or never: an open circuit must leave time for that.
+        let limit = self.strategy.limits.commit / 2;
+        if policy.open_for > limit {
+            return Err(CacheError::Strategy(format!(
+                "a circuit that stays open for {:?} could keep a refreshed token from being stored in time; half of the limit for a commit ({limit:?}) is the most",
+                policy.open_for
+            )));
+        }
+        let (store, clock, random) = (&self.store, &self.clock, &self.random);
+        Ok(Arc::new(Arc::clone(store).with_circuit_breaker(
+            "cache",
+            policy,
+            Arc::clone(clock),
+            Arc::clone(random),
+        )))
+    }
+
+    fn finish(
+        self,
+        store: Arc<dyn Store>,
+        sealer: Sealer,
+        fallback: Option<Fallback>,
+    ) -> Result<TokenCache, CacheError> {
         let capabilities = self.store.capabilities();
         if capabilities.versions == Versions::ContentHash && self.strategy.coalescing == Coalescing::Fleet {
             return Err(CacheError::Strategy(
@@ -106,6 +223,24 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        self.build(store, sealer, fallback)
+    }
+
+    fn allow_plaintext(&self) -> Result<(), CacheError> {
+        if self.strategy.seal == SealPolicy::PlaintextAllowed {
+            return Ok(());
+        }
+        Err(CacheError::Strategy(
+            "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+        ))
+    }
+
+    fn build(
+        self,
+        store: Arc<dyn Store>,
+        sealer: Sealer,
+        fallback: Option<Fallback>,
+    ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
             return Err(CacheError::Strategy(format!(
@@ -122,10 +257,11 @@ impl TokenCacheBuilder {
             .collect();
         Ok(TokenCache::from_inner(Inner {
             memory: Memory::new(self.strategy.memory_tier),
-            store: self.store,
+            store,
             sealer,
             rollback: RollbackGuard::new(self.strategy.rollback, ROLLBACK_MEMORY),
             codecs,
+            written_behind: WrittenBehind::new(self.strategy.write_policy),
             strategy: self.strategy,
             clock: self.clock,
             random: self.random,
@@ -134,10 +270,12 @@ impl TokenCacheBuilder {
             changes: changes::Changes::new(),
             ahead: backoff::Backoff::default(),
             lineage_locks: lineage_locks::LineageLocks::default(),
-            written_behind: written_behind::WrittenBehind::default(),
+            outage: Outage::default(),
+            fallback,
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }

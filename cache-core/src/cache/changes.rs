@@ -26,6 +26,11 @@ impl Changes {
             events: broadcast::Sender::new(256),
         }
     }
+
+    /// The hints from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<WatchEvent> {
+        self.events.subscribe()
+    }
 }
 
 /// Starts listening to the store, if it can be listened to. The task ends with the cache.
@@ -36,7 +41,11 @@ pub(crate) fn listen(inner: &Arc<Inner>) -> Option<tokio::task::AbortHandle> {
         while let Some(event) = hints.next().await {
             let Some(inner) = weak.upgrade() else { return };
             match &event {
-                WatchEvent::Changed(key, version) => inner.memory.changed(key, *version),
+                WatchEvent::Changed(key, version) => {
+                    if !inner.memory.changed(key, *version) {
+                        inner.copy_changed(key, *version);
+                    }
+                }
                 WatchEvent::Lost => inner.memory.lost(),
             }
             // An error only says that nobody waits.

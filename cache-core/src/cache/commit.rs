@@ -43,6 +43,8 @@ type Outcome = Result<Option<Slot>, CacheError>;
 struct Pending {
     merge: Merge,
     durability: Durability,
+    /// Whether somebody is signed out by it.
+    removes: bool,
     done: oneshot::Sender<Outcome>,
 }
 
@@ -78,6 +80,47 @@ impl Inner {
         self: &Arc<Self>,
         key: &PartitionKey,
         durability: Durability,
+        merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+    ) -> Result<(T, Option<Slot>), CacheError> {
+        if durability == Durability::Durable {
+            // What waits to be stored goes first: a durable change must not overtake what its caller has seen.
+            for waiting in self.written_behind.of(key) {
+                let clock = Arc::clone(&self.clock);
+                self.enqueue(
+                    key,
+                    Pending {
+                        merge: Box::new(move |rows| waiting.merge(rows, clock.now().to_seconds())),
+                        durability: Durability::Relaxed,
+                        removes: false,
+                        done: oneshot::channel().0,
+                    },
+                );
+            }
+        }
+        self.commit_as(key, durability, false, merge).await
+    }
+
+    /// As [`commit`](Self::commit), durably, for a change that ends somebody's access: what waits to be stored for the partition never
+    /// will be, and whether it succeeds or not, neither memory nor the fallback store serves what was there before.
+    pub(crate) async fn commit_removal<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+    ) -> Result<(T, Option<Slot>), CacheError> {
+        self.written_behind.cancel(key);
+        let removed = self.commit_as(key, Durability::Durable, true, merge).await;
+        // Also after a failure, and before anybody is told.
+        let copy = self.remove_copy(&self.stored_key(key)).await;
+        let removed = removed?;
+        copy?;
+        Ok(removed)
+    }
+
+    async fn commit_as<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        durability: Durability,
+        removes: bool,
         mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Option<Slot>), CacheError> {
         let result = Arc::new(Mutex::new(None));
@@ -93,6 +136,7 @@ impl Inner {
             Pending {
                 merge,
                 durability,
+                removes,
                 done,
             },
         );
@@ -118,8 +162,8 @@ impl Inner {
         }
     }
 
-    /// As [`try_batch`](Self::try_batch); but after a failure nobody knows what the store holds, so memory must not go on serving
-    /// what it held before: that could be the account that was being signed out.
+    /// As [`try_batch`](Self::try_batch); but after a failure nobody knows what the store holds, so what memory held before may serve only once
+    /// it was compared, or in an outage. An account that was being signed out must not even do that.
     async fn commit_batch(
         self: &Arc<Self>,
         key: &PartitionKey,
@@ -127,8 +171,10 @@ impl Inner {
         batch: &mut [Pending],
     ) -> Outcome {
         let outcome = self.try_batch(key, stored_key, batch).await;
-        if outcome.is_err() {
-            self.memory.forget(stored_key);
+        match &outcome {
+            Ok(_) => self.outage.end(),
+            Err(_) if batch.iter().any(|pending| pending.removes) => self.memory.forget(stored_key),
+            Err(_) => self.memory.distrust(stored_key),
         }
         outcome
     }
@@ -147,6 +193,8 @@ impl Inner {
         } else {
             Durability::Relaxed
         };
+        // Whether a write may have reached the store.
+        let mut sent = false;
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
@@ -155,6 +203,10 @@ impl Inner {
             }
             let generation = self.memory.generation(stored_key);
             let loaded = match self.load(key, stored_key).await {
+                // Nothing has happened, and nothing will before the circuit closes.
+                Err(CacheError::Store(error)) if error.is_circuit_open() && !sent => {
+                    return Err(CacheError::Store(error));
+                }
                 // Reading again is always safe, and giving up could leave a marker behind whose owner never knew that it had won.
                 Err(CacheError::Store(error)) if error.retry() != Retry::No && attempt + 1 < MAX_ATTEMPTS => {
                     continue;
@@ -186,7 +238,7 @@ impl Inner {
             if !changed {
                 let Some((partition, origin)) = partition.zip(origin) else {
                     // An earlier round may have removed the record without hearing of it.
-                    self.memory.forget(stored_key);
+                    self.gone(stored_key);
                     return Ok(None);
                 };
                 let slot = self.slot(partition, origin.version);
@@ -195,15 +247,19 @@ impl Inner {
             }
             let Some(partition) = partition else {
                 let Some(origin) = origin else {
-                    self.memory.forget(stored_key);
+                    self.gone(stored_key);
                     return Ok(None);
                 };
                 match self.store.delete(stored_key, Some(origin.version)).await {
                     Ok(()) => {
-                        self.memory.forget(stored_key);
+                        self.gone(stored_key);
                         return Ok(None);
                     }
-                    Err(error) if again(&error) => continue,
+                    Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
+                    Err(error) if again(&error) => {
+                        sent |= !error.is_circuit_open();
+                        continue;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             };
@@ -231,14 +287,23 @@ impl Inner {
                     // A nonce never repeats, so these bytes can only be ours.
                     Ok(Some(record)) if record.payload == payload => record.version,
                     Err(error) if error.retry() == Retry::No => return Err(error.into()),
-                    _ => continue,
+                    _ => {
+                        sent = true;
+                        continue;
+                    }
                 },
-                Err(error) if again(&error) => continue,
+                Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
+                Err(error) if again(&error) => {
+                    sent |= !error.is_circuit_open();
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             self.rollback.record(stored_key, &meta);
             let slot = self.slot(partition, version);
-            self.memory.committed(stored_key, slot.clone(), before_put);
+            if let Some(generation) = self.memory.committed(stored_key, slot.clone(), before_put) {
+                self.copy_later(key, stored_key, &slot, generation);
+            }
             return Ok(Some(slot));
         }
         metrics::counter!("tokenkeep_commit_contended_total").increment(1);

@@ -92,6 +92,9 @@ pub enum CacheError {
     /// The strategy asks for something that this store cannot give.
     #[error("{0}")]
     Strategy(String),
+    /// The store has no such function.
+    #[error("this store has no {0}; use one that has it")]
+    Unsupported(&'static str),
     /// No random bytes.
     #[error("no random bytes could be had")]
     Random(#[source] Arc<RandomError>),
@@ -109,6 +112,18 @@ impl CacheError {
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(self, Self::OutcomeUnknown(_))
             || matches!(self, Self::InteractionRequired(required) if required.reason == InteractionReason::OutcomeUnknown)
+    }
+
+    /// Whether the store could not be reached or did not answer: an outage, of which nobody knows what the store would have said.
+    /// It passes without help; see [`OutagePolicy`](crate::strategy::OutagePolicy).
+    #[must_use]
+    pub fn is_store_unavailable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_unavailable(),
+            Self::Seal(error) => matches!(&**error, SealError::Store(error) if error.is_unavailable()),
+            Self::NotPersisted(cause) => cause.is_store_unavailable(),
+            _ => false,
+        }
     }
 
     /// Whether the store, or a key that seals it, is what failed.

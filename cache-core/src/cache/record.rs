@@ -39,6 +39,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// Which life of the record it was, and which generation of it; `None` for a record that was rolled back.
+    pub(crate) fn lineage(&self) -> Option<(Incarnation, u64)> {
+        self.lineage
+    }
+
     /// When the store may forget what is written at `now` over `origin`. Never earlier than before: a write by a machine whose clock is years
     /// behind would else cost the session as soon as the clock is right.
     pub(crate) fn expiry(

@@ -18,8 +18,8 @@ use crate::random::random_bytes;
 use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest};
 use crate::secret::Secret;
 use crate::store::Durability;
-use crate::strategy::Coalescing;
-use crate::strategy::spend::{Candidate, Decision, decide, mark};
+use crate::strategy::spend::{Candidate, Decision, decide, give_up, mark};
+use crate::strategy::{Coalescing, UnknownOutcomePolicy};
 use crate::time::{UnixMillis, with_deadline};
 
 /// How many different tokens one call may send: the family's, its own, and the successor of one that was refused.
@@ -34,19 +34,36 @@ pub(super) struct Spending {
     /// `None` where no other process can see the cache and no marker was written.
     pub(super) attempt: Option<[u8; 16]>,
     pub(super) deadline: UnixMillis,
-    /// The same moment on the monotonic clock, which nobody sets back: how long to go on trying to store.
+    /// The same moment on the monotonic clock, which nobody sets back and which goes on while a process is stopped: until when the
+    /// reply may be stored.
     pub(super) held_until: Duration,
+    /// What others do after the deadline.
+    pub(super) unknown_outcome: UnknownOutcomePolicy,
 }
 
 /// What a round led to.
 pub(super) enum Round {
     Done(Acquired),
     Again,
+    /// The reply was discarded. This call is a newcomer again: if the token is still there, its marker says what it may do.
+    Discarded,
 }
 
 impl Inner {
     /// Obtains a token by a refresh, or adopts one that somebody else obtains meanwhile.
     pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        options: AcquireOptions,
+        reason: RefreshReason,
+        call: &Arc<dyn AuthorityCall>,
+    ) -> Result<Acquired, CacheError> {
+        let result = self.refresh_or_adopt(request, options, reason, call).await;
+        self.note_refresh(request, options, &result);
+        result
+    }
+
+    async fn refresh_or_adopt(
         self: &Arc<Self>,
         request: &Arc<TokenRequest>,
         options: AcquireOptions,
@@ -103,11 +120,14 @@ impl Inner {
                     match self.spend(request, &spending, reason, call).await? {
                         Round::Done(acquired) => return Ok(acquired),
                         Round::Again => {}
+                        Round::Discarded => drop(spent.pop()),
                     }
                 }
                 Decision::Wait(until) => {
                     waiter.wait(until.min(now.saturating_add(left))).await?;
                 }
+                // Read again: whoever was late may have been just in time.
+                Decision::Overdue => self.give_up(request, options, &spent).await?,
                 Decision::NoRefreshToken => return Err(interaction(InteractionReason::NoRefreshToken)),
                 Decision::Refused(refusal) => return Err(refused(refusal)),
                 Decision::OutcomeUnknown => return Err(interaction(InteractionReason::OutcomeUnknown)),
@@ -168,6 +188,7 @@ impl Inner {
                 attempt: None,
                 deadline,
                 held_until,
+                unknown_outcome: options.unknown_outcome,
             }));
         }
         let attempt = random_bytes(&*self.random)?;
@@ -178,6 +199,7 @@ impl Inner {
             attempt: Some(attempt),
             deadline,
             held_until,
+            unknown_outcome: options.unknown_outcome,
         };
         let marker = SpendMarker {
             token_hash: candidate.token_hash,
@@ -217,6 +239,29 @@ impl Inner {
             return Ok(None);
         }
         Ok(Some(spending))
+    }
+
+    /// Stores that the time of whoever sent the token is over, before anybody is told so.
+    async fn give_up(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        options: AcquireOptions,
+        spent: &[[u8; 32]],
+    ) -> Result<(), CacheError> {
+        let (request_, spent, clock) = (Arc::clone(request), spent.to_vec(), Arc::clone(&self.clock));
+        self.commit(request.partition(), Durability::Durable, move |partition| {
+            let Some(mut partition) = partition else {
+                return (Verdict::Keep(None), ());
+            };
+            let (policy, now) = (options.unknown_outcome, clock.now());
+            if give_up(&mut partition, &request_, &spent, policy, now) {
+                (Verdict::Store(partition), ())
+            } else {
+                (Verdict::Keep(Some(partition)), ())
+            }
+        })
+        .await
+        .map(drop)
     }
 
     async fn spend(

@@ -12,6 +12,7 @@ use crate::schema::merge::{self, Refreshed};
 use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest, TokenResponse};
 use crate::secret::Secret;
 use crate::store::Durability;
+use crate::strategy::UnknownOutcomePolicy;
 use crate::strategy::spend::Candidate;
 use crate::time::with_deadline;
 
@@ -29,6 +30,9 @@ enum Stored {
     /// The lineage went on without it. Its refresh token is left alone: where another attempt took over it belongs to the very grant
     /// that lives on, and after a new sign-in it may (providers make one grant of all sign-ins of a browser's session).
     Superseded,
+    /// The row is as this attempt left it, and its time is over. `is_dead` says that nobody can go on with the grant, and nobody is
+    /// served by it any more.
+    Late { is_dead: bool },
     /// The client has no lineage any more: the refresh token is nobody's.
     SignedOut,
 }
@@ -56,6 +60,8 @@ impl Inner {
         let expires_on = response.expires_on;
         let response = Arc::new(response);
         let (hash, attempt) = (spending.candidate.token_hash, spending.attempt);
+        let (held_until, policy) = (spending.held_until, spending.unknown_outcome);
+        let mut failed = None;
         let stored = loop {
             let (response, clock) = (Arc::clone(&response), Arc::clone(&self.clock));
             let result = self
@@ -64,9 +70,24 @@ impl Inner {
                         return (Verdict::Keep(None), Stored::SignedOut);
                     };
                     let now = clock.now().to_seconds();
-                    match merge::refreshed(&mut partition, &hash, attempt.as_ref(), &response, now) {
+                    // Refused although nobody may have acted on the deadline yet, and storing it would save the session: others are
+                    // promised that after it the lineage is theirs to judge, and a promise that holds only for those who looked is
+                    // none. Asked in each round, so a store that is merely slow ends the same way as a process that was stopped.
+                    let is_late = clock.monotonic() >= held_until
+                        && merge::is_marked(&partition, &hash, attempt.as_ref());
+                    let refreshed = if is_late {
+                        Refreshed::Late
+                    } else {
+                        merge::refreshed(&mut partition, &hash, attempt.as_ref(), &response, now)
+                    };
+                    match refreshed {
                         Refreshed::Applied => (Verdict::Store(partition), Stored::Applied),
                         Refreshed::LeftFamily => (Verdict::Store(partition), Stored::Superseded),
+                        Refreshed::Late => {
+                            let is_dead = policy == UnknownOutcomePolicy::AskUser
+                                && !merge::has_live_token(&partition, &response.client_id, now);
+                            (Verdict::Keep(Some(partition)), Stored::Late { is_dead })
+                        }
                         Refreshed::Superseded if merge::has_lineage(&partition, &response.client_id) => {
                             (Verdict::Keep(Some(partition)), Stored::Superseded)
                         }
@@ -77,20 +98,36 @@ impl Inner {
             match result {
                 Ok(stored) => break stored,
                 // The new refresh token exists nowhere else. Until the deadline nobody may take over, so go on trying.
-                Err(error) if self.clock.monotonic() < spending.held_until => {
+                Err(error) if self.clock.monotonic() < held_until => {
                     tracing::warn!(error = %error, "storing a refreshed token failed; trying again");
+                    failed = Some(error);
                     self.clock.sleep(PAUSE).await;
                 }
                 Err(error) => return Err(CacheError::NotPersisted(Arc::new(error))),
             }
         };
+        if let Stored::Late { is_dead } = stored.0 {
+            tracing::warn!(
+                "a refreshed token was discarded: it came to be stored after the time for it was over"
+            );
+            // It is the store that was late. What it once failed to write may still be on its way there, so nothing is revoked.
+            if let Some(error) = failed {
+                return Err(CacheError::NotPersisted(Arc::new(error)));
+            }
+            // To revoke it ends its whole grant with many providers: not while others may send the old token again, nor while an access
+            // token of it still serves.
+            if let (true, Some(token)) = (is_dead, &response.refresh_token) {
+                self.discard(Arc::clone(call), token.clone());
+            }
+            return Ok(Round::Discarded);
+        }
         let (Stored::Applied, Some(slot)) = stored else {
             // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
             tracing::info!("a refreshed token was discarded: its account was changed meanwhile");
             if let (Stored::SignedOut, Some(token)) = (stored.0, &response.refresh_token) {
                 self.discard(Arc::clone(call), token.clone());
             }
-            return Ok(Round::Again);
+            return Ok(Round::Discarded);
         };
         let secret = secret?;
         let tokens = &slot.partition.partition().access_tokens;
@@ -108,6 +145,7 @@ impl Inner {
             refresh_reason: Some(reason),
             time_in_store: self.clock.monotonic().saturating_sub(began),
             time_in_authority,
+            during_outage: false,
         }))
     }
 

@@ -38,6 +38,7 @@ pub struct SessionLookup {
     pub account: Account,
     source: TokenSource,
     time_in_store: Duration,
+    during_outage: bool,
 }
 
 impl TokenCache {
@@ -76,6 +77,7 @@ impl Acquired {
             self.source = lookup.source;
         }
         self.time_in_store += lookup.time_in_store;
+        self.during_outage |= lookup.during_outage;
         self
     }
 }
@@ -85,6 +87,12 @@ impl SessionLookup {
     #[must_use]
     pub fn time_in_store(&self) -> Duration {
         self.time_in_store
+    }
+
+    /// Whether the store could not be reached: see [`Acquired::served_during_outage`].
+    #[must_use]
+    pub fn served_during_outage(&self) -> bool {
+        self.during_outage
     }
 }
 
@@ -202,7 +210,7 @@ impl Inner {
 
     /// The account that a session acts for; `None` when the session is gone, or acts for nobody that is known.
     pub(crate) async fn session_lookup(
-        &self,
+        self: &Arc<Self>,
         session: &PartitionKey,
     ) -> Result<Option<SessionLookup>, CacheError> {
         let sighted = self.sight(session).await?;
@@ -211,6 +219,7 @@ impl Inner {
                 account: sighted.partition.partition().accounts.first()?.clone(),
                 source: sighted.source,
                 time_in_store: sighted.time_in_store,
+                during_outage: sighted.during_outage,
             })
         }))
     }
@@ -225,7 +234,7 @@ impl Inner {
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
         let (removed, _) = self
-            .commit(session, Durability::Durable, move |partition| {
+            .commit_removal(session, move |partition| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
@@ -277,16 +286,19 @@ impl Inner {
 
     /// What was found of a session, if the sign-in that it belongs to still lasts; anything else as it is.
     pub(crate) async fn anchored(
-        &self,
+        self: &Arc<Self>,
         key: &PartitionKey,
         found: Option<Sighted>,
         latest: bool,
     ) -> Result<Option<Sighted>, CacheError> {
-        let (PartitionKey::Session { client_id, .. }, Some(sighted)) = (key, &found) else {
+        let PartitionKey::Session { client_id, .. } = key else {
             return Ok(found);
         };
-        let Some(anchor) = &sighted.partition.partition().anchor else {
-            return Ok(found);
+        let Some(mut sighted) = found else {
+            return Ok(None);
+        };
+        let Some(anchor) = sighted.partition.partition().anchor.clone() else {
+            return Ok(Some(sighted));
         };
         let Some(user) = PartitionKey::from_bytes(&anchor.user) else {
             return Ok(None);
@@ -296,9 +308,12 @@ impl Inner {
         } else {
             self.sight_rows(&user).await?
         };
-        let lasts =
-            user.is_some_and(|user| epoch_of(user.partition.partition(), client_id) == Some(anchor.epoch));
-        Ok(found.filter(|_| lasts))
+        let lasts = |user: &Sighted| epoch_of(user.partition.partition(), client_id) == Some(anchor.epoch);
+        let Some(user) = user.filter(lasts) else {
+            return Ok(None);
+        };
+        sighted.during_outage |= user.during_outage;
+        Ok(Some(sighted))
     }
 }
 

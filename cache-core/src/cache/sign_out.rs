@@ -11,7 +11,7 @@ use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
 use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
 use crate::secret::Secret;
-use crate::store::{Durability, StoreKey};
+use crate::store::StoreKey;
 
 /// What a sign-out removed.
 #[derive(Clone, Default)]
@@ -107,6 +107,7 @@ impl Inner {
             .note(self.stored_key(key), Some(client.clone()), self.clock.monotonic());
         let removed = self.remove(key, move |partition| merge::sign_out(partition, &client, scope));
         let removed = removed.await?;
+        self.relist(key).await;
         // Also where nothing was found: an earlier sign-out may have ended between the tokens and the key.
         self.remove_keys_of(key, [client_id.to_owned()]).await;
         Ok(removed)
@@ -115,10 +116,12 @@ impl Inner {
     pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
         self.sign_outs
             .note(self.stored_key(key), None, self.clock.monotonic());
-        self.remove(key, |partition| {
+        let removed = self.remove(key, |partition| {
             *partition = Partition::new(partition.key.clone())
-        })
-        .await
+        });
+        let removed = removed.await?;
+        self.relist(key).await;
+        Ok(removed)
     }
 
     /// Applies `change`, and with it removes the sessions that are no longer linked.
@@ -130,7 +133,7 @@ impl Inner {
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
         let (removed, _) = self
-            .commit(key, Durability::Durable, move |partition| {
+            .commit_removal(key, move |partition| {
                 let Some(mut partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
@@ -171,7 +174,7 @@ impl Inner {
                 continue;
             };
             let (user, mut held) = (key.to_bytes(), Vec::new());
-            let taken_away = self.commit(&session, Durability::Durable, move |partition| {
+            let taken_away = self.commit_removal(&session, move |partition| {
                 // Begun anew under the same key for somebody else, it is theirs.
                 let is_others = |anchor: &SessionAnchor| anchor.user != user;
                 match partition {

@@ -1,22 +1,38 @@
 //! The tasks that a cache has under way, so that a program can wait for them before it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+use super::TokenCache;
+use crate::time::with_deadline;
+
+impl TokenCache {
+    /// Takes no new work and waits, for at most `deadline`, until refreshes and writes under way are stored. What waits for a store that
+    /// could not be reached gets one more attempt. Gives how many tasks have not ended. A program that ends without this may lose a
+    /// refresh token that it has just obtained.
+    ///
+    /// Cancellation safe: the work goes on either way.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        self.inner.tasks.close();
+        let _ = with_deadline(&*self.inner.clock, deadline, self.inner.tasks.idle()).await;
+        self.inner.tasks.count()
+    }
+}
 
 /// Counts tasks. A task holds a ticket until it ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     running: Arc<watch::Sender<usize>>,
-    closing: AtomicBool,
+    closing: watch::Sender<bool>,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Self {
         Self {
             running: Arc::new(watch::Sender::new(0)),
-            closing: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -47,11 +63,18 @@ impl Tasks {
 
     /// From now on nothing is [admitted](Self::admit).
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.closing.send_replace(true);
     }
 
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Waits until the cache is closing.
+    pub(crate) async fn closing(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives as long as `self`, so this ends only when it is.
+        let _ = closing.wait_for(|closing| *closing).await;
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -89,6 +89,9 @@ pub enum Refreshed {
     /// The client was signed out, and the row that was spent is one that a family's other members keep. Its new refresh token was
     /// written for them; nothing else was, and must be.
     LeftFamily,
+    /// The row says that the time of this attempt is over, and somebody was told so: the user may be signing in at this moment. Nothing
+    /// was written, and the tokens must be discarded.
+    Late,
 }
 
 /// Writes the reply to a refresh over the one row whose token was spent by `attempt`. A reply that names no account is for the
@@ -121,6 +124,10 @@ pub fn refreshed(
         };
     };
     let old = partition.refresh_tokens[index].clone();
+    // Its owner never calls here after it has reported that itself: others did, whose decision stands.
+    if attempt.is_some() && old.spending.as_ref().is_some_and(|marker| marker.outcome_unknown) {
+        return Refreshed::Late;
+    }
     let mut row = old.clone();
     row.spending = None;
     row.refusals.clear();
@@ -171,6 +178,17 @@ pub fn refreshed(
     write_app_metadata(partition, response, family);
     sweep_expired(partition, now);
     Refreshed::Applied
+}
+
+/// Whether the row whose token was spent still bears the marker of `attempt`.
+pub(crate) fn is_marked(partition: &Partition, spent: &[u8; 32], attempt: Option<&[u8; 16]>) -> bool {
+    attempt.is_some() && spent_row(partition, spent, attempt).is_some()
+}
+
+/// Whether an access token of `client_id` here can still serve somebody.
+pub(crate) fn has_live_token(partition: &Partition, client_id: &str, now: UnixSeconds) -> bool {
+    let mut tokens = partition.access_tokens.iter();
+    tokens.any(|row| row.client_id == client_id && row.expires_on > now)
 }
 
 /// Whether `client_id` still has a refresh token here, be it its own or one of a family's.

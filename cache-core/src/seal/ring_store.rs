@@ -160,7 +160,8 @@ impl RingStore {
         })
     }
 
-    async fn load(&mut self) -> Result<Option<Loaded>, SealError> {
+    /// Reads the ring; `None` where there is none.
+    pub(super) async fn load(&mut self) -> Result<Option<Loaded>, SealError> {
         let Some(record) = self.store.get(&self.key).await? else {
             return Ok(None);
         };

@@ -58,6 +58,12 @@ impl Sealed {
             ring: Mutex::new(ring),
         }
     }
+
+    /// Nothing is sealed until the stored ring has been read.
+    pub(super) fn distrust(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn active(&self) -> Arc<ActiveRing> {
         self.active.load_full()
     }

@@ -11,7 +11,7 @@ use super::envelope::RecordMeta;
 use super::error::SealError;
 use super::key::KeyId;
 use super::key_source::KeySource;
-use super::location::{Namespace, RecordKind};
+use super::location::{Namespace, RecordKind, read_legible};
 use super::plaintext::Plaintext;
 use super::ring_record::ring_key;
 use super::ring_store::RingStore;
@@ -163,6 +163,34 @@ impl Sealer {
         })))
     }
 
+    /// As [`open`](Self::open) where `store` cannot be reached, by the copy of its ring in `copies`; `None` where there is none.
+    ///
+    /// The copy may be old: it opens records, and nothing is sealed before the ring in `store` was read and found to be a successor.
+    pub(crate) async fn open_from_copy(
+        copies: Arc<dyn Store>,
+        store: Arc<dyn Store>,
+        namespace: Namespace,
+        source: Arc<dyn KeySource>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Option<Self>, SealError> {
+        let provider: Arc<dyn AeadProvider> = Arc::new(Xaes256GcmProvider);
+        let ring = |store, source| {
+            RingStore::new(store, namespace.clone(), random.clone(), provider.clone(), source)
+        };
+        let Some(loaded) = ring(copies, source.clone()).load().await? else {
+            return Ok(None);
+        };
+        let active = ActiveRing::new(loaded, &*provider)?;
+        let (ring, started) = (ring(store.clone(), source), clock.monotonic());
+        let sealed = Sealed::new(store, clock, random, provider.clone(), active, ring, started);
+        sealed.distrust();
+        Ok(Some(Self(Arc::new(Inner {
+            namespace: namespace.clone(),
+            mode: Mode::Sealed(Box::new(sealed)),
+        }))))
+    }
+
     /// A sealer that **does not encrypt**, for stores that are protected by other means. Its records lie in the
     /// namespace `{namespace}.plaintext`, under keys that hide nothing; a sealed sealer refuses them, and this one
     /// refuses sealed records.
@@ -173,6 +201,20 @@ impl Sealer {
             namespace,
             mode: Mode::Plaintext(Box::new(Plaintext::new())),
         }))
+    }
+
+    /// As [`plaintext`](Self::plaintext), with stored keys that [`logical_key`](Self::logical_key) reads back.
+    pub(crate) fn legible_plaintext(namespace: &Namespace) -> Self {
+        Self(Arc::new(Inner {
+            namespace: namespace.plaintext_twin(),
+            mode: Mode::Plaintext(Box::new(Plaintext::legible())),
+        }))
+    }
+
+    /// The logical key of a stored key that a [legible](Self::legible_plaintext) sealer made. Whoever decodes it must check that it
+    /// is one: any other key may give other bytes.
+    pub(crate) fn logical_key(&self, key: &StoreKey) -> Option<Vec<u8>> {
+        read_legible(self.namespace(), key)
     }
 
     /// Where this sealer's records lie.
@@ -201,7 +243,15 @@ impl Sealer {
         let namespace = self.namespace();
         match &self.0.mode {
             Mode::Sealed(sealed) => sealed.active().location.stored_key(namespace, kind, logical_key),
-            Mode::Plaintext(plaintext) => plaintext.location.stored_key(namespace, kind, logical_key),
+            Mode::Plaintext(plaintext) => plaintext.stored_key(namespace, kind, logical_key),
+        }
+    }
+
+    /// A keyed hash of `logical_key`, as even and as hidden as the names of records of this `kind`. Rotation does not change it.
+    pub(crate) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        match &self.0.mode {
+            Mode::Sealed(sealed) => sealed.active().location.blinded(kind, logical_key),
+            Mode::Plaintext(plaintext) => plaintext.blinded(kind, logical_key),
         }
     }
 

@@ -76,6 +76,20 @@ impl StoreError {
         self.kind == ErrorKind::Conflict
     }
 
+    /// Whether the backend could not be reached or did not answer in time, so that it is not known what it would have said.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// Whether a [`CircuitBreakerStore`](super::CircuitBreakerStore) refused the operation, so that nothing was sent.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_some_and(|source| source.is::<super::CircuitOpen>())
+    }
+
     /// Whether the write may have been applied although it failed.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 
 use super::error::Operation;
 use super::{
-    InvalidStoreKey, LimitStore, MetricsStore, PrefixStore, PutOptions, Record, RetryPolicy, RetryStore,
-    Store, StoreError, StoreKey, TimeoutStore, Version,
+    CircuitBreaker, CircuitBreakerStore, InvalidStoreKey, LimitStore, MetricsStore, PrefixStore, PutOptions,
+    Record, RetryPolicy, RetryStore, Store, StoreError, StoreKey, TimeoutStore, Version,
 };
 use crate::random::Random;
 use crate::time::{Clock, UnixMillis};
@@ -19,7 +19,7 @@ use crate::time::{Clock, UnixMillis};
 ///
 /// The `with_…` methods wrap a store. From the inside out, the usual order is
 /// [`with_timeout`](Self::with_timeout), [`with_limit`](Self::with_limit), [`with_retry`](Self::with_retry),
-/// [`with_metrics`](Self::with_metrics), [`with_prefix`](Self::with_prefix); each decorator's documentation says
+/// [`with_circuit_breaker`](Self::with_circuit_breaker), [`with_metrics`](Self::with_metrics), [`with_prefix`](Self::with_prefix); each decorator's documentation says
 /// why.
 pub trait StoreExt: Store {
     /// Whether there is a record under `key`. Cancellation safe.
@@ -143,6 +143,21 @@ pub trait StoreExt: Store {
         Self: Sized,
     {
         RetryStore::new(self, policy, clock, random)
+    }
+
+    /// This store, left alone while it does not answer, and reported as `name`: see [`CircuitBreakerStore`].
+    #[must_use]
+    fn with_circuit_breaker(
+        self,
+        name: impl Into<String>,
+        policy: CircuitBreaker,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> CircuitBreakerStore<Self>
+    where
+        Self: Sized,
+    {
+        CircuitBreakerStore::new(self, name, policy, clock, random)
     }
 
     /// This store, reporting on itself as `name`: see [`MetricsStore`].

@@ -202,7 +202,7 @@ impl Drop for Measurement<'_> {
     }
 }
 
-fn operation_label(operation: Operation) -> &'static str {
+pub(super) fn operation_label(operation: Operation) -> &'static str {
     match operation {
         Operation::Open => "open",
         Operation::Get => "get",

@@ -25,8 +25,8 @@
 //! # Around a store
 //!
 //! Callers have the conveniences of [`StoreExt`]; implementers write none. Decorators add one concern each and
-//! keep all rules: [`TimeoutStore`], [`LimitStore`], [`RetryStore`], [`MetricsStore`] and [`PrefixStore`], from the
-//! inside out in their usual order.
+//! keep all rules: [`TimeoutStore`], [`LimitStore`], [`RetryStore`], [`CircuitBreakerStore`], [`MetricsStore`] and
+//! [`PrefixStore`], from the inside out in their usual order.
 //!
 //! # Example
 //!
@@ -47,6 +47,8 @@
 //! ```
 
 mod capabilities;
+mod circuit;
+pub mod circuit_breaker;
 pub mod error;
 mod ext;
 mod key;
@@ -66,6 +68,8 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 
 pub use capabilities::{Capabilities, CompareAndSwap, Persistence, Versions};
+pub use circuit::{CircuitBreaker, CircuitOpen, CircuitState};
+pub use circuit_breaker::CircuitBreakerStore;
 pub use error::StoreError;
 pub use ext::{Edit, StoreExt};
 pub use key::{InvalidStoreKey, StoreKey, Version};

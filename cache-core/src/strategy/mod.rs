@@ -18,11 +18,19 @@
 //! | refresh | on demand | ahead | ahead | ahead |
 //! | coalescing | fleet | fleet | fleet | fleet |
 //! | idle lifetime | none | 30 days | 90 days | 90 days |
+//! | directory of accounts | off | on, 1 h | on, 1 h | off |
+//! | store outage | fail | memory, 5 minutes | memory, 5 minutes | memory, 1 hour |
+//! | circuit breaker | off | on | on | on |
+//!
+//! A desktop tool's store is a file: when that fails nothing is gained by going on without it, and a person is there to be told. A server's
+//! store is across a network, and a failover takes seconds to minutes; 5 minutes bound how long a user who was signed out
+//! elsewhere can still be served. A daemon acts as itself, so nobody can be signed out of what it keeps.
 //!
 //! All of them seal every record, write bincode, and refuse a record that went back in time.
 
 pub(crate) mod flights;
 pub(crate) mod memory_tier;
+pub(crate) mod outage;
 pub(crate) mod spend;
 
 use std::sync::Arc;
@@ -30,8 +38,10 @@ use std::time::Duration;
 
 use crate::codec::{BincodeCodec, Codec};
 use crate::seal::RollbackPolicy;
+use crate::store::CircuitBreaker;
 
 pub use memory_tier::MemoryTier;
+pub use outage::OutagePolicy;
 pub use spend::UnknownOutcomePolicy;
 
 /// How a [`TokenCache`](crate::cache::TokenCache) uses its memory, its store and its authority.
@@ -47,6 +57,9 @@ pub struct Strategy {
     pub(crate) rollback: RollbackPolicy,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) seal: SealPolicy,
+    pub(crate) directory: DirectoryPolicy,
+    pub(crate) outage: OutagePolicy,
+    pub(crate) circuit_breaker: Option<CircuitBreaker>,
 }
 
 impl Strategy {
@@ -64,6 +77,9 @@ impl Strategy {
             rollback: RollbackPolicy::Refuse,
             codec: Arc::new(BincodeCodec),
             seal: SealPolicy::Required,
+            directory: DirectoryPolicy::Off,
+            outage: OutagePolicy::Fail,
+            circuit_breaker: None,
         }
     }
 
@@ -74,6 +90,11 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(30)),
             refresh: RefreshPolicy::ahead(),
             idle_lifetime: Some(Duration::from_secs(30 * 86_400)),
+            directory: DirectoryPolicy::on(),
+            outage: OutagePolicy::ServeFromMemory {
+                at_most: Duration::from_secs(300),
+            },
+            circuit_breaker: Some(CircuitBreaker::default()),
             ..Self::desktop_tool()
         }
     }
@@ -95,6 +116,10 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(256 << 20).max_staleness(Duration::from_secs(60)),
             write_policy: WritePolicy::behind(),
             partitioning: Partitioning::AppByResource,
+            directory: DirectoryPolicy::Off,
+            outage: OutagePolicy::ServeFromMemory {
+                at_most: Duration::from_secs(3600),
+            },
             ..Self::background_worker()
         }
     }
@@ -163,6 +188,29 @@ impl Strategy {
         self
     }
 
+    /// Sets whether the cache keeps the [directory of accounts](crate::cache::Directory).
+    #[must_use]
+    pub fn directory(mut self, directory: DirectoryPolicy) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Sets what happens while the store cannot be reached.
+    #[must_use]
+    pub fn outage(mut self, outage: OutagePolicy) -> Self {
+        self.outage = outage;
+        self
+    }
+
+    /// Sets when the cache leaves a store alone that does not answer; `None` for never. The cache puts a
+    /// [`CircuitBreakerStore`](crate::store::CircuitBreakerStore) named `cache` around the store that it is given, so wrap no other
+    /// around that.
+    #[must_use]
+    pub fn circuit_breaker(mut self, circuit_breaker: Option<CircuitBreaker>) -> Self {
+        self.circuit_breaker = circuit_breaker;
+        self
+    }
+
     /// Sets how long requests and waits may take.
     #[must_use]
     pub fn limits(mut self, limits: TimeLimits) -> Self {
@@ -182,15 +230,47 @@ pub enum SealPolicy {
     PlaintextAllowed,
 }
 
+/// Whether a cache keeps the [directory of accounts](crate::cache::Directory) up to date.
+///
+/// Everybody who shares a store should say the same: accounts that sign in where it is off are not listed until somebody uses
+/// them where it is on, or [rebuilds](crate::cache::Directory::rebuild) it; those that sign out there stay listed until somebody meets them.
+///
+/// It is off for desktop tools, whose few accounts [`accounts`](crate::cache::TokenCache::accounts) reads as fast and which should not
+/// pay a second write at each sign-in, and for daemons, which act for themselves and have no accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryPolicy {
+    /// The cache writes nothing to it. It can still be read, rebuilt and marked by who asks for that.
+    Off,
+    /// Sign-ins and sign-outs are entered at once; uses, in the background, at most once in `touch_every` for each account and client.
+    On {
+        /// How coarse the time of last use is.
+        touch_every: Duration,
+    },
+}
+
+impl DirectoryPolicy {
+    /// On, with uses noted once an hour.
+    #[must_use]
+    pub const fn on() -> Self {
+        Self::On {
+            touch_every: Duration::from_secs(3600),
+        }
+    }
+}
+
 /// Whether callers wait for writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WritePolicy {
     /// Every write is stored before its caller goes on.
     Through,
     /// Tokens of applications, which cost nothing but a request to obtain again, are stored in the background.
-    /// Whatever concerns a refresh token or a sign-out is still stored before the caller goes on.
+    /// Whatever concerns a refresh token or a sign-out is still stored before the caller goes on, and after what waits for the same
+    /// partition; a removal cancels that instead. Lookups see what waits. A write that fails because the store is down is
+    /// tried again for as long as the [outage policy](OutagePolicy) lasts and the token serves, and dropped then.
+    /// [`shutdown`](crate::cache::TokenCache::shutdown) stores what it can.
     Behind {
-        /// How many such writes may wait before callers wait too.
+        /// How many such writes may wait before callers wait too, for at most [`TimeLimits::commit`]. The token is then served
+        /// and not stored.
         max_pending: usize,
     },
 }

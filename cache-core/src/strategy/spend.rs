@@ -37,6 +37,9 @@ pub(crate) enum Decision {
     NoRefreshToken,
     /// The authority refused and would refuse again.
     Refused(Refusal),
+    /// As [`OutcomeUnknown`](Self::OutcomeUnknown), and the rows do not say so yet: whoever holds the marker may still believe in
+    /// it. Nobody may be told before [`give_up`] is stored.
+    Overdue,
     /// The token was sent, nobody knows the outcome, and this issuer's token must not be sent again.
     OutcomeUnknown,
 }
@@ -62,6 +65,7 @@ pub(crate) fn decide(
 ) -> Decision {
     let mut refusal = None;
     let mut outcome_unknown = false;
+    let mut overdue = false;
     for row in candidates(partition, request) {
         if let Some(known) = row.refusal(request.hash()) {
             refusal.get_or_insert_with(|| known.clone());
@@ -81,16 +85,15 @@ pub(crate) fn decide(
                 is_family_token: is_family(row, request),
             });
         };
-        let last_attempt = marker.attempts >= 2 || policy == UnknownOutcomePolicy::AskUser;
-        if marker.outcome_unknown && last_attempt {
+        if marker.outcome_unknown && is_last_attempt(marker, policy) {
             outcome_unknown = true;
             continue;
         }
-        if now < marker.deadline && !is_forged(marker, now) {
+        if !is_over(marker, now) {
             return Decision::Wait(marker.deadline);
         }
-        if last_attempt {
-            outcome_unknown = true;
+        if is_last_attempt(marker, policy) {
+            overdue = true;
             continue;
         }
         let attempts = marker.attempts.saturating_add(1);
@@ -101,6 +104,7 @@ pub(crate) fn decide(
         });
     }
     match refusal {
+        _ if overdue => Decision::Overdue,
         _ if outcome_unknown => Decision::OutcomeUnknown,
         Some(refusal) => Decision::Refused(refusal),
         None => Decision::NoRefreshToken,
@@ -147,6 +151,33 @@ pub(crate) fn mark(
         }
         _ => false,
     }
+}
+
+/// Records on these latest rows that the time of whoever sent the token is over, if [`decide`] still finds that. `false` when it does not.
+///
+/// It is a fence. Its holder may have been stopped all the while and wake up with a reply; the user may have been asked by then. With this on
+/// its marker it stores nothing any more ([`merge::refreshed`](crate::schema::merge::refreshed)), so what one was told stays true for all.
+pub(crate) fn give_up(
+    partition: &mut Partition,
+    request: &TokenRequest,
+    spent: &[[u8; 32]],
+    policy: UnknownOutcomePolicy,
+    now: UnixMillis,
+) -> bool {
+    if decide(partition, request, spent, policy, now) != Decision::Overdue {
+        return false;
+    }
+    let rows = candidates(partition, request).into_iter();
+    let overdue: Vec<[u8; 16]> = rows
+        .filter_map(|row| latest_marker(partition, row))
+        .filter(|marker| is_last_attempt(marker, policy) && is_over(marker, now))
+        .map(|marker| marker.attempt)
+        .collect();
+    let markers = partition.refresh_tokens.iter_mut();
+    for marker in markers.filter_map(|row| row.spending.as_mut()) {
+        marker.outcome_unknown |= overdue.contains(&marker.attempt);
+    }
+    true
 }
 
 /// The marker that binds whoever wants to send `row`'s token. One that names another token than its row's is of a token that has been
@@ -206,6 +237,14 @@ fn candidates<'a>(partition: &'a Partition, request: &TokenRequest) -> Vec<&'a R
 
 fn is_family(row: &RefreshToken, request: &TokenRequest) -> bool {
     row.family_id.is_some() && row.client_id != request.client_id()
+}
+
+fn is_last_attempt(marker: &SpendMarker, policy: UnknownOutcomePolicy) -> bool {
+    marker.attempts >= 2 || policy == UnknownOutcomePolicy::AskUser
+}
+
+fn is_over(marker: &SpendMarker, now: UnixMillis) -> bool {
+    now >= marker.deadline || is_forged(marker, now)
 }
 
 /// A deadline beyond any that limits can give (a clock that was set back, or a forged row) would block a session for long.

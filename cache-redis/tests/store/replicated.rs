@@ -74,7 +74,7 @@ async fn too_few_replicas_leave_a_durable_write_unknown() {
     assert!(unknown.to_string().contains("0 of 1 replicas"), "{unknown}");
     let stands = store.get(&key("a")).await.unwrap().unwrap();
     assert_eq!(stands.payload, "1", "on the primary");
-    // Neither a conflict nor a relaxed write waits.
+    // Neither a conflict nor a relaxed write is in doubt.
     let conflict = store
         .put(&key("a"), "2".into(), PutOptions::create())
         .await

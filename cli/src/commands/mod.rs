@@ -13,6 +13,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod quarantine;
 mod token;
+mod watch;
 mod whoami;
 
 use crate::answer::Answer;
@@ -49,6 +50,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Keys(Keys::Rewrap { new_key }) => keys::rewrap(session, new_key).await,
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
+        Command::Watch(arguments) => watch::run(session, arguments).await,
         Command::Quarantine {
             record: Some(record),
             restore: true,

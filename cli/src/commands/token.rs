@@ -145,6 +145,7 @@ pub(crate) fn metadata_object(result: &AuthenticationResult) -> Value {
     json!({
         "source": metadata.source.to_string(),
         "refresh_reason": metadata.refresh_reason.map(|reason| reason.to_string()),
+        "served_during_outage": metadata.served_during_outage,
         "refresh_on": metadata.refresh_on.map(|moment| moment.0),
         "microseconds_in_cache": microseconds(metadata.time_in_cache),
         "microseconds_in_store": microseconds(metadata.time_in_store),

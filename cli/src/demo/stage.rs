@@ -18,6 +18,7 @@ use crate::credential_options::CredentialOptions;
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::key_address::KeyAddress;
+use crate::redis_options::RedisOptions;
 use crate::store_address::StoreAddress;
 
 /// The database's name in the folder.
@@ -89,6 +90,7 @@ impl Stage {
             key: Some(KeyAddress::File(self.key())),
             authority: Some(self.address.clone()),
             client_id: Some(PUBLIC_CLIENT.to_owned()),
+            redis: RedisOptions::default(),
             credential: CredentialOptions::default(),
             scope: Vec::new(),
             account: None,

@@ -87,7 +87,7 @@ fn send(child: &tokio::process::Child, signal: Signal) {
 }
 
 /// A process that is stopped past its deadline while its reply is there: nobody else sends the token, nobody
-/// waits longer than the deadline, and when it goes on, what it obtained is not lost.
+/// waits longer than the deadline, and when it goes on it is told what the others were told.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_stopped_past_its_deadline_revokes_nothing() {
@@ -108,17 +108,22 @@ async fn a_process_that_is_stopped_past_its_deadline_revokes_nothing() {
     send(&child, Signal::CONT);
     let output = child.wait_with_output().await.unwrap();
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let typed = object["error"]["kind"].is_string() && matches!(output.status.code(), Some(3..=5));
-    assert!(output.status.success() || typed, "{object}");
+    let kind = object["error"]["kind"].as_str();
+    assert!(
+        matches!(kind, Some("interaction_required" | "outcome_unknown")),
+        "{object}"
+    );
     let statistics = provider.statistics().await.unwrap();
     assert_eq!(statistics.refresh_requests(), 1, "the spent token was sent again");
     assert_eq!(
         (statistics.refresh_tokens_reused, statistics.grants_revoked),
         (0, 0)
     );
-    if output.status.success() {
-        assert_eq!(program.json(&TOKEN).await["metadata"]["source"], "store");
-    }
+    let error = program.failing(&TOKEN, 3).await;
+    assert_eq!(
+        error["kind"], "interaction_required",
+        "what it obtained is not stored: {error}"
+    );
 }
 
 /// An interrupt is answered at once, but the tokens of the refresh under way are stored first.

@@ -56,6 +56,7 @@ pub(super) fn result(
         metadata: ResultMetadata {
             source: acquired.source().into(),
             refresh_reason: acquired.refresh_reason().map(RefreshReason::from),
+            served_during_outage: acquired.served_during_outage(),
             time_in_cache: time_in_cache(acquired, elapsed),
             time_in_store: acquired.time_in_store(),
             time_in_http: acquired.time_in_authority(),

@@ -348,7 +348,7 @@ impl Inner {
     }
 
     /// The refresh token that the owner's account would be refreshed with: the client's own.
-    async fn refresh_token_of(&self, owner: &ProofKeyOwner) -> Result<Option<Secret>, CacheError> {
+    async fn refresh_token_of(self: &Arc<Self>, owner: &ProofKeyOwner) -> Result<Option<Secret>, CacheError> {
         let Some(user) = owner.user() else { return Ok(None) };
         let Some(rows) = self.sight_rows(&user).await? else {
             return Ok(None);

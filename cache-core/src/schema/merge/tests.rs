@@ -300,6 +300,29 @@ fn a_reply_for_a_row_that_is_gone_changed_or_taken_over_changes_nothing() {
 }
 
 #[test]
+fn a_reply_whose_time_others_have_declared_over_changes_nothing() {
+    for new_token in [true, false] {
+        let mut reply = response("c", "a", "2", None);
+        if !new_token {
+            reply.refresh_token = None;
+        }
+        let mut partition = signed_in("c", None);
+        mark(&mut partition, "refresh c", 1);
+        let spent = hash("refresh c");
+        assert!(outcome_unknown(&mut partition, &spent, &ATTEMPT));
+        let before = partition.clone();
+        let stored = twice(&mut partition, |rows| {
+            refreshed(rows, &spent, Some(&ATTEMPT), &reply, NOW)
+        });
+        assert_eq!(stored, Refreshed::Late);
+        assert_eq!(partition, before);
+        // Where no marker is written nobody else is there who could have acted on one.
+        let stored = refreshed(&mut partition, &spent, None, &reply, NOW);
+        assert_eq!(stored, Refreshed::Applied);
+    }
+}
+
+#[test]
 fn a_family_token_that_gives_an_outsider_its_own_stays_for_the_family() {
     let mut partition = signed_in("member", Some("1"));
     mark(&mut partition, "refresh member", 1);

@@ -185,15 +185,15 @@ fn a_marker_is_waited_for_and_then_the_policy_decides() {
     let cases = [
         // deadline, attempts, reported unknown → what a rotating issuer and what a lenient one allows
         (after(1), 1, false, Decision::Wait(after(1)), None),
-        (NOW, 1, false, Decision::OutcomeUnknown, Some(2)),
-        (NOW, 2, false, Decision::OutcomeUnknown, None),
+        (NOW, 1, false, Decision::Overdue, Some(2)),
+        (NOW, 2, false, Decision::Overdue, None),
         (after(1), 1, true, Decision::OutcomeUnknown, None),
         (NOW, 1, true, Decision::OutcomeUnknown, Some(2)),
         (after(1), 2, true, Decision::OutcomeUnknown, None),
         (NOW, 255, true, Decision::OutcomeUnknown, None),
         // No limits can give such a deadline: it is over.
-        (after(601), 1, false, Decision::OutcomeUnknown, Some(2)),
-        (UnixMillis(i64::MAX), 1, false, Decision::OutcomeUnknown, Some(2)),
+        (after(601), 1, false, Decision::Overdue, Some(2)),
+        (UnixMillis(i64::MAX), 1, false, Decision::Overdue, Some(2)),
     ];
     for (deadline, attempts, outcome_unknown, strict, lenient) in cases {
         let mut spending = row("c", None, "t", 1);
@@ -208,6 +208,66 @@ fn a_marker_is_waited_for_and_then_the_policy_decides() {
         let decision = decide(&rows, &request("c"), &[], RetryOnce, NOW);
         assert_eq!(sends(&decision, "t"), lenient, "{context}: {decision:?}");
     }
+}
+
+fn try_give_up(partition: &mut Partition, policy: UnknownOutcomePolicy) -> bool {
+    give_up(partition, &request("c"), &[], policy, NOW)
+}
+
+#[test]
+fn that_time_is_over_is_recorded_once_and_on_nothing_else() {
+    let mut spending = row("c", None, "t", 1);
+    spending.spending = Some(marker(&spending, NOW, 1, false));
+    let mut others = row("other", None, "others", 1);
+    others.spending = Some(SpendMarker {
+        attempt: [8; 16],
+        ..marker(&others, NOW, 1, false)
+    });
+    let mut rows = partition(vec![others.clone(), spending]);
+    assert!(try_give_up(&mut rows, UnknownOutcomePolicy::AskUser));
+    assert_eq!(rows.refresh_tokens[0], others);
+    assert!(rows.refresh_tokens[1].spending.as_ref().unwrap().outcome_unknown);
+    assert_eq!(ask(&rows, "c", &[]), Decision::OutcomeUnknown);
+    let recorded = rows.clone();
+    assert!(!try_give_up(&mut rows, UnknownOutcomePolicy::AskUser));
+    assert_eq!(rows, recorded);
+}
+
+#[test]
+fn nothing_is_given_up_in_time_nor_while_the_token_may_be_sent_again() {
+    use UnknownOutcomePolicy::{AskUser, RetryOnce};
+    let cases = [
+        (after(1), 1, AskUser, false),
+        (NOW, 1, RetryOnce, false),
+        (NOW, 2, RetryOnce, true),
+        (after(601), 1, AskUser, true),
+    ];
+    for (deadline, attempts, policy, expected) in cases {
+        let mut spending = row("c", None, "t", 1);
+        spending.spending = Some(marker(&spending, deadline, attempts, false));
+        let mut rows = partition(vec![spending]);
+        let before = rows.clone();
+        assert_eq!(try_give_up(&mut rows, policy), expected, "{deadline} {attempts}");
+        assert_eq!(rows != before, expected, "{deadline} {attempts}");
+    }
+    let mut unmarked = partition(vec![row("c", None, "t", 1)]);
+    assert!(!try_give_up(&mut unmarked, AskUser));
+}
+
+#[test]
+fn of_a_family_and_an_own_token_both_markers_are_fenced_before_the_user_is_asked() {
+    let mut family = row("other", Some("1"), "family", 1);
+    family.spending = Some(marker(&family, NOW, 1, false));
+    let mut own = row("c", None, "own", 9);
+    own.spending = Some(SpendMarker {
+        attempt: [8; 16],
+        ..marker(&own, NOW, 1, true)
+    });
+    let mut rows = partition(vec![own, family]);
+    assert_eq!(ask(&rows, "c", &[]), Decision::Overdue);
+    assert!(try_give_up(&mut rows, UnknownOutcomePolicy::AskUser));
+    let markers = rows.refresh_tokens.iter().filter_map(|row| row.spending.as_ref());
+    assert!(markers.into_iter().all(|marker| marker.outcome_unknown));
 }
 
 #[test]

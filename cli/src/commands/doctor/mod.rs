@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod key;
+mod redis;
 
 use std::time::Duration;
 
@@ -93,11 +94,17 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
                 "memory: is forgotten when the process ends",
             ));
         }
+        StoreAddress::Redis(address) => checks.push(redis::connection(address)),
     }
     checks.extend(key::source(&session.key_address()?, &store));
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
         StoreAddress::Memory => false,
+        StoreAddress::Redis(_) => {
+            let (found, is_there) = redis::servers(session).await;
+            checks.extend(found);
+            is_there
+        }
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -149,7 +156,7 @@ fn clock(session: &Session) -> Check {
 /// Opens the store and the cache, and everything in it.
 async fn contents(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
-    match session.check_file().await {
+    match session.check_store().await {
         Ok(capabilities) => checks.push(Check::good("store", capabilities)),
         Err(failure) => {
             checks.push(Check::failed("store", &failure));

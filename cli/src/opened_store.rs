@@ -1,0 +1,195 @@
+//! The store of a run: opened as its address says, and closed in the end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cache_core::seal::{Namespace, RecordKind};
+use cache_core::store::error::ErrorKind;
+use cache_core::store::{MemoryStore, Store, StoreError};
+use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
+use cache_sqlite::{SqliteConfig, SqliteStore};
+use futures_util::StreamExt;
+
+use crate::credential_options::CredentialFile;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::private_file;
+use crate::redis_address::RedisAddress;
+use crate::redis_options::{PASSWORD_VARIABLE, RedisDurability, RedisOptions};
+use crate::session::Missing;
+use crate::store_address::StoreAddress;
+
+/// A store, and the handle that closes it.
+#[derive(Debug)]
+pub(crate) struct OpenedStore {
+    pub(crate) store: Arc<dyn Store>,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Memory,
+    Sqlite(Arc<SqliteStore>),
+    Redis(Arc<RedisStore>),
+}
+
+impl OpenedStore {
+    /// Opens the store at `address`.
+    pub(crate) async fn open(
+        address: &StoreAddress,
+        redis: &RedisOptions,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
+        tracing::debug!(store = %address, "opening the store");
+        match address {
+            StoreAddress::Memory => Ok(Self {
+                store: Arc::new(MemoryStore::new()),
+                handle: Handle::Memory,
+            }),
+            StoreAddress::Sqlite(path) => Self::open_sqlite(path, missing).await,
+            StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
+        }
+    }
+
+    async fn open_sqlite(path: &Path, missing: Missing) -> Result<Self, Failure> {
+        if missing == Missing::Refuse && !path.exists() {
+            return Err(missing_store(&path.display().to_string()));
+        }
+        let config = SqliteConfig::new(path).create(missing == Missing::Create);
+        let sqlite = Arc::new(SqliteStore::open(config).await?);
+        Ok(Self {
+            store: Arc::clone(&sqlite) as Arc<dyn Store>,
+            handle: Handle::Sqlite(sqlite),
+        })
+    }
+
+    async fn open_redis(
+        address: &RedisAddress,
+        options: &RedisOptions,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
+        let config = redis_config(address, options)?;
+        // Boxed: its future is too deep for those around it.
+        let opened = Box::pin(RedisStore::open(config)).await;
+        let redis = Arc::new(opened.map_err(|error| of_opening(error, address))?);
+        let opened = Self {
+            store: Arc::clone(&redis) as Arc<dyn Store>,
+            handle: Handle::Redis(redis),
+        };
+        if missing == Missing::Refuse {
+            let refusal = match opened.holds_anything().await {
+                Ok(true) => return Ok(opened),
+                Ok(false) => missing_store(&address.to_string()),
+                Err(error) => error.into(),
+            };
+            opened.close().await;
+            return Err(refusal);
+        }
+        Ok(opened)
+    }
+
+    /// Reads the whole store, where it can be checked.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        if let Handle::Sqlite(sqlite) = &self.handle {
+            sqlite.check().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is anything of a cache, be it in quarantine and its key ring with it.
+    pub(crate) async fn holds_anything(&self) -> Result<bool, StoreError> {
+        let found = self.store.scan(&Namespace::default().prefix()).next().await;
+        Ok(found.transpose()?.is_some())
+    }
+
+    /// What the servers say of themselves, where there are any.
+    pub(crate) async fn describe(&self) -> Option<Result<ServerInfo, StoreError>> {
+        match &self.handle {
+            Handle::Redis(redis) => Some(redis.describe().await),
+            Handle::Memory | Handle::Sqlite(_) => None,
+        }
+    }
+
+    /// Closes it.
+    pub(crate) async fn close(&self) {
+        match &self.handle {
+            Handle::Memory => {}
+            Handle::Sqlite(sqlite) => sqlite.close().await,
+            Handle::Redis(redis) => redis.close().await,
+        }
+    }
+}
+
+fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {
+    let mut config = RedisConfig::from_url(address.url().expose())?;
+    if let Some(CredentialFile(path)) = &options.redis_password_file {
+        config = config.password(private_file::read(path, "the password of Redis")?);
+    } else if let Some(password) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
+        let password = password.into_string();
+        let password = password.map_err(|_| Failure::usage(format!("{PASSWORD_VARIABLE} is not UTF-8")))?;
+        config = config.password(cache_core::secret::Secret::new(password));
+    }
+    if let Some(path) = &options.redis_ca_cert {
+        config = config.ca_certificates(read(path, "the CA certificates of")?);
+    }
+    match (&options.redis_client_cert, &options.redis_client_key) {
+        (None, None) => {}
+        (Some(certificate), Some(CredentialFile(key))) => {
+            let key = private_file::read(key, "the private key for Redis")?;
+            let key = cache_core::secret::SecretBytes::new(key.expose().as_bytes().to_vec());
+            config = config.client_certificate(read(certificate, "the certificate")?, key);
+        }
+        _ => {
+            return Err(Failure::usage(
+                "--redis-client-cert and --redis-client-key go together: give both",
+            ));
+        }
+    }
+    if let Some(prefix) = &options.redis_key_prefix {
+        config = config.key_prefix(prefix);
+    }
+    Ok(match options.redis_durability {
+        None | Some(RedisDurability::Acknowledged) => config,
+        Some(RedisDurability::Replicated { replicas, timeout }) => {
+            config.durability(DurabilityMode::Replicated { replicas, timeout })
+        }
+    })
+}
+
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::file(&format!("read {what}"), path, error).into_usage())
+}
+
+/// A configuration that makes no sense is the caller's; what else stands in the way is the server's or the network's.
+fn of_opening(error: StoreError, address: &RedisAddress) -> Failure {
+    if error.kind() == ErrorKind::InvalidArgument {
+        return Failure::new("usage", Exit::Usage, error).next(format!(
+            "check --store ({address}) and the --redis- options; a password comes from {PASSWORD_VARIABLE} or \
+             --redis-password-file"
+        ));
+    }
+    let next = match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "check the user in --store ({address}) and the password in {PASSWORD_VARIABLE} or --redis-password-file; a private \
+             certificate authority needs --redis-ca-cert, and a server that asks for one --redis-client-cert"
+        ),
+        ErrorKind::Unsupported => "use Redis 6.2 or later, or Valkey".to_owned(),
+        _ => format!(
+            "check that the server at {address} runs and can be reached from here; rediss:// is for TLS"
+        ),
+    };
+    Failure::from(error).next(next)
+}
+
+/// Whether the cache has a key ring, so that its pass phrase is one that was given before.
+pub(crate) async fn has_ring(store: &dyn Store) -> Result<bool, StoreError> {
+    let prefix = format!("{}{}/", Namespace::default().prefix(), RecordKind::KeyRing.tag());
+    let found = store.scan(&prefix).next().await.transpose()?;
+    Ok(found.is_some())
+}
+
+fn missing_store(place: &str) -> Failure {
+    let message = format!("there is no store at {place}");
+    Failure::new("store_missing", Exit::Storage, message)
+        .next("sign in with `tokenkeep login`, or name another store with --store")
+}
