@@ -10,6 +10,9 @@ use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::time::{Clock, SystemClock};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::address::Address;
 use crate::error::Failure;
 
@@ -177,6 +180,18 @@ impl RedisConfig {
         if !self.address.tls && (self.ca_certificates.is_some() || self.client_certificate.is_some()) {
             return invalid("certificates are given, but the URL's scheme is not one of TLS (rediss)");
         }
+        let certificates = self
+            .ca_certificates
+            .iter()
+            .chain(self.client_certificate.iter().map(|(chain, _)| chain));
+        for pem in certificates {
+            if CertificateDer::pem_slice_iter(pem)
+                .next()
+                .is_none_or(|first| first.is_err())
+            {
+                return invalid("the CA certificates or the client certificate are no PEM certificates");
+            }
+        }
         if self.address.username.is_some() && self.address.password.is_none() {
             return invalid("a user is given without a password");
         }
@@ -256,6 +271,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for config in [
             config("redis://h").ca_certificates(Vec::new()),
+            config("rediss://h").ca_certificates(b"no certificate".to_vec()),
             config("redis://h").username("without-password"),
             config("redis://h").connect_timeout(Duration::ZERO),
             config("redis://h").response_timeout(Duration::ZERO),

@@ -15,13 +15,10 @@ use cache_core::store::{StoreKey, Version, WatchEvent};
 
 use crate::error::Failure;
 
-/// How many buckets there are. Part of the layout: never change it.
-pub(crate) const BUCKETS: u16 = 256;
-
 /// The slots of a Cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// One of the parts that the keys of a prefix are divided into.
+/// One of the 256 parts that the keys of a prefix are divided into. Part of the layout: never change their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket(u8);
 
@@ -89,6 +86,9 @@ impl KeySpace {
     }
 }
 
+/// What a store publishes when it opens, to learn whether it may. It means nothing.
+pub(crate) const GREETING: &str = "+";
+
 /// What is published of a change: the version or `-`, a space, the store key.
 pub(crate) fn announcement(key: &StoreKey, version: Option<Version>) -> String {
     match version {
@@ -97,8 +97,16 @@ pub(crate) fn announcement(key: &StoreKey, version: Option<Version>) -> String {
     }
 }
 
-/// What an announcement says; `None` when it is not one of ours.
+/// What a message on the channel means to whoever listens, if anything.
 pub(crate) fn announced(message: &[u8]) -> Option<WatchEvent> {
+    if message == GREETING.as_bytes() {
+        return None;
+    }
+    // Somebody else writes to the channel, or somebody newer; whatever it means, assume the worst.
+    Some(change(message).unwrap_or(WatchEvent::Lost))
+}
+
+fn change(message: &[u8]) -> Option<WatchEvent> {
     let (version, key) = std::str::from_utf8(message).ok()?.split_once(' ')?;
     let key = StoreKey::new(key).ok()?;
     let version = match version {
@@ -192,8 +200,10 @@ mod tests {
         let long = format!("{} k", "g".repeat(32));
         let inner = format!("{}é k", "0".repeat(30));
         for message in ["", "-", "- ", "k", "12 k", "- a b", &long, &inner] {
-            assert_eq!(announced(message.as_bytes()), None, "{message:?}");
+            let meaning = announced(message.as_bytes());
+            assert_eq!(meaning, Some(WatchEvent::Lost), "{message:?}");
         }
-        assert_eq!(announced(&[0xff, b' ', b'k']), None);
+        assert_eq!(announced(&[0xff, b' ', b'k']), Some(WatchEvent::Lost));
+        assert_eq!(announced(GREETING.as_bytes()), None);
     }
 }

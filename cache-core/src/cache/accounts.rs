@@ -87,7 +87,14 @@ impl Inner {
         {
             return Err(CacheError::WrongAccount);
         }
-        self.store_granted(key, response, None, None).await
+        if response.access_token.is_none() {
+            return Err(CacheError::NoAccessToken);
+        }
+        let client_id = response.client_id.clone();
+        self.list_sign_in(key, &response).await;
+        let stored = self.store_granted(key, response, None, None).await;
+        self.confirm_sign_in(key, &client_id, stored.is_ok());
+        stored
     }
 
     /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to and until the moment that it ends.
@@ -171,7 +178,7 @@ impl Inner {
     }
 }
 
-fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount> + '_ {
+pub(super) fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount> + '_ {
     partition.accounts.iter().map(|account| {
         // A family's token may still bear the name of a member that signed out and left it to the others.
         let left = |row: &&RefreshToken| {

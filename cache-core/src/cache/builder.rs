@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::directory::DirectoryQueue;
 use super::fallback::{Fallback, Terms};
 use super::outage::Outage;
 use super::proof_keys::NamedKeys;
@@ -223,6 +224,7 @@ impl TokenCacheBuilder {
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }

@@ -44,6 +44,7 @@ mod builder;
 mod changes;
 mod commit;
 mod copies;
+mod directory;
 mod error;
 mod events;
 mod exchange;
@@ -75,6 +76,10 @@ pub use authority_call::{
     AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption, RefusedBecause,
 };
 pub use builder::TokenCacheBuilder;
+pub use directory::{
+    Directory, DirectoryClient, DirectoryCursor, DirectoryEntry, DirectoryPage, DirectoryQuery,
+    InteractionCause, InvalidDirectoryCursor, NeedsInteraction, RebuildReport,
+};
 pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
@@ -90,12 +95,12 @@ pub use crate::strategy::UnknownOutcomePolicy;
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::random::Random;
-use crate::schema::{Account, AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
+use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
+use crate::strategy::Strategy;
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
-use crate::strategy::{Partitioning, Strategy};
 use crate::time::Clock;
 
 /// A token cache. Clones share everything.
@@ -127,6 +132,7 @@ pub(crate) struct Inner {
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
+    directory: directory::DirectoryQueue,
 }
 
 struct Listening(Option<AbortHandle>);
@@ -380,27 +386,6 @@ impl TokenCache {
     /// That the store failed. Records that cannot be read are described as far as they can be.
     pub async fn inspect(&self) -> Result<Vec<RecordInfo>, CacheError> {
         self.inner.inspect().await
-    }
-
-    /// The partition of an application's own tokens, as the strategy divides them.
-    #[must_use]
-    pub fn app_partition(
-        &self,
-        client_id: &str,
-        authority: &AuthorityIdentity,
-        tenant: &str,
-        scopes: &ScopeSet,
-    ) -> PartitionKey {
-        PartitionKey::App {
-            client_id: client_id.to_owned(),
-            authority: authority.clone(),
-            tenant: tenant.to_owned(),
-            resource: match self.inner.strategy.partitioning {
-                Partitioning::ByTenant => None,
-                Partitioning::AppByResource => Some(scopes.normalised()),
-            },
-            components: std::collections::BTreeMap::new(),
-        }
     }
 
     /// The name of a partition's record in the store.

@@ -115,6 +115,8 @@ pub enum RecordKind {
     Residue,
     /// The software key of a proof-of-possession signer.
     ProofKey,
+    /// A page of the directory of accounts.
+    Directory,
     /// The key ring.
     KeyRing,
     /// A record that was moved aside.
@@ -123,12 +125,13 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::User,
         Self::App,
         Self::Session,
         Self::Residue,
         Self::ProofKey,
+        Self::Directory,
         Self::KeyRing,
         Self::Quarantine,
     ];
@@ -142,6 +145,7 @@ impl RecordKind {
             Self::Session => "session",
             Self::Residue => "residue",
             Self::ProofKey => "proof-key",
+            Self::Directory => "directory",
             Self::KeyRing => "keyring",
             Self::Quarantine => "quarantine",
         }
@@ -226,15 +230,25 @@ impl LocationKeys {
 
     /// `{namespace}/{kind}/{base64url(HMAC-SHA-256(length-prefixed kind ‖ logical key))}`.
     pub(super) fn stored_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
-        let mut input = Vec::with_capacity(16 + logical_key.len());
-        append_prefixed(&mut input, kind.tag().as_bytes());
-        input.extend_from_slice(logical_key);
-        let name = URL_SAFE_NO_PAD.encode(self.blinding.clone().chain_update(&input).finalize().into_bytes());
+        let name = URL_SAFE_NO_PAD.encode(self.blinded(kind, logical_key));
         #[expect(
             clippy::expect_used,
             reason = "at most 42 + 1 + 10 + 1 + 43 bytes, all of them printable ASCII"
         )]
         StoreKey::new(format!("{namespace}/{}/{name}", kind.tag())).expect("a stored key is a store key")
+    }
+
+    /// `HMAC-SHA-256(length-prefixed kind ‖ logical key)`.
+    pub(super) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        let mut input = Vec::with_capacity(16 + logical_key.len());
+        append_prefixed(&mut input, kind.tag().as_bytes());
+        input.extend_from_slice(logical_key);
+        self.blinding
+            .clone()
+            .chain_update(&input)
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
     /// The tag of a header: tells a record that was moved from one that was damaged.

@@ -233,6 +233,14 @@ impl Sealer {
         }
     }
 
+    /// A keyed hash of `logical_key`, as even and as hidden as the names of records of this `kind`. Rotation does not change it.
+    pub(crate) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        match &self.0.mode {
+            Mode::Sealed(sealed) => sealed.active().location.blinded(kind, logical_key),
+            Mode::Plaintext(plaintext) => plaintext.location.blinded(kind, logical_key),
+        }
+    }
+
     /// Makes the record of `payload` for `key`, under the primary key and a fresh random nonce.
     ///
     /// # Errors
