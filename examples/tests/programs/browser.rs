@@ -46,6 +46,8 @@ impl Browser {
         let certificates = reqwest::Certificate::from_pem_bundle(certificates.as_bytes()).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A request that is refused before its body is read takes its connection with it.
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .tls_certs_only(certificates)
             .build()
