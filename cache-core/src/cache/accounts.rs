@@ -14,6 +14,7 @@ use crate::schema::index::IndexedPartition;
 use crate::schema::merge;
 use crate::schema::{Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
+use crate::store::error::ErrorKind;
 use crate::store::{Durability, Store, StoreKey};
 use crate::time::UnixMillis;
 
@@ -168,8 +169,14 @@ impl Inner {
             let (stored_key, _) = found?;
             let known = self.rollback.before_read(&stored_key);
             // It may have been removed since it was listed.
-            let Some(record) = self.store.get(&stored_key).await? else {
-                continue;
+            let record = match self.store.get(&stored_key).await {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    visit(stored_key, Err(error.into()));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             let opened = self.open(&stored_key, &record, kind, known).await;
             visit(stored_key, opened.map(|loaded| loaded.partition));

@@ -43,6 +43,7 @@ mod backoff;
 mod builder;
 mod changes;
 mod commit;
+mod copies;
 mod directory;
 mod error;
 mod events;
@@ -100,7 +101,7 @@ use crate::store::{Store, StoreKey};
 use crate::strategy::Strategy;
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
-use crate::time::{Clock, with_deadline};
+use crate::time::Clock;
 
 /// A token cache. Clones share everything.
 #[derive(Clone)]
@@ -415,16 +416,6 @@ impl TokenCache {
     #[must_use]
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.inner.random
-    }
-
-    /// Takes no new work and waits, for at most `deadline`, until refreshes and writes under way are stored. Gives how many are
-    /// not. A program that ends without this may lose a refresh token that it has just obtained.
-    ///
-    /// Cancellation safe: the work goes on either way.
-    pub async fn shutdown(&self, deadline: Duration) -> usize {
-        self.inner.tasks.close();
-        let _ = with_deadline(&*self.inner.clock, deadline, self.inner.tasks.idle()).await;
-        self.inner.tasks.count()
     }
 }
 

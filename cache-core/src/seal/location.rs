@@ -251,6 +251,19 @@ impl LocationKeys {
             .into()
     }
 
+    /// `{namespace}/{kind}/{base64url(logical key)}`, from which [`read_legible`] gets the logical key back; hidden where that
+    /// would be too long for a store.
+    pub(super) fn legible_key(
+        &self,
+        namespace: &Namespace,
+        kind: RecordKind,
+        logical_key: &[u8],
+    ) -> StoreKey {
+        let name = URL_SAFE_NO_PAD.encode(logical_key);
+        StoreKey::new(format!("{namespace}/{}/{name}", kind.tag()))
+            .unwrap_or_else(|_| self.stored_key(namespace, kind, logical_key))
+    }
+
     /// The tag of a header: tells a record that was moved from one that was damaged.
     pub(super) fn tag(&self, location: &Location<'_>) -> [u8; LOCATION_TAG_BYTES] {
         let mut input = Vec::with_capacity(160);
@@ -265,6 +278,13 @@ impl LocationKeys {
     pub(super) fn tag_matches(&self, location: &Location<'_>, tag: &[u8; LOCATION_TAG_BYTES]) -> bool {
         self.tag(location).ct_eq(tag).into()
     }
+}
+
+/// The logical key that [`LocationKeys::legible_key`] made `key` of; other bytes, or `None`, for any other key.
+pub(super) fn read_legible(namespace: &Namespace, key: &StoreKey) -> Option<Vec<u8>> {
+    RecordKind::of(namespace, key)?;
+    let (_, name) = key.as_str().rsplit_once('/')?;
+    URL_SAFE_NO_PAD.decode(name).ok()
 }
 
 fn keyed(key: &SecretKey) -> Hmac<Sha256> {

@@ -12,10 +12,11 @@ use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenRequest, TokenResponse,
 };
 use cache_core::seal::{Namespace, RecordKind};
-use cache_core::store::{Store, StoreKey};
+use cache_core::store::{PutOptions, Record, Store, StoreKey};
 use cache_core::strategy::{DirectoryPolicy, Strategy};
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::FaultStore;
+use futures_util::StreamExt;
 
 use crate::support::*;
 
@@ -37,6 +38,25 @@ impl Scene {
 
     pub async fn with(strategy: Strategy) -> Self {
         let (clock, store) = parts();
+        Self::over(clock, store, strategy).await
+    }
+
+    /// With the records that [`records`](Self::records) gave, as if the process had been restarted.
+    pub async fn restored(records: &[(StoreKey, Record)]) -> Self {
+        let (clock, store) = parts();
+        for (key, record) in records {
+            let options = PutOptions::create().expires_at(record.expires_at);
+            store.put(key, record.payload.clone(), options).await.unwrap();
+        }
+        Self::over(
+            clock,
+            store,
+            Strategy::desktop_tool().directory(DirectoryPolicy::on()),
+        )
+        .await
+    }
+
+    async fn over(clock: ManualClock, store: Arc<dyn Store>, strategy: Strategy) -> Self {
         let faults = FaultStore::new(Arc::clone(&store), Arc::new(clock.clone()));
         let faulty: Arc<dyn Store> = Arc::new(faults.clone());
         let cache = open_with(&faulty, &clock, strategy).await;
@@ -79,6 +99,16 @@ impl Scene {
         cache
             .acquire(request_for(number), AcquireOptions::default(), call)
             .await
+    }
+
+    pub async fn records(&self) -> Vec<(StoreKey, Record)> {
+        let keys: Vec<_> = self.store.scan("").map(|found| found.unwrap().0).collect().await;
+        let mut records = Vec::new();
+        for key in keys {
+            let record = self.store.get(&key).await.unwrap().unwrap();
+            records.push((key, record));
+        }
+        records
     }
 
     /// The records of the directory, and how often each was written.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cli::Administrator;
 use super::process::{Process, base_configuration};
+use super::replication::{field, streaming_replicas};
 use super::server::wait;
 use super::{Error, Program, RedisServer, port};
 use crate::proxy::Proxy;
@@ -195,8 +196,7 @@ impl Sentinels {
             }
         }
         let replication = self.info(primary).await;
-        field(&replication, "role") == "master"
-            && replication.matches("state=online").count() == self.servers.len() - 1
+        field(&replication, "role") == "master" && streaming_replicas(&replication) == self.servers.len() - 1
     }
 
     /// Which server all Sentinels call the primary, if they agree.
@@ -299,12 +299,6 @@ impl fmt::Debug for Sentinels {
             .field("servers", &self.servers)
             .finish_non_exhaustive()
     }
-}
-
-/// The value of a line `name:value` of what INFO says.
-fn field<'a>(info: &'a str, name: &str) -> &'a str {
-    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
-    info.lines().find_map(value).unwrap_or_default().trim()
 }
 
 fn unknown(place: &str) -> Error {

@@ -63,20 +63,20 @@ fn number_of(token: &Secret) -> u64 {
     token.expose().split_once(' ').unwrap().0.parse().unwrap()
 }
 
-/// Obeys the order to count: `tasks` tasks add one `each` times, to each of `counters` in turn. The answer is how many were
-/// acknowledged.
+/// Obeys the order to count: `tasks` tasks add one `each` times, to each of `counters` in turn, the first of them `from` the one of this
+/// number. The answer is how many were acknowledged.
 pub async fn count(cache: &TokenCache, order: &Value) -> Value {
     let number = |name: &str| order[name].as_u64().unwrap();
     let (tasks, each, counters) = (number("tasks"), number("each"), number("counters"));
+    let from = number("from");
     let counting: Vec<_> = (0..tasks)
         .map(|task| {
             let cache = cache.clone();
             let who = format!("{}-{task}", std::process::id());
-            // All processes begin with the same counters, to be in each other's way.
             tokio::spawn(async move {
                 let mut acknowledged = 0_u64;
                 for increment in 0..each {
-                    acknowledged += add_one(&cache, (task + increment) % counters, &who).await;
+                    acknowledged += add_one(&cache, (from + task + increment) % counters, &who).await;
                 }
                 acknowledged
             })

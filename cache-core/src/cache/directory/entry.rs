@@ -164,7 +164,7 @@ impl InteractionCause {
 
 /// Where in the order of the directory an account stands: a keyed hash of its partition key, so that nobody outside can tell whose it is or
 /// crowd one page with accounts of a chosen name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Position(pub(super) [u8; 16]);
 
 impl Position {
