@@ -89,20 +89,20 @@ async fn a_cookie_that_was_not_made_here_names_no_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_by_itself() {
-    let idle = Scene::new(1, 3600, &["--session-idle", "1"]).await;
+    let idle = Scene::new(1, 3600, &["--session-idle", "3"]).await;
     let absolute = Scene::new(1, 3600, &["--session-lifetime", "2"]).await;
     let (mut left, mut busy) = (idle.browser(), absolute.browser());
     idle.sign_in(&mut left, &idle.replicas[0]).await;
     absolute.sign_in(&mut busy, &absolute.replicas[0]).await;
     // Used all the time, which helps the one and not the other.
-    for _ in 0..10 {
+    for _ in 0..16 {
         tokio::time::sleep(Duration::from_millis(250)).await;
         assert!(left.get(&idle.replicas[0].at("/")).await.body.contains(USERNAME));
         busy.get(&absolute.replicas[0].at("/")).await;
     }
     let page = busy.get(&absolute.replicas[0].at("/")).await;
     assert!(page.body.contains("You are not signed in"));
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(3300)).await;
     let page = left.get(&idle.replicas[0].at("/")).await;
     assert!(page.body.contains("You are not signed in"));
 }

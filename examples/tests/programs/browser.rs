@@ -41,11 +41,15 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    pub(crate) fn trusting(certificate: &str) -> Self {
+    /// One that trusts these certificates (PEM) and no others.
+    pub(crate) fn trusting(certificates: &str) -> Self {
+        let certificates = reqwest::Certificate::from_pem_bundle(certificates.as_bytes()).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A request that is refused before its body is read takes its connection with it.
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
-            .tls_certs_only([reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap()])
+            .tls_certs_only(certificates)
             .build()
             .unwrap();
         Self {

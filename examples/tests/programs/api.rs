@@ -33,6 +33,7 @@ struct Inner {
     demand: Demand,
     seen: HashSet<String>,
     refused: usize,
+    answered: usize,
 }
 
 #[derive(Clone)]
@@ -65,6 +66,11 @@ impl Api {
     /// How many requests were refused with 401.
     pub(crate) fn refused(&self) -> usize {
         self.inner.lock().unwrap().refused
+    }
+
+    /// How many requests were answered.
+    pub(crate) fn answered(&self) -> usize {
+        self.inner.lock().unwrap().answered
     }
 
     async fn subject(&self, token: &str) -> Option<String> {
@@ -102,7 +108,10 @@ async fn me(State(api): State<Api>, headers: HeaderMap) -> Response {
             format!(r#"Bearer error="insufficient_claims", claims="{claims}""#)
         }
         (_, Demand::ImpossibleClaims) => format!(r#"Bearer error="insufficient_claims", claims="{claims}""#),
-        (Some(subject), _) => return format!("<b>hello</b> {subject}").into_response(),
+        (Some(subject), _) => {
+            inner.answered += 1;
+            return format!("<b>hello</b> {subject}").into_response();
+        }
     };
     inner.refused += 1;
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()

@@ -1,8 +1,7 @@
 //! The programs, as processes.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// A program that ends with the test.
@@ -19,6 +18,15 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Runs a program to its end, which must be a good one, and returns what it wrote to standard output.
+pub(crate) async fn run(mut command: Command) -> String {
+    let output =
+        tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).stderr(Stdio::inherit()).output());
+    let Output { status, stdout, .. } = output.await.unwrap().unwrap();
+    assert!(status.success());
+    String::from_utf8(stdout).unwrap()
 }
 
 /// A port that nobody listens at now.
@@ -39,25 +47,4 @@ pub(crate) async fn wait_for(port: u16) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("nobody listens at port {port}");
-}
-
-/// What a program of the example is told of the cache, whichever it is.
-pub(crate) fn cache_options(command: &mut Command, folder: &Path, issuer: &str, api: &str) {
-    let store = format!("sqlite:{}", folder.join("cache.db").display());
-    let key = format!("file:{}", folder.join("key").display());
-    command
-        .args(["--store", &store, "--key", &key, "--authority", issuer])
-        .args(["--client-id", cache_testkit::oidc_provider::WEB_CLIENT_ID])
-        .args([
-            "--client-secret",
-            "env:CLIENT_SECRET",
-            "--scope",
-            "api:read",
-            "--api",
-            api,
-        ])
-        .env(
-            "CLIENT_SECRET",
-            cache_testkit::oidc_provider::SERVICE_CLIENT_SECRET,
-        );
 }

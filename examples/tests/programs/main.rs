@@ -1,4 +1,5 @@
-//! The front end, by its own program over TLS, at a real issuer: each protection against whoever tries to get round it.
+//! The programs at a real issuer, over TLS: each protection against whoever tries to get round it, the worker, and both with a
+//! real browser.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,9 +10,13 @@
 mod api;
 mod api_calls;
 mod browser;
+mod entra;
 mod forgery;
+mod in_chromium;
+mod listening;
 mod process;
 mod replicas;
 mod scene;
 mod session_cookie;
 mod sign_in;
+mod worker;
