@@ -122,7 +122,8 @@
 //! 4. [`store`]: the contract of a backend, the memory store, and the decorators. Begin here to write a backend.
 //! 5. [`seal`]: encryption, the key ring, key sources, rollback, quarantine; [`seal::format`](mod@seal::format) has the bytes.
 //! 6. [`codec`]: how a partition becomes bytes, and the exchange with MSAL programs.
-//! 7. [`secret`], [`time`], [`random`]: secrets that wipe and redact themselves, and what tests inject.
+//! 7. [`layout`]: places that MSAL programs use at the same time.
+//! 8. [`secret`], [`time`], [`random`]: secrets that wipe and redact themselves, and what tests inject.
 //!
 //! # What to know before you build on it
 //!
@@ -133,6 +134,7 @@
 
 pub mod cache;
 pub mod codec;
+pub mod layout;
 pub mod random;
 pub mod schema;
 pub mod seal;

@@ -9,6 +9,7 @@ use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 
 use crate::error::Failure;
+use crate::info::Arrangement;
 
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
@@ -39,6 +40,16 @@ pub(crate) enum Topology {
 pub(crate) enum Endpoint {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
+}
+
+impl Topology {
+    pub(crate) fn arrangement(&self) -> Arrangement {
+        match self {
+            Self::Single(_) => Arrangement::Single,
+            Self::Sentinel { .. } => Arrangement::Sentinel,
+            Self::Cluster(_) => Arrangement::Cluster,
+        }
+    }
 }
 
 impl Endpoint {

@@ -10,8 +10,13 @@ use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::time::{Clock, SystemClock};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::address::Address;
 use crate::error::Failure;
+
+const DEFAULT_KEY_PREFIX: &str = "tokenkeep:";
 
 /// What [`RedisStore::open`](crate::RedisStore::open) opens. Only the URL is required.
 ///
@@ -67,7 +72,7 @@ impl RedisConfig {
         let address = Address::parse(url).map_err(|failure| failure.during(Operation::Open))?;
         Ok(Self {
             address,
-            key_prefix: "tokenkeep:".to_owned(),
+            key_prefix: DEFAULT_KEY_PREFIX.to_owned(),
             sentinel_username: None,
             sentinel_password: None,
             ca_certificates: None,
@@ -172,10 +177,27 @@ impl RedisConfig {
         self
     }
 
+    /// Whether the caller has chosen a key prefix.
+    pub(crate) fn has_key_prefix(&self) -> bool {
+        self.key_prefix != DEFAULT_KEY_PREFIX
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Failure> {
         let invalid = |context: &'static str| Err(Failure::new(ErrorKind::InvalidArgument, context));
         if !self.address.tls && (self.ca_certificates.is_some() || self.client_certificate.is_some()) {
             return invalid("certificates are given, but the URL's scheme is not one of TLS (rediss)");
+        }
+        let certificates = self
+            .ca_certificates
+            .iter()
+            .chain(self.client_certificate.iter().map(|(chain, _)| chain));
+        for pem in certificates {
+            if CertificateDer::pem_slice_iter(pem)
+                .next()
+                .is_none_or(|first| first.is_err())
+            {
+                return invalid("the CA certificates or the client certificate are no PEM certificates");
+            }
         }
         if self.address.username.is_some() && self.address.password.is_none() {
             return invalid("a user is given without a password");
@@ -256,6 +278,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for config in [
             config("redis://h").ca_certificates(Vec::new()),
+            config("rediss://h").ca_certificates(b"no certificate".to_vec()),
             config("redis://h").username("without-password"),
             config("redis://h").connect_timeout(Duration::ZERO),
             config("redis://h").response_timeout(Duration::ZERO),

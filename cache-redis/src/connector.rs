@@ -9,14 +9,22 @@ use cache_core::store::error::ErrorKind;
 use cache_core::time::{Clock, with_deadline};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
     PushInfo, PushKind, RedisConnectionInfo, TlsCertificates,
 };
+use rustls::crypto::CryptoProvider;
 
 use crate::address::Endpoint;
 use crate::config::RedisConfig;
 use crate::error::Failure;
+
+/// How long a connection is idle before the operating system probes it.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How often it probes then.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// Makes connections to any server of the configuration.
 pub(crate) struct Connector {
@@ -53,6 +61,11 @@ impl Connector {
                 client_cert: certificate.clone(),
                 client_key: key.expose().to_vec(),
             });
+        if config.address.tls && CryptoProvider::get_default().is_none() {
+            // The driver asks for the process's provider, and would panic where features of other crates leave open which
+            // that is. An error only says that somebody else was quicker.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         Self {
             tls: config.address.tls.then(|| TlsCertificates {
                 client_tls,
@@ -167,21 +180,22 @@ impl Connector {
         if let Some(password) = &login.password {
             settings = settings.set_password(password.expose());
         }
-        let invalid = |error: redis::RedisError| {
-            tracing::debug!(%error, "the TLS configuration is refused");
-            let context =
-                "the CA certificates, the client certificate or its key are not valid PEM, or do not fit";
-            Failure::new(ErrorKind::InvalidArgument, context)
-        };
+        let invalid = |error: redis::RedisError| Failure::configuration(&error);
         let info = address
             .into_connection_info()
             .map_err(invalid)?
             .set_redis_settings(settings)
-            // Without it, small requests wait for the acknowledgement of the one before.
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+            .set_tcp_settings(tcp_settings());
         match &self.tls {
             Some(certificates) => Client::build_with_tls(info, certificates.clone()).map_err(invalid),
             None => Client::open(info).map_err(invalid),
         }
     }
+}
+
+fn tcp_settings() -> TcpSettings {
+    // An idle connection that a firewall forgot is noticed before a write is lost on it.
+    let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(PROBE);
+    // Without `nodelay`, small requests wait for the acknowledgement of the one before.
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
 }

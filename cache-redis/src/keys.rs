@@ -15,13 +15,10 @@ use cache_core::store::{StoreKey, Version, WatchEvent};
 
 use crate::error::Failure;
 
-/// How many buckets there are. Part of the layout: never change it.
-pub(crate) const BUCKETS: u16 = 256;
-
 /// The slots of a Cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// One of the parts that the keys of a prefix are divided into.
+/// One of the 256 parts that the keys of a prefix are divided into. Part of the layout: never change their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket(u8);
 
@@ -89,6 +86,9 @@ impl KeySpace {
     }
 }
 
+/// What a store publishes when it opens, to learn whether it may. It means nothing.
+pub(crate) const GREETING: &str = "+";
+
 /// What is published of a change: the version or `-`, a space, the store key.
 pub(crate) fn announcement(key: &StoreKey, version: Option<Version>) -> String {
     match version {
@@ -97,8 +97,16 @@ pub(crate) fn announcement(key: &StoreKey, version: Option<Version>) -> String {
     }
 }
 
-/// What an announcement says; `None` when it is not one of ours.
+/// What a message on the channel means to whoever listens, if anything.
 pub(crate) fn announced(message: &[u8]) -> Option<WatchEvent> {
+    if message == GREETING.as_bytes() {
+        return None;
+    }
+    // Somebody else writes to the channel, or somebody newer; whatever it means, assume the worst.
+    Some(change(message).unwrap_or(WatchEvent::Lost))
+}
+
+fn change(message: &[u8]) -> Option<WatchEvent> {
     let (version, key) = std::str::from_utf8(message).ok()?.split_once(' ')?;
     let key = StoreKey::new(key).ok()?;
     let version = match version {
@@ -108,7 +116,8 @@ pub(crate) fn announced(message: &[u8]) -> Option<WatchEvent> {
     Some(WatchEvent::Changed(key, version))
 }
 
-fn version_of(hex: &str) -> Option<Version> {
+/// The version that is shown as `hex`.
+pub(crate) fn version_of(hex: &str) -> Option<Version> {
     let mut bytes = [0; 16];
     if hex.len() != 32 || !hex.is_ascii() {
         return None;
@@ -117,6 +126,17 @@ fn version_of(hex: &str) -> Option<Version> {
         *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
     }
     Some(Version::from_bytes(bytes))
+}
+
+/// The Cluster slot of a key: that of its hash tag, if it has one.
+pub(crate) fn slot_of(name: &[u8]) -> u16 {
+    let place = |bytes: &[u8], wanted| bytes.iter().position(|byte| *byte == wanted);
+    let tag = place(name, b'{').and_then(|open| {
+        let rest = &name[open + 1..];
+        let close = place(rest, b'}').filter(|length| *length > 0)?;
+        Some(&rest[..close])
+    });
+    crc16(tag.unwrap_or(name)) % SLOTS
 }
 
 /// CRC-16/XMODEM, which Cluster places keys by (Redis Cluster specification, "Key distribution model").
@@ -140,6 +160,10 @@ mod tests {
     fn crc_is_the_one_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b"foo") % SLOTS, 12_182, "as CLUSTER KEYSLOT foo");
+        for name in ["foo", "a{foo}b", "{foo}{bar}"] {
+            assert_eq!(slot_of(name.as_bytes()), 12_182, "{name}");
+        }
+        assert_eq!(slot_of(b"a{}{foo}"), crc16(b"a{}{foo}") % SLOTS);
     }
 
     #[test]
@@ -192,8 +216,10 @@ mod tests {
         let long = format!("{} k", "g".repeat(32));
         let inner = format!("{}é k", "0".repeat(30));
         for message in ["", "-", "- ", "k", "12 k", "- a b", &long, &inner] {
-            assert_eq!(announced(message.as_bytes()), None, "{message:?}");
+            let meaning = announced(message.as_bytes());
+            assert_eq!(meaning, Some(WatchEvent::Lost), "{message:?}");
         }
-        assert_eq!(announced(&[0xff, b' ', b'k']), None);
+        assert_eq!(announced(&[0xff, b' ', b'k']), Some(WatchEvent::Lost));
+        assert_eq!(announced(GREETING.as_bytes()), None);
     }
 }

@@ -3,29 +3,21 @@
 //! The crate's own connection manager is not used: it sends some requests again by itself, and a conditional write
 //! that may have been applied must not be sent twice.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::Mutex;
 
 use crate::address::Endpoint;
 use crate::connector::{Connector, Live};
 use crate::error::Failure;
 use crate::script::ScriptCall;
+use crate::shared::Shared;
 
 pub(crate) struct Link {
     endpoint: Endpoint,
     connector: Arc<Connector>,
-    current: SyncMutex<Option<Live>>,
-    /// Held by whoever connects.
-    connecting: Mutex<Attempts>,
-}
-
-#[derive(Default)]
-struct Attempts {
-    count: u64,
-    last_failure: Option<Failure>,
+    current: Shared<Live>,
 }
 
 impl Link {
@@ -33,8 +25,7 @@ impl Link {
         Self {
             endpoint,
             connector,
-            current: SyncMutex::default(),
-            connecting: Mutex::default(),
+            current: Shared::new(),
         }
     }
 
@@ -44,11 +35,6 @@ impl Link {
 
     pub(crate) fn connector(&self) -> &Arc<Connector> {
         &self.connector
-    }
-
-    /// Connects if need be. Nothing was sent when it fails.
-    pub(crate) async fn connect(&self) -> Result<(), Failure> {
-        self.live().await.map(drop)
     }
 
     /// Sends one command and waits for its answer.
@@ -103,11 +89,11 @@ impl Link {
 
     /// Forgets the connection, so that the next request makes another.
     pub(crate) fn disconnect(&self) {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.current.forget(|_| true);
     }
 
     fn refused(&self, live: &Live, error: &redis::ServerError) -> Failure {
-        let failure = Failure::server(error.code(), error.details().unwrap_or_default());
+        let failure = Failure::from(error).at(&self.endpoint);
         if failure.doubts_topology() {
             self.discard(live);
         }
@@ -115,55 +101,17 @@ impl Link {
     }
 
     async fn live(&self) -> Result<Live, Failure> {
-        if let Some(live) = self.current() {
-            return Ok(live);
-        }
-        let before = match self.connecting.try_lock() {
-            Ok(attempts) => attempts.count,
-            // Whoever connects now does so for us too.
-            Err(_) => u64::MAX,
-        };
-        let mut attempts = self.connecting.lock().await;
-        if let Some(live) = self.current() {
-            return Ok(live);
-        }
-        if attempts.count != before
-            && let Some(failure) = &attempts.last_failure
-        {
-            // Somebody tried while we waited: a row of callers must not wait one time limit each.
-            return Err(failure.clone());
-        }
-        let connected = self
-            .connector
-            .server(&self.endpoint, self.connector.response_timeout())
-            .await;
-        attempts.count += 1;
-        attempts.last_failure = connected.as_ref().err().cloned();
-        let live = connected?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
-        Ok(live)
-    }
-
-    fn current(&self) -> Option<Live> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current
-            .as_ref()
-            .is_some_and(|live| live.broken.load(Ordering::Acquire))
-        {
-            *current = None;
-        }
-        current.clone()
+        self.current.forget(|live| live.broken.load(Ordering::Acquire));
+        let timeout = self.connector.response_timeout();
+        self.current
+            .get_or_make(self.connector.server(&self.endpoint, timeout))
+            .await
     }
 
     /// Forgets this very connection, unless another replaced it already.
     fn discard(&self, live: &Live) {
         live.broken.store(true, Ordering::Release);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(&current.broken, &live.broken))
-        {
-            *current = None;
-        }
+        self.current
+            .forget(|current| Arc::ptr_eq(&current.broken, &live.broken));
     }
 }

@@ -10,10 +10,11 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::Value;
 
+use crate::connection::Request;
 use crate::error::Failure;
 use crate::keys::Bucket;
+use crate::record::Records;
 use crate::script::{FORGET, ScriptCall};
-use crate::store::Inner;
 
 /// How many keys one page of an index has.
 const PAGE: usize = 256;
@@ -23,7 +24,7 @@ const AT_ONCE: usize = 32;
 
 /// The live records whose key starts with `prefix`.
 pub(crate) fn scan<'a>(
-    inner: &'a Inner,
+    records: &'a Records,
     prefix: &'a str,
 ) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
     if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -31,9 +32,9 @@ pub(crate) fn scan<'a>(
         return stream::empty().boxed();
     }
     stream::iter(Bucket::all())
-        .map(move |bucket| first_page(inner, bucket, prefix))
+        .map(move |bucket| first_page(records, bucket, prefix))
         .buffered(AT_ONCE)
-        .map_ok(move |page| rest_of(inner, prefix, page))
+        .map_ok(move |page| rest_of(records, prefix, page))
         .try_flatten()
         .map_err(|failure| failure.during(Operation::Scan))
         .boxed()
@@ -42,27 +43,23 @@ pub(crate) fn scan<'a>(
 /// The live records of some index entries, and where the next page starts.
 struct Page {
     bucket: Bucket,
-    records: Vec<(StoreKey, Version)>,
+    live: Vec<(StoreKey, Version)>,
     /// The last entry of a full page.
     last: Option<String>,
 }
 
-async fn first_page(inner: &Inner, bucket: Bucket, prefix: &str) -> Result<Page, Failure> {
-    page(inner, bucket, prefix, format!("[{prefix}")).await
+async fn first_page(records: &Records, bucket: Bucket, prefix: &str) -> Result<Page, Failure> {
+    page(records, bucket, prefix, format!("[{prefix}")).await
 }
 
 /// The records of `first`, then those of the pages after it.
 fn rest_of<'a>(
-    inner: &'a Inner,
+    records: &'a Records,
     prefix: &'a str,
     first: Page,
 ) -> BoxStream<'a, Result<(StoreKey, Version), Failure>> {
-    let Page {
-        bucket,
-        records,
-        last,
-    } = first;
-    let items = stream::iter(records).map(Ok);
+    let Page { bucket, live, last } = first;
+    let items = stream::iter(live).map(Ok);
     let Some(last) = last else {
         return items.boxed();
     };
@@ -70,32 +67,38 @@ fn rest_of<'a>(
         let Some(last) = last else {
             return Ok::<_, Failure>(None);
         };
-        let next = page(inner, bucket, prefix, format!("({last}")).await?;
-        Ok(Some((stream::iter(next.records).map(Ok), next.last)))
+        let next = page(records, bucket, prefix, format!("({last}")).await?;
+        Ok(Some((stream::iter(next.live).map(Ok), next.last)))
     });
     items.chain(more.try_flatten()).boxed()
 }
 
 /// The entries from `from` on that start with `prefix`, at most a page of them.
-async fn page(inner: &Inner, bucket: Bucket, prefix: &str, from: String) -> Result<Page, Failure> {
+async fn page(records: &Records, bucket: Bucket, prefix: &str, from: String) -> Result<Page, Failure> {
     let mut command = redis::cmd("ZRANGEBYLEX");
-    command.arg(inner.keys.index(bucket)).arg(from);
+    command.arg(records.keys.index(bucket)).arg(from);
     // Keys have bytes up to `~` only, so this is above all that start with the prefix.
     command.arg(format!("({prefix}\x7f"));
     command.arg("LIMIT").arg(0).arg(PAGE);
-    let members = texts(inner.connection.call(bucket.slot(), &command).await?)?;
+    let members = texts(records.connection.call(bucket.slot(), &command).await?)?;
     let last = (members.len() == PAGE).then(|| members.last().cloned()).flatten();
-    let found = members.into_iter().map(|member| live(inner, bucket, member));
-    let records: Vec<Option<_>> = stream::iter(found).buffered(PAGE).try_collect().await?;
+    let found = members
+        .into_iter()
+        .map(|member| live_record(records, bucket, member));
+    let live: Vec<Option<_>> = stream::iter(found).buffered(PAGE).try_collect().await?;
     Ok(Page {
         bucket,
-        records: records.into_iter().flatten().collect(),
+        live: live.into_iter().flatten().collect(),
         last,
     })
 }
 
 /// The record of an index entry, if it is there and live.
-async fn live(inner: &Inner, bucket: Bucket, member: String) -> Result<Option<(StoreKey, Version)>, Failure> {
+async fn live_record(
+    records: &Records,
+    bucket: Bucket,
+    member: String,
+) -> Result<Option<(StoreKey, Version)>, Failure> {
     // Whatever else stands in the index, this store did not put it there.
     let Some(key) = StoreKey::new(&member)
         .ok()
@@ -103,20 +106,24 @@ async fn live(inner: &Inner, bucket: Bucket, member: String) -> Result<Option<(S
     else {
         return Ok(None);
     };
-    match inner.stored_version(&key).await? {
-        Some(stored) => Ok(stored.live_at(inner.clock.now()).map(|version| (key, version))),
+    match records.stored_version(&key).await? {
+        Some(stored) => Ok(stored.live_at(records.clock.now()).map(|version| (key, version))),
         None => {
-            forget(inner, bucket, &key).await;
+            forget(records, bucket, &key).await;
             Ok(None)
         }
     }
 }
 
 /// Removes the entry of a record that is gone. Scans may do without it, as a user who may only read must.
-async fn forget(inner: &Inner, bucket: Bucket, key: &StoreKey) {
-    let keys = inner.script_keys(key);
+async fn forget(records: &Records, bucket: Bucket, key: &StoreKey) {
+    let keys = records.script_keys(key);
     let call = ScriptCall::new(&FORGET, keys, vec![key.as_str().as_bytes()]);
-    if let Err(failure) = inner.connection.run(bucket.slot(), &call).await {
+    if let Err(failure) = records
+        .connection
+        .send(bucket.slot(), Request::Script(&call))
+        .await
+    {
         tracing::debug!(?failure, "cannot remove the index entry of a record that expired");
     }
 }

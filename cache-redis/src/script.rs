@@ -19,7 +19,7 @@ pub(crate) struct ScriptText {
 }
 
 impl ScriptText {
-    fn new(text: &'static str) -> Self {
+    pub(crate) fn new(text: &'static str) -> Self {
         let hash = Script::new(text).get_hash().to_owned();
         Self { text, hash }
     }
@@ -28,15 +28,19 @@ impl ScriptText {
 /// One call of a script.
 pub(crate) struct ScriptCall<'a> {
     script: &'static ScriptText,
-    keys: [String; 3],
+    keys: Vec<String>,
     arguments: Vec<&'a [u8]>,
 }
 
 impl<'a> ScriptCall<'a> {
-    pub(crate) fn new(script: &'static ScriptText, keys: [String; 3], arguments: Vec<&'a [u8]>) -> Self {
+    pub(crate) fn new(
+        script: &'static ScriptText,
+        keys: impl Into<Vec<String>>,
+        arguments: Vec<&'a [u8]>,
+    ) -> Self {
         Self {
             script,
-            keys,
+            keys: keys.into(),
             arguments,
         }
     }

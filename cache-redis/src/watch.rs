@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cache_core::random::{Random, jitter};
+use cache_core::random::{Random, jitter, random_bytes};
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{WatchEvent, broadcast_events};
 use cache_core::time::{Clock, with_deadline};
@@ -92,7 +92,9 @@ pub(crate) struct Subscription {
 impl Listener {
     /// Starts to listen. Every change that is committed after this returned is heard, or its loss is noticed.
     pub(crate) async fn subscribe(&self) -> Result<Subscription, Failure> {
-        let (endpoint, pub_sub) = self.connection.pub_sub().await?;
+        // Not all processes at the same node of a Cluster. Without randomness, so be it.
+        let first = random_bytes(&*self.random).map_or(0, u16::from_le_bytes);
+        let (endpoint, pub_sub) = self.connection.pub_sub(usize::from(first)).await?;
         let (mut sink, messages) = pub_sub.split();
         let confirmed =
             with_deadline(&*self.clock, self.response_timeout, sink.subscribe(&self.channel)).await;
@@ -125,37 +127,40 @@ impl Listener {
 
     /// Announces what comes, until the connection is lost or does not answer.
     async fn listen(&self, subscription: &mut Subscription) {
-        let mut ping = Box::pin(self.clock.sleep(self.ping_interval));
+        let Subscription {
+            endpoint,
+            sink,
+            messages,
+        } = subscription;
+        let mut check = Box::pin(self.check_later(endpoint, sink.clone()));
         loop {
+            // A check may take its time; messages do not wait for it.
             tokio::select! {
-                message = subscription.messages.next() => {
+                message = messages.next() => {
                     let Some(message) = message else {
                         return;
                     };
-                    match announced(message.get_payload_bytes()) {
-                        Some(event) => self.announcer.announce(event),
-                        // Somebody else writes to the channel; whatever it means, assume the worst.
-                        None => self.announcer.announce(WatchEvent::Lost),
+                    if let Some(event) = announced(message.get_payload_bytes()) {
+                        self.announcer.announce(event);
                     }
                 }
-                () = &mut ping => {
-                    if !self.answers(subscription).await {
+                healthy = &mut check => {
+                    if !healthy {
                         return;
                     }
-                    ping = Box::pin(self.clock.sleep(self.ping_interval));
+                    check = Box::pin(self.check_later(endpoint, sink.clone()));
                 }
             }
         }
     }
 
-    /// Whether the server still answers on this connection, and is still the one to listen to. A cut network shows in
-    /// no other way.
-    async fn answers(&self, subscription: &mut Subscription) -> bool {
-        let ping = subscription.sink.ping::<redis::Value>();
-        matches!(
-            with_deadline(&*self.clock, self.response_timeout, ping).await,
-            Some(Ok(_))
-        ) && self.connection.still_listens_at(&subscription.endpoint).await
+    /// After a while, whether the server still answers on this connection, and is still the one to listen to. A cut
+    /// network shows in no other way.
+    async fn check_later(&self, endpoint: &Endpoint, mut sink: PubSubSink) -> bool {
+        self.clock.sleep(self.ping_interval).await;
+        let ping = sink.ping::<redis::Value>();
+        let answer = with_deadline(&*self.clock, self.response_timeout, ping).await;
+        matches!(answer, Some(Ok(_))) && self.connection.still_hears(endpoint).await
     }
 
     async fn reconnect(&self) -> Subscription {

@@ -3,6 +3,7 @@
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { errors, interactionPolicy } from 'oidc-provider';
+import { logoutPage } from './logout.mjs';
 
 export const API_RESOURCE = 'urn:tokenkeep:api';
 
@@ -122,6 +123,7 @@ export function configuration(memory, settings) {
       introspection: { enabled: true },
       pushedAuthorizationRequests: { enabled: true },
       revocation: { enabled: true },
+      rpInitiatedLogout: { enabled: true, logoutSource: logoutPage },
       resourceIndicators: {
         enabled: true,
         defaultResource: async (_ctx, _client, oneOf) => oneOf,

@@ -3,9 +3,13 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use cache_core::time::{Clock, SystemClock};
 use cache_testkit::redis::{ClientCertificates, Error, Program, RedisCluster, RedisServer, Sentinels};
 
 /// What a server must leave nothing of.
@@ -56,6 +60,39 @@ async fn a_server_is_gone_when_its_test_panics() {
         assert!(server.port() == 6379, "a port that no test may use");
     });
     assert!(test.await.unwrap_err().is_panic());
+    traces.assert_gone();
+}
+
+/// This test starts itself once more as the one that is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_gone_when_its_test_is_killed() {
+    const NAME: &str = "a_server_is_gone_when_its_test_is_killed";
+    const VARIABLE: &str = "TOKENKEEP_TEST_IS_KILLED";
+    if std::env::var_os(VARIABLE).is_some() {
+        let server = RedisServer::start().await.unwrap();
+        println!("\nfolder {}", server.folder().display());
+        std::future::pending::<()>().await;
+    }
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(VARIABLE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(test.stdout.take().unwrap()).lines();
+    let folder = lines
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.strip_prefix("folder ")?.to_owned()));
+    let traces = Traces(folder.expect("the other test starts a server").into());
+    assert!(traces.0.exists());
+    test.kill().unwrap();
+    test.wait().unwrap();
+    for _ in 0..500 {
+        if !traces.0.exists() {
+            break;
+        }
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
     traces.assert_gone();
 }
 
@@ -171,7 +208,7 @@ async fn sentinels_announce_another_primary_when_theirs_is_killed() {
         .command(&["SET", "key", "value"])
         .await
         .unwrap();
-    sentinels.servers_mut()[0].restart().await.unwrap();
+    sentinels.restart_as_replica(0).await.unwrap();
     sentinels.wait_until_whole().await.unwrap();
     assert_eq!(sentinels.primary().await.unwrap(), new);
     drop(sentinels);

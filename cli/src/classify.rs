@@ -6,7 +6,7 @@ use cache_core::cache::CacheError;
 use cache_core::codec::CodecError;
 use cache_core::seal::{KeySourceError, SealError};
 use cache_core::store::StoreError;
-use cache_core::store::error::ErrorKind;
+use cache_core::store::error::{ErrorKind, Operation};
 use flows::error::InteractiveError;
 
 use crate::exit::Exit;
@@ -72,7 +72,10 @@ impl From<CacheError> for Failure {
                 };
                 return with_record(Self::new(kind, exit, error.clone()), record, cause);
             }
-            E::Store(cause) => (of_store(cause), Exit::Storage),
+            E::Store(cause) => {
+                let next = next_for_store(cause);
+                return with_next(Self::new(of_store(cause), Exit::Storage, error), next);
+            }
             E::Codec(cause) => (of_codec(cause), Exit::Storage),
             E::WrongPartition { key } => {
                 let key = key.clone();
@@ -91,7 +94,7 @@ impl From<CacheError> for Failure {
             E::OutcomeUnknown(_) => ("outcome_unknown", Exit::Authority),
             E::TimedOut => ("timed_out", Exit::Authority),
             E::NoAccessToken => ("authority", Exit::Authority),
-            E::Strategy(_) => ("usage", Exit::Usage),
+            E::Strategy(_) | E::Unsupported(_) => ("usage", Exit::Usage),
             _ => ("internal", Exit::Other),
         };
         Self::new(kind, exit, error)
@@ -106,7 +109,8 @@ impl From<SealError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(of_store(&error), Exit::Storage, error)
+        let next = next_for_store(&error);
+        with_next(Self::new(of_store(&error), Exit::Storage, error), next)
     }
 }
 
@@ -162,10 +166,32 @@ fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Failure
 fn with_record(failure: Failure, record: Option<String>, cause: &SealError) -> Failure {
     match record {
         Some(record) => failure.about_record(record),
-        None => match next_for(cause) {
-            Some(next) => failure.next(next),
-            None => failure,
-        },
+        None => with_next(failure, next_for(cause)),
+    }
+}
+
+fn with_next(failure: Failure, next: Option<impl Into<String>>) -> Failure {
+    match next {
+        Some(next) => failure.next(next),
+        None => failure,
+    }
+}
+
+/// What to do about a store that does not serve. What is particular to a backend, its own error says.
+fn next_for_store(error: &StoreError) -> Option<&'static str> {
+    if error.is_outcome_unknown() && error.operation() != Operation::Open {
+        return Some("run it again: what was stored is found then; `tokenkeep doctor` looks closer");
+    }
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout => {
+            Some("try again later; `tokenkeep doctor` looks closer")
+        }
+        ErrorKind::PermissionDenied => Some("let this user in; `tokenkeep doctor` looks closer"),
+        ErrorKind::Full => Some("make room, and run it again; what is there already can be read"),
+        ErrorKind::ReadOnly => Some(
+            "make it writable; of replicated servers name the primary, or those that find it (redis-sentinel://)",
+        ),
+        _ => None,
     }
 }
 
@@ -183,6 +209,7 @@ fn next_for(cause: &SealError) -> Option<String> {
         SealError::WrongKeySource { .. } => Some(format!(
             "give the --key that the cache was made with; if it is lost for good, {START_ANEW}"
         )),
+        SealError::Store(cause) => next_for_store(cause).map(str::to_owned),
         SealError::RingMissing { .. } | SealError::RingUnreadable { .. } => Some(format!(
             "restore the database from a copy, if the --key is the right one; if there is no copy, {START_ANEW}"
         )),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{MemoryStore, Store, StoreError};
-use cache_redis::{DurabilityMode, RedisConfig, RedisStore};
+use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use futures_util::StreamExt;
 
@@ -77,19 +77,13 @@ impl OpenedStore {
             handle: Handle::Redis(redis),
         };
         if missing == Missing::Refuse {
-            // What is there of ours may be in quarantine, and the key ring with it.
-            let found = opened.store.scan(&Namespace::default().prefix()).next().await;
-            match found.transpose() {
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    opened.close().await;
-                    return Err(missing_store(&address.to_string()));
-                }
-                Err(error) => {
-                    opened.close().await;
-                    return Err(error.into());
-                }
-            }
+            let refusal = match opened.holds_anything().await {
+                Ok(true) => return Ok(opened),
+                Ok(false) => missing_store(&address.to_string()),
+                Err(error) => error.into(),
+            };
+            opened.close().await;
+            return Err(refusal);
         }
         Ok(opened)
     }
@@ -100,6 +94,20 @@ impl OpenedStore {
             sqlite.check().await?;
         }
         Ok(())
+    }
+
+    /// Whether there is anything of a cache, be it in quarantine and its key ring with it.
+    pub(crate) async fn holds_anything(&self) -> Result<bool, StoreError> {
+        let found = self.store.scan(&Namespace::default().prefix()).next().await;
+        Ok(found.transpose()?.is_some())
+    }
+
+    /// What the servers say of themselves, where there are any.
+    pub(crate) async fn describe(&self) -> Option<Result<ServerInfo, StoreError>> {
+        match &self.handle {
+            Handle::Redis(redis) => Some(redis.describe().await),
+            Handle::Memory | Handle::Sqlite(_) => None,
+        }
     }
 
     /// Closes it.
@@ -155,8 +163,10 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
 /// A configuration that makes no sense is the caller's; what else stands in the way is the server's or the network's.
 fn of_opening(error: StoreError, address: &RedisAddress) -> Failure {
     if error.kind() == ErrorKind::InvalidArgument {
-        return Failure::new("usage", Exit::Usage, error)
-            .next("check --store and the --redis- options; `tokenkeep --help` lists them");
+        return Failure::new("usage", Exit::Usage, error).next(format!(
+            "check --store ({address}) and the --redis- options; a password comes from {PASSWORD_VARIABLE} or \
+             --redis-password-file"
+        ));
     }
     let next = match error.kind() {
         ErrorKind::PermissionDenied => format!(

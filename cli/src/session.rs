@@ -84,8 +84,12 @@ impl Session {
 
     /// The store. It is not opened with a key here, so it can be looked at although the key is lost.
     pub(crate) async fn store(&self, missing: Missing) -> Result<&Arc<dyn Store>, Failure> {
-        let opened = self.store.get_or_try_init(|| self.open_store(missing)).await?;
-        Ok(&opened.store)
+        Ok(&self.opened(missing).await?.store)
+    }
+
+    /// The same, with what only its backend can tell.
+    pub(crate) async fn opened(&self, missing: Missing) -> Result<&OpenedStore, Failure> {
+        self.store.get_or_try_init(|| self.open_store(missing)).await
     }
 
     /// The cache, sealed: this program never opens one without encryption.

@@ -10,6 +10,7 @@ use cache_core::seal::{KeySource, KeySourceError, Namespace};
 use cache_core::store::{Store, StoreError};
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::SystemClock;
+use cache_redis::{RedisConfig, RedisStore};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use flows::Transport;
 use flows::client::{ClientCredential, ConfidentialClient};
@@ -43,6 +44,7 @@ pub struct Opened {
 
 enum Closing {
     Sqlite(Arc<SqliteStore>),
+    Redis(Arc<RedisStore>),
 }
 
 impl Opened {
@@ -51,7 +53,14 @@ impl Opened {
     /// # Errors
     /// [`OpenError`]: what is wrong with which option.
     pub async fn open(options: &CacheOptions, strategy: Strategy) -> Result<Self, OpenError> {
-        let (store, closing) = open_store(options).await?;
+        let ca_certificates = options.ca_certificates.as_ref().map(|path| {
+            std::fs::read(path).map_err(|source| OpenError::CaCertificates {
+                path: path.clone(),
+                source,
+            })
+        });
+        let ca_certificates = ca_certificates.transpose()?;
+        let (store, closing) = open_store(options, ca_certificates.as_deref()).await?;
         let key_source = options.key.key_source()?;
         let limits = TimeLimits {
             request: REQUEST,
@@ -63,13 +72,6 @@ impl Opened {
             .strategy(strategy.limits(limits))
             .open_sealed(Namespace::default(), Arc::clone(&key_source))
             .await?;
-        let ca_certificates = options.ca_certificates.as_ref().map(|path| {
-            std::fs::read(path).map_err(|source| OpenError::CaCertificates {
-                path: path.clone(),
-                source,
-            })
-        });
-        let ca_certificates = ca_certificates.transpose()?;
         // A connection that fails has certainly sent nothing, so it may fail well before the request's own limit.
         let mut http = ReqwestClient::builder().connect_timeout(REQUEST / 2);
         if let Some(pem) = &ca_certificates {
@@ -103,6 +105,7 @@ impl Opened {
         }
         match self.closing {
             Closing::Sqlite(store) => store.close().await,
+            Closing::Redis(store) => store.close().await,
         }
     }
 }
@@ -117,11 +120,25 @@ impl fmt::Debug for Opened {
     }
 }
 
-async fn open_store(options: &CacheOptions) -> Result<(Arc<dyn Store>, Closing), OpenError> {
+async fn open_store(
+    options: &CacheOptions,
+    ca_certificates: Option<&[u8]>,
+) -> Result<(Arc<dyn Store>, Closing), OpenError> {
     match &options.store {
         StoreAddress::Sqlite(path) => {
             let store = Arc::new(SqliteStore::open(SqliteConfig::new(path)).await?);
             Ok((Arc::clone(&store) as Arc<dyn Store>, Closing::Sqlite(store)))
+        }
+        StoreAddress::Redis(url) => {
+            let mut config = RedisConfig::from_url(url)?;
+            if let Some(password) = &options.redis_password {
+                config = config.password(password.read()?);
+            }
+            if let Some(pem) = ca_certificates.filter(|_| options.store.is_over_tls()) {
+                config = config.ca_certificates(pem.to_vec());
+            }
+            let store = Arc::new(RedisStore::open(config).await?);
+            Ok((Arc::clone(&store) as Arc<dyn Store>, Closing::Redis(store)))
         }
     }
 }
@@ -138,8 +155,8 @@ pub enum OpenError {
     /// The cache in the store.
     #[error("the cache cannot be opened")]
     Cache(#[from] CacheError),
-    /// The application's secret.
-    #[error("--client-secret cannot be used")]
+    /// The application's secret, or the store's password.
+    #[error("a secret cannot be read")]
     Secret(#[from] SecretError),
     /// The certificates.
     #[error("the file {} of --ca-certificates cannot be read", path.display())]

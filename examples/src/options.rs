@@ -14,9 +14,13 @@ use crate::store_address::StoreAddress;
 /// The options of the shared cache. All programs on one cache are given the same.
 #[derive(Args, Clone, Debug)]
 pub struct CacheOptions {
-    /// Where the cache is kept: sqlite:PATH
+    /// Where the cache is kept: sqlite:PATH, or the URL of Redis or Valkey
     #[arg(long, env = "EXAMPLE_STORE", hide_env_values = true)]
     pub store: StoreAddress,
+
+    /// Where the password of a Redis store comes from, if it has one: file:PATH or env:NAME
+    #[arg(long, env = "EXAMPLE_REDIS_PASSWORD", hide_env_values = true)]
+    pub redis_password: Option<SecretAddress>,
 
     /// Where the key that the cache is sealed under comes from: file:PATH or env:NAME
     #[arg(long, env = "EXAMPLE_KEY", hide_env_values = true)]
@@ -47,7 +51,8 @@ pub struct CacheOptions {
     #[arg(long, env = "EXAMPLE_API")]
     pub api: Url,
 
-    /// Certificates (PEM) of authorities that are trusted beside the system's
+    /// Certificates (PEM) of authorities that are trusted: beside the system's for the issuer and the API, alone for a Redis store
+    /// over TLS
     #[arg(long, env = "EXAMPLE_CA_CERTIFICATES")]
     pub ca_certificates: Option<PathBuf>,
 }

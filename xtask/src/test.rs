@@ -8,7 +8,9 @@ use crate::prerequisites::{self, Installation, npm};
 /// Installs what the tests need and runs them all.
 pub(crate) fn all(installation: Installation) -> Result<(), Failure> {
     prerequisites::ensure(installation)?;
-    install_oidc_provider()?;
+    for folder in NODE_FOLDERS {
+        install_packages(folder)?;
+    }
 
     if succeeds(&mut cargo(["nextest", "--version"])) {
         run(&mut cargo([
@@ -38,9 +40,12 @@ pub(crate) fn all(installation: Installation) -> Result<(), Failure> {
     ]))
 }
 
-/// Installs the packages of the lock file, unless exactly these are installed.
-fn install_oidc_provider() -> Result<(), Failure> {
-    let folder = root().join("cache-testkit/oidc-provider");
+/// The parts of the tests that run on Node.js.
+const NODE_FOLDERS: [&str; 2] = ["cache-testkit/oidc-provider", "cache-testkit/msal-node"];
+
+/// Installs the packages of the folder's lock file, unless exactly these are installed.
+fn install_packages(folder: &str) -> Result<(), Failure> {
+    let folder = root().join(folder);
     let lock_path = folder.join("package-lock.json");
     let lock = fs::read(&lock_path)
         .map_err(|error| Failure::new(format!("could not read {}: {error}", lock_path.display())))?;

@@ -14,6 +14,7 @@ use crate::schema::index::IndexedPartition;
 use crate::schema::merge;
 use crate::schema::{Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
+use crate::store::error::ErrorKind;
 use crate::store::{Durability, Store, StoreKey};
 use crate::time::UnixMillis;
 
@@ -87,7 +88,14 @@ impl Inner {
         {
             return Err(CacheError::WrongAccount);
         }
-        self.store_granted(key, response, None, None).await
+        if response.access_token.is_none() {
+            return Err(CacheError::NoAccessToken);
+        }
+        let client_id = response.client_id.clone();
+        self.list_sign_in(key, &response).await;
+        let stored = self.store_granted(key, response, None, None).await;
+        self.confirm_sign_in(key, &client_id, stored.is_ok());
+        stored
     }
 
     /// Stores what a sign-in granted; for a session, under the sign-in that it belongs to and until the moment that it ends.
@@ -161,8 +169,14 @@ impl Inner {
             let (stored_key, _) = found?;
             let known = self.rollback.before_read(&stored_key);
             // It may have been removed since it was listed.
-            let Some(record) = self.store.get(&stored_key).await? else {
-                continue;
+            let record = match self.store.get(&stored_key).await {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    visit(stored_key, Err(error.into()));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             let opened = self.open(&stored_key, &record, kind, known).await;
             visit(stored_key, opened.map(|loaded| loaded.partition));
@@ -171,7 +185,7 @@ impl Inner {
     }
 }
 
-fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount> + '_ {
+pub(super) fn cached_accounts(partition: &Partition) -> impl Iterator<Item = CachedAccount> + '_ {
     partition.accounts.iter().map(|account| {
         // A family's token may still bear the name of a member that signed out and left it to the others.
         let left = |row: &&RefreshToken| {

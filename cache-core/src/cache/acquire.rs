@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason};
+use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
 use super::find::Sighted;
 use super::observe::loggable;
 use super::{AuthorityCall, CacheError, Inner};
@@ -38,6 +38,9 @@ impl Inner {
             && let Some(sighted) = &sighted
             && let Some(acquired) = found(sighted, &request, |token| is_fresh(token, now))
         {
+            if sighted.source == TokenSource::Store {
+                self.note_use(&request);
+            }
             // Without the store nobody may refresh.
             if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);

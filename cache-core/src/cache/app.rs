@@ -12,11 +12,11 @@ use super::authority_call::{AppTokenCall, CallError, CallOutcome};
 use super::observe::count_reason;
 use super::outage::is_outage;
 use super::sessions::Asked;
-use super::{CacheError, Inner, InteractionReason, InteractionRequired};
+use super::{CacheError, Inner, InteractionReason, InteractionRequired, TokenCache};
 use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
-use crate::schema::{Partition, TokenRequest};
-use crate::strategy::Coalescing;
+use crate::schema::{AuthorityIdentity, Partition, PartitionKey, ScopeSet, TokenRequest};
 use crate::strategy::flights::Landing;
+use crate::strategy::{Coalescing, Partitioning};
 use crate::time::with_deadline;
 
 /// What becomes of a reply.
@@ -26,6 +26,29 @@ pub(crate) enum Keeping {
     App,
     /// It begins, or adds to, the session of the request's partition, which lasts for so long at the most.
     Session(Duration),
+}
+
+impl TokenCache {
+    /// The partition of an application's own tokens, as the strategy divides them.
+    #[must_use]
+    pub fn app_partition(
+        &self,
+        client_id: &str,
+        authority: &AuthorityIdentity,
+        tenant: &str,
+        scopes: &ScopeSet,
+    ) -> PartitionKey {
+        PartitionKey::App {
+            client_id: client_id.to_owned(),
+            authority: authority.clone(),
+            tenant: tenant.to_owned(),
+            resource: match self.inner.strategy.partitioning {
+                Partitioning::ByTenant => None,
+                Partitioning::AppByResource => Some(scopes.normalised()),
+            },
+            components: std::collections::BTreeMap::new(),
+        }
+    }
 }
 
 impl Inner {

@@ -3,20 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::fallback::Fallback;
+use super::directory::DirectoryQueue;
+use super::fallback::{Fallback, Terms};
 use super::outage::Outage;
 use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
 use super::written_behind::WrittenBehind;
 use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use crate::layout::{MsalLayout, SharedStore};
 use crate::random::{OsRandom, Random};
 use crate::seal::{KeySource, Namespace, RollbackGuard, Sealer};
 use crate::store::{Store, StoreExt, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, OutagePolicy, SealPolicy, Strategy};
+use crate::strategy::{Coalescing, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -73,15 +75,6 @@ impl TokenCacheBuilder {
     ) -> Result<TokenCache, CacheError> {
         let store = self.guarded()?;
         let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));
-        let fallback = match &self.strategy.outage {
-            OutagePolicy::Fallback { store, at_most } => {
-                let (namespace, source) = (namespace.clone(), Arc::clone(&source));
-                let opened =
-                    Fallback::open(store, *at_most, namespace, source, clock.clone(), random.clone());
-                Some(opened.await?)
-            }
-            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
-        };
         let opened = Sealer::open(
             store.clone(),
             namespace.clone(),
@@ -90,6 +83,24 @@ impl TokenCacheBuilder {
             random.clone(),
         );
         let opened = opened.await.map_err(CacheError::from);
+        let fallback = match &self.strategy.outage {
+            OutagePolicy::Fallback { store, at_most } => {
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                let open = || {
+                    let (source, clock, random) = (source.clone(), clock.clone(), random.clone());
+                    Fallback::open(store, terms, namespace.clone(), source, clock, random)
+                };
+                Some(match open().await {
+                    // The source opens the cache and not the copies: they are of an earlier one. What they are copies of is there.
+                    Err(CacheError::Seal(error)) if opened.is_ok() && error.is_about_ring() => {
+                        Fallback::clear(store, &namespace).await?;
+                        open().await?
+                    }
+                    fallback => fallback?,
+                })
+            }
+            OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
+        };
         let sealer = match (opened, &fallback) {
             (Err(error), Some(fallback)) if error.is_store_unavailable() => {
                 let copies = fallback.ring_store();
@@ -113,20 +124,53 @@ impl TokenCacheBuilder {
     /// # Errors
     /// That the strategy requires encryption, as all presets do, or asks for what the store cannot give.
     pub fn open_plaintext(self, namespace: Namespace) -> Result<TokenCache, CacheError> {
-        if self.strategy.seal != SealPolicy::PlaintextAllowed {
-            return Err(CacheError::Strategy(
-                "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
-            ));
-        }
+        self.allow_plaintext()?;
         let sealer = Sealer::plaintext(&namespace);
         let fallback = match &self.strategy.outage {
             OutagePolicy::Fallback { store, at_most } => {
-                Some(Fallback::plaintext(store, *at_most, &namespace)?)
+                let terms = Terms::new(*at_most, self.strategy.memory_tier.max_staleness);
+                Some(Fallback::plaintext(store, terms, &namespace)?)
             }
             OutagePolicy::Fail | OutagePolicy::ServeFromMemory { .. } => None,
         };
         let store = self.guarded()?;
         self.finish(store, sealer, fallback)
+    }
+
+    /// Opens the cache **without encryption** over documents that MSAL programs read and write at the same time, as `layout` says.
+    /// What they have no place for lies unsealed in `namespace`. See [`layout`](crate::layout) for what this cannot protect.
+    ///
+    /// The store beneath may have versions that are hashes of the content, also with
+    /// [`Coalescing::Fleet`](crate::strategy::Coalescing::Fleet).
+    ///
+    /// # Errors
+    /// That the strategy requires encryption, as all presets do, asks for partitions that MSAL does not have
+    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)) or for a [fallback store](OutagePolicy::Fallback),
+    /// or has limits that make no sense.
+    pub fn open_plaintext_shared(
+        mut self,
+        namespace: Namespace,
+        layout: MsalLayout,
+    ) -> Result<TokenCache, CacheError> {
+        self.allow_plaintext()?;
+        if self.strategy.partitioning == Partitioning::AppByResource {
+            return Err(CacheError::Strategy(
+                "MSAL programs divide the tokens of applications by tenant; choose Partitioning::ByTenant"
+                    .into(),
+            ));
+        }
+        if matches!(self.strategy.outage, OutagePolicy::Fallback { .. }) {
+            return Err(CacheError::Strategy(
+                "what MSAL programs write is not copied, so a fallback store could serve what is long replaced; choose another OutagePolicy"
+                    .into(),
+            ));
+        }
+        let sealer = Sealer::legible_plaintext(&namespace);
+        let clock = Arc::clone(&self.clock);
+        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
+        self.strategy.codec = Arc::new(BincodeCodec);
+        self.build(Arc::new(store), sealer, None)
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -179,6 +223,24 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        self.build(store, sealer, fallback)
+    }
+
+    fn allow_plaintext(&self) -> Result<(), CacheError> {
+        if self.strategy.seal == SealPolicy::PlaintextAllowed {
+            return Ok(());
+        }
+        Err(CacheError::Strategy(
+            "the strategy requires encryption; say SealPolicy::PlaintextAllowed to go without it".into(),
+        ))
+    }
+
+    fn build(
+        self,
+        store: Arc<dyn Store>,
+        sealer: Sealer,
+        fallback: Option<Fallback>,
+    ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
             return Err(CacheError::Strategy(format!(
@@ -213,6 +275,7 @@ impl TokenCacheBuilder {
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
+            directory: DirectoryQueue::default(),
         }))
     }
 }

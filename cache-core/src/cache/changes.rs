@@ -43,7 +43,7 @@ pub(crate) fn listen(inner: &Arc<Inner>) -> Option<tokio::task::AbortHandle> {
             match &event {
                 WatchEvent::Changed(key, version) => {
                     if !inner.memory.changed(key, *version) {
-                        inner.remove_copy_later(key);
+                        inner.copy_changed(key, *version);
                     }
                 }
                 WatchEvent::Lost => inner.memory.lost(),

@@ -71,6 +71,7 @@ impl Inner {
                 (Verdict::Store(merged), ())
             })
             .await?;
+            self.relist(&key).await;
         }
         Ok(report)
     }

@@ -19,15 +19,14 @@ use tokio::sync::Semaphore;
 
 use super::{CacheError, Inner};
 use crate::random::Random;
-use crate::schema::index::IndexedPartition;
-use crate::schema::{Partition, PartitionKey};
+use crate::schema::Partition;
 use crate::seal::{Incarnation, KeySource, Namespace, RecordKind, RecordMeta, Sealer};
 use crate::store::error::{ErrorKind, Operation};
 use crate::store::{
-    Durability, InvalidStoreKey, PrefixStore, PutOptions, Store, StoreError, StoreKey, Version,
+    Durability, InvalidStoreKey, PrefixStore, PutOptions, Store, StoreError, StoreExt, StoreKey, Version,
 };
-use crate::strategy::memory_tier::{Generation, Slot};
-use crate::time::{Clock, UnixMillis, with_deadline};
+use crate::strategy::memory_tier::Slot;
+use crate::time::{Clock, UnixMillis};
 
 /// Where the copies are, and where that of the key ring is.
 const COPIES: &str = "fallback/";
@@ -42,37 +41,55 @@ const SKEW: Duration = Duration::from_secs(300);
 /// The fallback store.
 #[derive(Debug)]
 pub(crate) struct Fallback {
-    copies: PrefixStore<Arc<dyn Store>>,
-    ring: PrefixStore<Arc<dyn Store>>,
+    pub(super) copies: PrefixStore<Arc<dyn Store>>,
+    pub(super) ring: PrefixStore<Arc<dyn Store>>,
     sealer: Sealer,
-    at_most: Duration,
-    places: Arc<Semaphore>,
+    terms: Terms,
+    pub(super) places: Arc<Semaphore>,
     /// Held while a copy is written or removed.
-    writing: tokio::sync::Mutex<()>,
+    pub(super) writing: tokio::sync::Mutex<()>,
     known: Mutex<HashMap<StoreKey, Known>>,
     /// The generation of the cache's own ring that is kept here.
-    ring_generation: AtomicU64,
+    pub(super) ring_generation: AtomicU64,
     /// Whether the last operation failed.
     is_failing: AtomicBool,
 }
 
+/// For how long copies serve.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// In an outage, beyond what memory may without one.
+    at_most: Duration,
+    /// After the store confirmed what was copied.
+    bound: Duration,
+}
+
+impl Terms {
+    pub(crate) fn new(at_most: Duration, max_staleness: Duration) -> Self {
+        Self {
+            at_most,
+            bound: max_staleness.saturating_add(at_most),
+        }
+    }
+}
+
 /// What is known of the copy of a record.
 #[derive(Clone, Copy, Debug)]
-enum Known {
+pub(super) enum Known {
     Copied {
         version: Version,
         /// When the store had confirmed it, on the monotonic clock.
         at: Duration,
     },
-    /// It must not serve, whether it is still there or not.
-    Removed,
+    /// It must not serve, whether it is still there or not. Noted then.
+    Removed { since: Duration },
 }
 
 impl Fallback {
     /// Opens the copies under a ring of their own, or makes it.
     pub(crate) async fn open(
         store: &Arc<dyn Store>,
-        at_most: Duration,
+        terms: Terms,
         namespace: Namespace,
         source: Arc<dyn KeySource>,
         clock: Arc<dyn Clock>,
@@ -80,24 +97,33 @@ impl Fallback {
     ) -> Result<Self, CacheError> {
         let copies: Arc<dyn Store> = Arc::new(part(store, COPIES)?);
         let sealer = Sealer::open(copies, namespace, source, clock, random).await?;
-        Self::with(store, at_most, sealer)
+        Self::with(store, terms, sealer)
+    }
+
+    /// Removes all copies and their ring.
+    pub(crate) async fn clear(store: &Arc<dyn Store>, namespace: &Namespace) -> Result<(), CacheError> {
+        let copies = part(store, COPIES)?;
+        for key in copies.collect_keys(&namespace.prefix()).await? {
+            copies.delete(&key, None).await?;
+        }
+        Ok(())
     }
 
     /// Copies that are not encrypted, as the cache is not.
     pub(crate) fn plaintext(
         store: &Arc<dyn Store>,
-        at_most: Duration,
+        terms: Terms,
         namespace: &Namespace,
     ) -> Result<Self, CacheError> {
-        Self::with(store, at_most, Sealer::plaintext(namespace))
+        Self::with(store, terms, Sealer::plaintext(namespace))
     }
 
-    fn with(store: &Arc<dyn Store>, at_most: Duration, sealer: Sealer) -> Result<Self, CacheError> {
+    fn with(store: &Arc<dyn Store>, terms: Terms, sealer: Sealer) -> Result<Self, CacheError> {
         Ok(Self {
             copies: part(store, COPIES)?,
             ring: part(store, RING)?,
             sealer,
-            at_most,
+            terms,
             places: Arc::new(Semaphore::new(MOST_PENDING)),
             writing: tokio::sync::Mutex::default(),
             known: Mutex::default(),
@@ -112,38 +138,45 @@ impl Fallback {
     }
 
     /// The copy's name: of the record's own, which a report of a change names, and nothing else does.
-    fn key_of(&self, kind: RecordKind, stored_key: &StoreKey) -> StoreKey {
+    pub(super) fn key_of(&self, kind: RecordKind, stored_key: &StoreKey) -> StoreKey {
         self.sealer.stored_key(kind, stored_key.as_str().as_bytes())
     }
 
-    fn is_removed(&self, stored_key: &StoreKey) -> bool {
-        matches!(self.known().get(stored_key), Some(Known::Removed))
+    pub(super) fn is_removed(&self, stored_key: &StoreKey) -> bool {
+        matches!(self.known().get(stored_key), Some(Known::Removed { .. }))
     }
 
-    fn is_due(&self, stored_key: &StoreKey, slot: &Slot) -> bool {
+    pub(super) fn is_due(&self, stored_key: &StoreKey, slot: &Slot) -> bool {
         match self.known().get(stored_key) {
             Some(Known::Copied { version, at }) => {
-                *version != slot.version || slot.validated_at.saturating_sub(*at) >= self.at_most / 4
+                *version != slot.version || slot.validated_at.saturating_sub(*at) >= self.terms.at_most / 4
             }
-            Some(Known::Removed) | None => true,
+            Some(Known::Removed { .. }) | None => true,
         }
     }
 
-    fn note(&self, stored_key: &StoreKey, now: Known) {
+    pub(super) fn note(&self, stored_key: &StoreKey, noted: Known, now: Duration) {
         let mut known = self.known();
         if known.len() >= MOST_KNOWN {
-            // A copy that is forgotten is made anew. A removal that has not been carried out is not forgotten.
-            known.retain(|_, known| matches!(known, Known::Removed));
+            // A copy that is forgotten is made anew. A removal that was not carried out counts until the copy is too old to serve.
+            known.retain(|_, known| match known {
+                Known::Copied { .. } => false,
+                Known::Removed { since } => now.saturating_sub(*since) < self.terms.bound,
+            });
         }
-        known.insert(stored_key.clone(), now);
+        known.insert(stored_key.clone(), noted);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<StoreKey, Known>> {
+    pub(super) fn known(&self) -> MutexGuard<'_, HashMap<StoreKey, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says it when the fallback store begins to fail; each failure counts.
-    fn observe<T>(&self, operation: &'static str, result: Result<T, CacheError>) -> Result<T, CacheError> {
+    pub(super) fn observe<T>(
+        &self,
+        operation: &'static str,
+        result: Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
         match &result {
             Ok(_) => self.is_failing.store(false, Ordering::Relaxed),
             Err(error) => {
@@ -156,7 +189,7 @@ impl Fallback {
         result
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         inner: &Inner,
         kind: RecordKind,
@@ -173,11 +206,14 @@ impl Fallback {
         })?;
         let mut rows = codec.decode(opened.payload.expose(), opened.meta.schema)?;
         strip(&mut rows);
-        let confirmed_at = UnixMillis(i64::try_from(opened.meta.generation).unwrap_or(i64::MAX));
-        Ok(Some(Copied { rows, confirmed_at }))
+        Ok(Some(Copied {
+            rows,
+            version: Some(Version::from_bytes(opened.meta.incarnation.0)),
+            confirmed_at: UnixMillis(i64::try_from(opened.meta.generation).unwrap_or(i64::MAX)),
+        }))
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         inner: &Inner,
         kind: RecordKind,
@@ -188,15 +224,17 @@ impl Fallback {
         let meta = RecordMeta {
             codec: codec.id(),
             schema: codec.schema_version(),
-            incarnation: Incarnation::random(&*inner.random)?,
+            incarnation: match &copy.version {
+                Some(version) => Incarnation(*version.as_bytes()),
+                None => Incarnation::random(&*inner.random)?,
+            },
             generation: u64::try_from(copy.confirmed_at.0).unwrap_or(0),
         };
         let plaintext = codec.encode(&copy.rows)?;
         self.sealer.freshen().await?;
         let sealed = self.sealer.seal(kind, key, meta, plaintext.expose())?;
-        let bound = inner.outage_bound().unwrap_or(self.at_most);
         let options = PutOptions::overwrite()
-            .expires_at(Some(copy.confirmed_at.saturating_add(bound)))
+            .expires_at(Some(copy.confirmed_at.saturating_add(self.terms.bound)))
             .durability(Durability::Relaxed);
         self.copies.put(key, sealed, options).await?;
         Ok(())
@@ -204,19 +242,21 @@ impl Fallback {
 }
 
 /// A copy of a partition.
-struct Copied {
-    rows: Partition,
-    confirmed_at: UnixMillis,
+pub(super) struct Copied {
+    pub(super) rows: Partition,
+    /// The version of the record in the store that it is a copy of; in the header it is the incarnation.
+    pub(super) version: Option<Version>,
+    pub(super) confirmed_at: UnixMillis,
 }
 
 impl Copied {
-    fn serves(&self, bound: Duration, now: UnixMillis) -> bool {
+    pub(super) fn serves(&self, bound: Duration, now: UnixMillis) -> bool {
         now < self.confirmed_at.saturating_add(bound) && self.confirmed_at <= now.saturating_add(SKEW)
     }
 }
 
 /// Takes away what must exist once.
-fn strip(rows: &mut Partition) {
+pub(super) fn strip(rows: &mut Partition) {
     rows.refresh_tokens.clear();
     rows.residue.clear();
 }
@@ -226,181 +266,4 @@ fn part(store: &Arc<dyn Store>, prefix: &str) -> Result<PrefixStore<Arc<dyn Stor
         StoreError::new(ErrorKind::InvalidArgument, Operation::Open, "no part for copies").with_source(source)
     };
     Ok(PrefixStore::new(Arc::clone(store), prefix).map_err(invalid)?)
-}
-
-impl Inner {
-    /// What the fallback store has of the partition, if it may still serve.
-    pub(crate) async fn read_copy(
-        &self,
-        key: &PartitionKey,
-        stored_key: &StoreKey,
-        bound: Duration,
-    ) -> Option<Arc<IndexedPartition>> {
-        let fallback = self.fallback.as_ref()?;
-        let kind = key.record_kind();
-        let copy_key = fallback.key_of(kind, stored_key);
-        let read = fallback.read(self, kind, &copy_key);
-        let read = with_deadline(&*self.clock, self.strategy.limits.commit, read).await;
-        let copy = fallback
-            .observe("read", read.unwrap_or(Err(CacheError::TimedOut)))
-            .ok()??;
-        // Looked at after the read: a removal may have been noted meanwhile.
-        let serves =
-            copy.rows.key == *key && copy.serves(bound, self.clock.now()) && !fallback.is_removed(stored_key);
-        serves.then(|| Arc::new(IndexedPartition::new(copy.rows)))
-    }
-
-    /// Copies what was read or written when the key had `generation`, in the background, if it is time.
-    pub(crate) fn copy_later(
-        self: &Arc<Self>,
-        key: &PartitionKey,
-        stored_key: &StoreKey,
-        slot: &Slot,
-        generation: Generation,
-    ) {
-        let Some(fallback) = &self.fallback else { return };
-        if *key == PartitionKey::Residue || !fallback.is_due(stored_key, slot) {
-            return;
-        }
-        let Ok(place) = Arc::clone(&fallback.places).try_acquire_owned() else {
-            metrics::counter!("tokenkeep_fallback_skipped_total").increment(1);
-            return;
-        };
-        let (inner, stored_key, slot, kind) = (
-            Arc::clone(self),
-            stored_key.clone(),
-            slot.clone(),
-            key.record_kind(),
-        );
-        self.tasks.spawn(async move {
-            let _place = place;
-            let Some(fallback) = &inner.fallback else { return };
-            let _writing = fallback.writing.lock().await;
-            if !inner.memory.is_current(&stored_key, generation) || !fallback.is_due(&stored_key, &slot) {
-                return;
-            }
-            let age = inner.clock.monotonic().saturating_sub(slot.validated_at);
-            let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-            let mut copy = Copied {
-                rows: slot.partition.partition().clone(),
-                confirmed_at: UnixMillis(inner.clock.now().0.saturating_sub(age)),
-            };
-            strip(&mut copy.rows);
-            let copy_key = fallback.key_of(kind, &stored_key);
-            let write = fallback.write(&inner, kind, &copy_key, &copy);
-            let written = with_deadline(&*inner.clock, inner.strategy.limits.commit, write).await;
-            let written = fallback.observe("write", written.unwrap_or(Err(CacheError::TimedOut)));
-            // Whoever removes it meanwhile has moved the generation before, and waits for its turn.
-            if written.is_ok() && inner.memory.is_current(&stored_key, generation) {
-                let (version, at) = (slot.version, slot.validated_at);
-                fallback.note(&stored_key, Known::Copied { version, at });
-            }
-            inner.copy_ring().await;
-        });
-    }
-
-    /// Keeps a token that an application obtained in an outage for the next process. Nobody is signed out of it, so the bound begins now.
-    pub(crate) fn keep_app_copy(self: &Arc<Self>, waiting: &Arc<super::written_behind::Waiting>) {
-        let Some(fallback) = &self.fallback else { return };
-        let Ok(place) = Arc::clone(&fallback.places).try_acquire_owned() else {
-            return;
-        };
-        let (inner, waiting) = (Arc::clone(self), Arc::clone(waiting));
-        self.tasks.spawn(async move {
-            let _place = place;
-            let Some(fallback) = &inner.fallback else { return };
-            let _writing = fallback.writing.lock().await;
-            let (key, now) = (waiting.partition(), inner.clock.now());
-            let stored_key = inner.stored_key(key);
-            let copy_key = fallback.key_of(RecordKind::App, &stored_key);
-            let work = async {
-                let before = fallback.read(&inner, RecordKind::App, &copy_key).await?;
-                let before = before.map(|copy| copy.rows).filter(|rows| rows.key == *key);
-                let Some(rows) = waiting.merged(before.as_ref(), now.to_seconds()) else {
-                    return Ok(());
-                };
-                let confirmed_at = now;
-                let copy = Copied { rows, confirmed_at };
-                fallback.write(&inner, RecordKind::App, &copy_key, &copy).await
-            };
-            let kept = with_deadline(&*inner.clock, inner.strategy.limits.commit, work).await;
-            // Counted and said by `observe`; the token serves from memory all the same.
-            let _ = fallback.observe("write", kept.unwrap_or(Err(CacheError::TimedOut)));
-        });
-    }
-
-    /// The store says that the record is not there: nothing else may serve it.
-    pub(crate) fn gone(self: &Arc<Self>, stored_key: &StoreKey) {
-        self.memory.forget(stored_key);
-        self.remove_copy_later(stored_key);
-    }
-
-    /// From now on the copy does not serve, and it is removed in the background.
-    pub(crate) fn remove_copy_later(self: &Arc<Self>, stored_key: &StoreKey) {
-        let Some(fallback) = &self.fallback else { return };
-        fallback.note(stored_key, Known::Removed);
-        let (inner, stored_key) = (Arc::clone(self), stored_key.clone());
-        self.tasks.spawn(async move {
-            // Until it succeeds the note stays, and `observe` has said why.
-            let _ = inner.take_copy(&stored_key).await;
-        });
-    }
-
-    /// Removes the copy.
-    pub(crate) async fn remove_copy(&self, stored_key: &StoreKey) -> Result<(), CacheError> {
-        let Some(fallback) = &self.fallback else {
-            return Ok(());
-        };
-        fallback.note(stored_key, Known::Removed);
-        self.take_copy(stored_key).await
-    }
-
-    async fn take_copy(&self, stored_key: &StoreKey) -> Result<(), CacheError> {
-        let kind = RecordKind::of(self.sealer.namespace(), stored_key);
-        let Some((fallback, kind)) = self.fallback.as_ref().zip(kind) else {
-            return Ok(());
-        };
-        let _writing = fallback.writing.lock().await;
-        if !fallback.is_removed(stored_key) {
-            // Another has done it, or a copy of what came after was written.
-            return Ok(());
-        }
-        let copy_key = fallback.key_of(kind, stored_key);
-        let removal = async {
-            // Most reports are about records that were never copied, and reading costs less than writing.
-            if fallback.copies.head(&copy_key).await?.is_some() {
-                fallback.copies.delete(&copy_key, None).await?;
-            }
-            Ok(())
-        };
-        let removal = with_deadline(&*self.clock, self.strategy.limits.commit, removal).await;
-        fallback.observe("remove", removal.unwrap_or(Err(CacheError::TimedOut)))?;
-        fallback.known().remove(stored_key);
-        Ok(())
-    }
-
-    /// Keeps the cache's own ring beside the copies, so that a cache can be opened while the store is down.
-    pub(crate) async fn copy_ring(&self) {
-        let (Some(fallback), Some(key)) = (&self.fallback, self.sealer.ring_key()) else {
-            return;
-        };
-        let generation = self.sealer.ring_generation();
-        if fallback.ring_generation.load(Ordering::Relaxed) == generation {
-            return;
-        }
-        let copy = async {
-            if let Some(record) = self.store.get(&key).await? {
-                fallback
-                    .ring
-                    .put(&key, record.payload, PutOptions::overwrite())
-                    .await?;
-            }
-            Ok(())
-        };
-        let copied = with_deadline(&*self.clock, self.strategy.limits.commit, copy).await;
-        let copied = fallback.observe("write", copied.unwrap_or(Err(CacheError::TimedOut)));
-        if copied.is_ok() {
-            fallback.ring_generation.store(generation, Ordering::Relaxed);
-        }
-    }
 }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use super::{CacheError, Inner};
 use crate::schema::Partition;
 use crate::seal::{FormatError, HeaderInfo, RecordKind, peek_header};
+use crate::store::error::ErrorKind;
 use crate::store::{Store, StoreKey, Version};
 use crate::time::{UnixMillis, UnixSeconds};
 
@@ -21,7 +22,7 @@ pub struct RecordInfo {
     pub version: Version,
     /// When the store forgets it.
     pub expires_at: Option<UnixMillis>,
-    /// Its length, in bytes.
+    /// Its length, in bytes; 0 where the store itself cannot read it.
     pub bytes: usize,
     /// What its header claims; nothing of it is authenticated.
     pub header: Result<HeaderInfo, FormatError>,
@@ -63,12 +64,26 @@ impl Inner {
         let mut found = Vec::new();
         let mut keys = self.store.scan(&prefix);
         while let Some(item) = keys.next().await {
-            let (key, _) = item?;
+            let (key, version) = item?;
             let known = self.rollback.before_read(&key);
-            let Some(record) = self.store.get(&key).await? else {
-                continue;
-            };
             let kind = RecordKind::of(&namespace, &key);
+            let record = match self.store.get(&key).await {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    found.push(RecordInfo {
+                        kind,
+                        version,
+                        expires_at: None,
+                        bytes: 0,
+                        header: Err(FormatError::NoMagic),
+                        contents: Some(Err(error.into())),
+                        key,
+                    });
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let contents = match kind {
                 Some(
                     kind @ (RecordKind::User | RecordKind::App | RecordKind::Session | RecordKind::Residue),

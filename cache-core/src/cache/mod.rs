@@ -43,6 +43,8 @@ mod backoff;
 mod builder;
 mod changes;
 mod commit;
+mod copies;
+mod directory;
 mod error;
 mod events;
 mod exchange;
@@ -74,6 +76,10 @@ pub use authority_call::{
     AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption, RefusedBecause,
 };
 pub use builder::TokenCacheBuilder;
+pub use directory::{
+    Directory, DirectoryClient, DirectoryCursor, DirectoryEntry, DirectoryPage, DirectoryQuery,
+    InteractionCause, InvalidDirectoryCursor, NeedsInteraction, RebuildReport,
+};
 pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
@@ -89,13 +95,13 @@ pub use crate::strategy::UnknownOutcomePolicy;
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::random::Random;
-use crate::schema::{Account, AuthorityIdentity, PartitionKey, ScopeSet, TokenRequest, TokenResponse};
+use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
+use crate::strategy::Strategy;
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
-use crate::strategy::{Partitioning, Strategy};
-use crate::time::{Clock, with_deadline};
+use crate::time::Clock;
 
 /// A token cache. Clones share everything.
 #[derive(Clone)]
@@ -126,6 +132,7 @@ pub(crate) struct Inner {
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
+    directory: directory::DirectoryQueue,
 }
 
 struct Listening(Option<AbortHandle>);
@@ -191,7 +198,9 @@ impl TokenCache {
 
     /// Stores the tokens of a new sign-in, durably.
     ///
-    /// Cancellation safe: the tokens are stored, or nothing is.
+    /// Where the strategy keeps the [directory](Directory), the account is listed there first.
+    ///
+    /// Cancellation safe: the tokens are stored, or nothing is but a place in the directory.
     ///
     /// # Errors
     /// That the store failed, or that the reply has no access token or is for another account than that of `key`.
@@ -381,27 +390,6 @@ impl TokenCache {
         self.inner.inspect().await
     }
 
-    /// The partition of an application's own tokens, as the strategy divides them.
-    #[must_use]
-    pub fn app_partition(
-        &self,
-        client_id: &str,
-        authority: &AuthorityIdentity,
-        tenant: &str,
-        scopes: &ScopeSet,
-    ) -> PartitionKey {
-        PartitionKey::App {
-            client_id: client_id.to_owned(),
-            authority: authority.clone(),
-            tenant: tenant.to_owned(),
-            resource: match self.inner.strategy.partitioning {
-                Partitioning::ByTenant => None,
-                Partitioning::AppByResource => Some(scopes.normalised()),
-            },
-            components: std::collections::BTreeMap::new(),
-        }
-    }
-
     /// The name of a partition's record in the store.
     #[must_use]
     pub fn stored_key(&self, key: &PartitionKey) -> StoreKey {
@@ -430,16 +418,6 @@ impl TokenCache {
     #[must_use]
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.inner.random
-    }
-
-    /// Takes no new work and waits, for at most `deadline`, until refreshes and writes under way are stored. Gives how many are
-    /// not. A program that ends without this may lose a refresh token that it has just obtained.
-    ///
-    /// Cancellation safe: the work goes on either way.
-    pub async fn shutdown(&self, deadline: Duration) -> usize {
-        self.inner.tasks.close();
-        let _ = with_deadline(&*self.inner.clock, deadline, self.inner.tasks.idle()).await;
-        self.inner.tasks.count()
     }
 }
 

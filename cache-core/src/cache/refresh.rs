@@ -59,6 +59,18 @@ impl Inner {
         reason: RefreshReason,
         call: &Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
+        let result = self.refresh_or_adopt(request, options, reason, call).await;
+        self.note_refresh(request, options, &result);
+        result
+    }
+
+    async fn refresh_or_adopt(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        options: AcquireOptions,
+        reason: RefreshReason,
+        call: &Arc<dyn AuthorityCall>,
+    ) -> Result<Acquired, CacheError> {
         count_reason(reason);
         let began = self.clock.now();
         // On the monotonic clock: a wall clock that is set back must not make anybody wait longer.

@@ -107,6 +107,7 @@ impl Inner {
             .note(self.stored_key(key), Some(client.clone()), self.clock.monotonic());
         let removed = self.remove(key, move |partition| merge::sign_out(partition, &client, scope));
         let removed = removed.await?;
+        self.relist(key).await;
         // Also where nothing was found: an earlier sign-out may have ended between the tokens and the key.
         self.remove_keys_of(key, [client_id.to_owned()]).await;
         Ok(removed)
@@ -115,10 +116,12 @@ impl Inner {
     pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
         self.sign_outs
             .note(self.stored_key(key), None, self.clock.monotonic());
-        self.remove(key, |partition| {
+        let removed = self.remove(key, |partition| {
             *partition = Partition::new(partition.key.clone())
-        })
-        .await
+        });
+        let removed = removed.await?;
+        self.relist(key).await;
+        Ok(removed)
     }
 
     /// Applies `change`, and with it removes the sessions that are no longer linked.

@@ -1,8 +1,25 @@
 //! The tasks that a cache has under way, so that a program can wait for them before it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+use super::TokenCache;
+use crate::time::with_deadline;
+
+impl TokenCache {
+    /// Takes no new work and waits, for at most `deadline`, until refreshes and writes under way are stored. What waits for a store that
+    /// could not be reached gets one more attempt. Gives how many tasks have not ended. A program that ends without this may lose a
+    /// refresh token that it has just obtained.
+    ///
+    /// Cancellation safe: the work goes on either way.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        self.inner.tasks.close();
+        let _ = with_deadline(&*self.inner.clock, deadline, self.inner.tasks.idle()).await;
+        self.inner.tasks.count()
+    }
+}
 
 /// Counts tasks. A task holds a ticket until it ends, however it ends.
 #[derive(Debug)]

@@ -65,7 +65,7 @@ impl Codec for BincodeCodec {
 }
 
 /// Encodes a wire struct. It borrows its secrets, so the only copy made is the result.
-pub(super) fn encode<T: Encode>(value: &T) -> Result<SecretBytes, CodecError> {
+pub(crate) fn encode<T: Encode>(value: &T) -> Result<SecretBytes, CodecError> {
     let mut buffer = SecretBuffer::default();
     // The error of a JSON value inside is the only one possible, and it could quote its content.
     bincode::encode_into_std_write(value, &mut buffer, CONFIG)
@@ -74,7 +74,7 @@ pub(super) fn encode<T: Encode>(value: &T) -> Result<SecretBytes, CodecError> {
 }
 
 /// Decodes a wire struct that borrows from `bytes`, all of which it must take.
-pub(super) fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+pub(crate) fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, CodecError> {
     let (value, read) = bincode::borrow_decode_from_slice(bytes, CONFIG).map_err(|error| {
         malformed(match error {
             DecodeError::UnexpectedEnd { .. } => "the bytes end too early",

@@ -13,6 +13,7 @@ mod wire;
 use std::fmt;
 
 pub use binary::BincodeCodec;
+pub(crate) use binary::{decode as decode_binary, encode as encode_binary};
 pub use error::CodecError;
 pub use msal::MsalJsonCodec;
 

@@ -200,6 +200,17 @@ pub enum SealError {
 }
 
 impl SealError {
+    /// Whether a key ring cannot be opened with the source that was given, or is not there any more.
+    pub(crate) fn is_about_ring(&self) -> bool {
+        matches!(
+            self,
+            Self::RingMissing { .. }
+                | Self::RingUnreadable { .. }
+                | Self::WrongKeySource { .. }
+                | Self::KeySource(_)
+        )
+    }
+
     /// The error for bytes at `key` that should have been a record of `expected` format.
     pub(super) fn format(key: &StoreKey, expected: RecordFormat, reason: FormatError) -> Self {
         let key = key.clone();

@@ -8,7 +8,8 @@
 //! `{namespace}/{kind}/{name}`, where the name is the base64url (without padding) of HMAC-SHA-256(blinding key, kind behind
 //! its length in 4 bytes ‖ logical key), and the blinding key is HKDF-SHA-256(location key, no salt,
 //! `tokenkeep v1 stored key`). The location key is in the key ring; in an unsealed cache it is the 32 bytes
-//! `tokenkeep public location key v1`, and the namespace ends in `.plaintext`.
+//! `tokenkeep public location key v1`, and the namespace ends in `.plaintext`. Beside the documents of MSAL programs
+//! ([`layout`](crate::layout)), which nothing hides either, the name is the base64url of the logical key itself where that fits a store.
 //!
 //! # A sealed record, format version 1
 //!

@@ -115,6 +115,8 @@ pub enum RecordKind {
     Residue,
     /// The software key of a proof-of-possession signer.
     ProofKey,
+    /// A page of the directory of accounts.
+    Directory,
     /// The key ring.
     KeyRing,
     /// A record that was moved aside.
@@ -123,12 +125,13 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::User,
         Self::App,
         Self::Session,
         Self::Residue,
         Self::ProofKey,
+        Self::Directory,
         Self::KeyRing,
         Self::Quarantine,
     ];
@@ -142,6 +145,7 @@ impl RecordKind {
             Self::Session => "session",
             Self::Residue => "residue",
             Self::ProofKey => "proof-key",
+            Self::Directory => "directory",
             Self::KeyRing => "keyring",
             Self::Quarantine => "quarantine",
         }
@@ -226,15 +230,38 @@ impl LocationKeys {
 
     /// `{namespace}/{kind}/{base64url(HMAC-SHA-256(length-prefixed kind ‖ logical key))}`.
     pub(super) fn stored_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
-        let mut input = Vec::with_capacity(16 + logical_key.len());
-        append_prefixed(&mut input, kind.tag().as_bytes());
-        input.extend_from_slice(logical_key);
-        let name = URL_SAFE_NO_PAD.encode(self.blinding.clone().chain_update(&input).finalize().into_bytes());
+        let name = URL_SAFE_NO_PAD.encode(self.blinded(kind, logical_key));
         #[expect(
             clippy::expect_used,
             reason = "at most 42 + 1 + 10 + 1 + 43 bytes, all of them printable ASCII"
         )]
         StoreKey::new(format!("{namespace}/{}/{name}", kind.tag())).expect("a stored key is a store key")
+    }
+
+    /// `HMAC-SHA-256(length-prefixed kind ‖ logical key)`.
+    pub(super) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        let mut input = Vec::with_capacity(16 + logical_key.len());
+        append_prefixed(&mut input, kind.tag().as_bytes());
+        input.extend_from_slice(logical_key);
+        self.blinding
+            .clone()
+            .chain_update(&input)
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+
+    /// `{namespace}/{kind}/{base64url(logical key)}`, from which [`read_legible`] gets the logical key back; hidden where that
+    /// would be too long for a store.
+    pub(super) fn legible_key(
+        &self,
+        namespace: &Namespace,
+        kind: RecordKind,
+        logical_key: &[u8],
+    ) -> StoreKey {
+        let name = URL_SAFE_NO_PAD.encode(logical_key);
+        StoreKey::new(format!("{namespace}/{}/{name}", kind.tag()))
+            .unwrap_or_else(|_| self.stored_key(namespace, kind, logical_key))
     }
 
     /// The tag of a header: tells a record that was moved from one that was damaged.
@@ -251,6 +278,13 @@ impl LocationKeys {
     pub(super) fn tag_matches(&self, location: &Location<'_>, tag: &[u8; LOCATION_TAG_BYTES]) -> bool {
         self.tag(location).ct_eq(tag).into()
     }
+}
+
+/// The logical key that [`LocationKeys::legible_key`] made `key` of; other bytes, or `None`, for any other key.
+pub(super) fn read_legible(namespace: &Namespace, key: &StoreKey) -> Option<Vec<u8>> {
+    RecordKind::of(namespace, key)?;
+    let (_, name) = key.as_str().rsplit_once('/')?;
+    URL_SAFE_NO_PAD.decode(name).ok()
 }
 
 fn keyed(key: &SecretKey) -> Hmac<Sha256> {

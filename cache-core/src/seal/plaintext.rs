@@ -15,14 +15,35 @@ use crate::store::StoreKey;
 /// Writes and reads unsealed records. It binds them to their place, so that mistakes are noticed; attacks are not.
 #[derive(Clone)]
 pub(super) struct Plaintext {
-    pub(super) location: LocationKeys,
+    location: LocationKeys,
+    /// Whether stored keys can be read back.
+    is_legible: bool,
 }
 
 impl Plaintext {
     pub(super) fn new() -> Self {
         Self {
             location: LocationKeys::public(),
+            is_legible: false,
         }
+    }
+
+    pub(super) fn legible() -> Self {
+        Self {
+            is_legible: true,
+            ..Self::new()
+        }
+    }
+
+    pub(super) fn stored_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
+        if self.is_legible {
+            return self.location.legible_key(namespace, kind, logical_key);
+        }
+        self.location.stored_key(namespace, kind, logical_key)
+    }
+
+    pub(super) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        self.location.blinded(kind, logical_key)
     }
 
     pub(super) fn write(

@@ -11,7 +11,7 @@ use super::envelope::RecordMeta;
 use super::error::SealError;
 use super::key::KeyId;
 use super::key_source::KeySource;
-use super::location::{Namespace, RecordKind};
+use super::location::{Namespace, RecordKind, read_legible};
 use super::plaintext::Plaintext;
 use super::ring_record::ring_key;
 use super::ring_store::RingStore;
@@ -203,6 +203,20 @@ impl Sealer {
         }))
     }
 
+    /// As [`plaintext`](Self::plaintext), with stored keys that [`logical_key`](Self::logical_key) reads back.
+    pub(crate) fn legible_plaintext(namespace: &Namespace) -> Self {
+        Self(Arc::new(Inner {
+            namespace: namespace.plaintext_twin(),
+            mode: Mode::Plaintext(Box::new(Plaintext::legible())),
+        }))
+    }
+
+    /// The logical key of a stored key that a [legible](Self::legible_plaintext) sealer made. Whoever decodes it must check that it
+    /// is one: any other key may give other bytes.
+    pub(crate) fn logical_key(&self, key: &StoreKey) -> Option<Vec<u8>> {
+        read_legible(self.namespace(), key)
+    }
+
     /// Where this sealer's records lie.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
@@ -229,7 +243,15 @@ impl Sealer {
         let namespace = self.namespace();
         match &self.0.mode {
             Mode::Sealed(sealed) => sealed.active().location.stored_key(namespace, kind, logical_key),
-            Mode::Plaintext(plaintext) => plaintext.location.stored_key(namespace, kind, logical_key),
+            Mode::Plaintext(plaintext) => plaintext.stored_key(namespace, kind, logical_key),
+        }
+    }
+
+    /// A keyed hash of `logical_key`, as even and as hidden as the names of records of this `kind`. Rotation does not change it.
+    pub(crate) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
+        match &self.0.mode {
+            Mode::Sealed(sealed) => sealed.active().location.blinded(kind, logical_key),
+            Mode::Plaintext(plaintext) => plaintext.blinded(kind, logical_key),
         }
     }
 

@@ -146,9 +146,19 @@ impl Memory {
         }
     }
 
-    /// Whether nothing is known to have changed under `key` since `generation` was sampled.
-    pub(crate) fn is_current(&self, key: &StoreKey, generation: Generation) -> bool {
-        self.generation(key) == generation
+    /// Whether `version`, read or written when the key had `generation`, is the latest as far as anybody here knows. The report of
+    /// one's own write says nothing against it.
+    pub(crate) fn is_latest(&self, key: &StoreKey, version: Version, generation: Generation) -> bool {
+        let shard = self.shard(key);
+        let last_hint = shard.lock();
+        let now = shard.generation.load(Ordering::Acquire);
+        let ours = |hint: &(StoreKey, Option<Version>)| hint.0 == *key && hint.1 == Some(version);
+        let only_our_own = now == generation.0 + 1 && last_hint.as_ref().is_some_and(ours);
+        let is_kept = || {
+            let kept = self.slots.as_ref().and_then(|slots| slots.peek(key));
+            kept.is_some_and(|kept| kept.slot.version == version && kept.epoch.is_some())
+        };
+        now == generation.0 || only_our_own || is_kept()
     }
 
     /// Keeps what was just committed, unless somebody else has changed the key since `generation` was sampled before the write: the

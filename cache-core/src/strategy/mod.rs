@@ -18,6 +18,7 @@
 //! | refresh | on demand | ahead | ahead | ahead |
 //! | coalescing | fleet | fleet | fleet | fleet |
 //! | idle lifetime | none | 30 days | 90 days | 90 days |
+//! | directory of accounts | off | on, 1 h | on, 1 h | off |
 //! | store outage | fail | memory, 5 minutes | memory, 5 minutes | memory, 1 hour |
 //! | circuit breaker | off | on | on | on |
 //!
@@ -56,6 +57,7 @@ pub struct Strategy {
     pub(crate) rollback: RollbackPolicy,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) seal: SealPolicy,
+    pub(crate) directory: DirectoryPolicy,
     pub(crate) outage: OutagePolicy,
     pub(crate) circuit_breaker: Option<CircuitBreaker>,
 }
@@ -75,6 +77,7 @@ impl Strategy {
             rollback: RollbackPolicy::Refuse,
             codec: Arc::new(BincodeCodec),
             seal: SealPolicy::Required,
+            directory: DirectoryPolicy::Off,
             outage: OutagePolicy::Fail,
             circuit_breaker: None,
         }
@@ -87,6 +90,7 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(30)),
             refresh: RefreshPolicy::ahead(),
             idle_lifetime: Some(Duration::from_secs(30 * 86_400)),
+            directory: DirectoryPolicy::on(),
             outage: OutagePolicy::ServeFromMemory {
                 at_most: Duration::from_secs(300),
             },
@@ -112,6 +116,7 @@ impl Strategy {
             memory_tier: MemoryTier::bounded(256 << 20).max_staleness(Duration::from_secs(60)),
             write_policy: WritePolicy::behind(),
             partitioning: Partitioning::AppByResource,
+            directory: DirectoryPolicy::Off,
             outage: OutagePolicy::ServeFromMemory {
                 at_most: Duration::from_secs(3600),
             },
@@ -183,6 +188,13 @@ impl Strategy {
         self
     }
 
+    /// Sets whether the cache keeps the [directory of accounts](crate::cache::Directory).
+    #[must_use]
+    pub fn directory(mut self, directory: DirectoryPolicy) -> Self {
+        self.directory = directory;
+        self
+    }
+
     /// Sets what happens while the store cannot be reached.
     #[must_use]
     pub fn outage(mut self, outage: OutagePolicy) -> Self {
@@ -216,6 +228,34 @@ pub enum SealPolicy {
     /// [`open_plaintext`](crate::cache::TokenCacheBuilder::open_plaintext) may be called: whoever can read the store can read every
     /// token. For stores that are protected by other means.
     PlaintextAllowed,
+}
+
+/// Whether a cache keeps the [directory of accounts](crate::cache::Directory) up to date.
+///
+/// Everybody who shares a store should say the same: accounts that sign in where it is off are not listed until somebody uses
+/// them where it is on, or [rebuilds](crate::cache::Directory::rebuild) it; those that sign out there stay listed until somebody meets them.
+///
+/// It is off for desktop tools, whose few accounts [`accounts`](crate::cache::TokenCache::accounts) reads as fast and which should not
+/// pay a second write at each sign-in, and for daemons, which act for themselves and have no accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryPolicy {
+    /// The cache writes nothing to it. It can still be read, rebuilt and marked by who asks for that.
+    Off,
+    /// Sign-ins and sign-outs are entered at once; uses, in the background, at most once in `touch_every` for each account and client.
+    On {
+        /// How coarse the time of last use is.
+        touch_every: Duration,
+    },
+}
+
+impl DirectoryPolicy {
+    /// On, with uses noted once an hour.
+    #[must_use]
+    pub const fn on() -> Self {
+        Self::On {
+            touch_every: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Whether callers wait for writes.

@@ -53,6 +53,7 @@ pub enum OutagePolicy {
     /// - They are written in the background, once for each change and again after a quarter of `at_most`. So a copy serves for between
     ///   three quarters of `at_most` and the whole, and then the store's answer is needed.
     /// - They are removed with a sign-out, or when the store or its watch says that a record is gone or another.
+    /// - They are disposable: when the cache's key source has been changed they are thrown away at the next start, and made anew.
     /// - **Nothing in them is ever written to the store**, nor does anybody refresh by them: who needs a refresh waits for the store.
     /// - One fallback store serves the processes of one machine and one cache: a process elsewhere does not remove its copies.
     Fallback {

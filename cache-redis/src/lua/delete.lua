@@ -15,6 +15,10 @@ end
 if current and expiry and tonumber(expiry) <= now then current = false end
 if expected ~= '' and current ~= expected then return 0 end
 
+-- What stands in the index's place may be another program's: then this fails before anything was changed.
+redis.call('ZRANGEBYLEX', index, '[' .. key, '[' .. key)
+redis.call('ZREM', expiries, key)
+
 if stored then
   redis.call('PUBLISH', channel, announcement)
   redis.call('DEL', record)
@@ -24,5 +28,4 @@ elseif ARGV[6] == '1' then
   redis.call('ZADD', index, 0, key)
 end
 redis.call('ZREM', index, key)
-redis.call('ZREM', expiries, key)
 return 1

@@ -27,17 +27,18 @@ if lifetime == '0' then
   redis.call('ZREM', index, key)
   redis.call('ZREM', expiries, key)
 else
-  -- HSET is the first write, because a server without memory refuses only a script's first one.
+  -- The index before the record: what stands there may be another program's, or forbidden to this user, and then the
+  -- record is as it was. The first write is one that needs memory, because a server without it refuses no later one.
+  redis.call('ZADD', index, 0, key)
+  redis.call('ZREM', expiries, key)
   if expires_at == '' then
     redis.call('HSET', record, 'v', version, 'd', payload)
     if expiry then redis.call('HDEL', record, 'e') end
   else
     redis.call('HSET', record, 'v', version, 'd', payload, 'e', expires_at)
   end
-  redis.call('ZADD', index, 0, key)
   if lifetime == '' then
     redis.call('PERSIST', record)
-    redis.call('ZREM', expiries, key)
   else
     local removal = string.format('%.0f', server_now + tonumber(lifetime))
     redis.call('PEXPIREAT', record, removal)

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cache_core::store::Store;
 use cache_core::time::{Clock, SystemClock};
-use cache_redis::{RedisConfig, RedisStore};
+use cache_redis::RedisStore;
 use cache_testkit::clock::ManualClock;
+use cache_testkit::redis::RedisServer;
 use cache_testkit::suite::Harness;
+use tokio::sync::OnceCell;
 
-use crate::server::Server;
+use crate::support::config;
 
 struct Place {
-    server: Server,
+    server: OnceCell<RedisServer>,
     by_socket: bool,
     clock: ManualClock,
 }
@@ -20,7 +22,7 @@ struct Place {
 impl Place {
     fn new(by_socket: bool) -> Self {
         Self {
-            server: Server::start(&[]),
+            server: OnceCell::new(),
             by_socket,
             clock: ManualClock::at(SystemClock.now()),
         }
@@ -30,13 +32,15 @@ impl Place {
 #[async_trait]
 impl Harness for Place {
     async fn open(&self) -> Arc<dyn Store> {
-        let url = match self.by_socket {
-            true => self.server.socket_url(),
-            false => self.server.url(),
+        let start = || {
+            let builder = RedisServer::builder();
+            match self.by_socket {
+                true => builder.unix_socket().start(),
+                false => builder.start(),
+            }
         };
-        let config = RedisConfig::from_url(&url)
-            .unwrap()
-            .clock(Arc::new(self.clock.clone()));
+        let server = self.server.get_or_try_init(start).await.unwrap();
+        let config = config(&server.url()).clock(Arc::new(self.clock.clone()));
         Arc::new(RedisStore::open(config).await.unwrap())
     }
 

@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod arrangements;
 mod conformance;
-mod server;
+mod expiry;
+mod open;
+mod records;
+mod replicated;
+mod support;
+mod watch;

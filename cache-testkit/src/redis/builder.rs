@@ -154,8 +154,9 @@ impl RedisServerBuilder {
         };
         line("bind 127.0.0.1\nprotected-mode no\nsave \"\"\nenable-debug-command local");
         line("unixsocket server.sock\nunixsocketperm 700");
-        // Else a replica's first copy waits five seconds for other replicas that may come.
-        line("repl-diskless-sync-delay 0");
+        // Else a replica's first copy waits five seconds for other replicas that may come, and it is known only after
+        // ten that it has arrived.
+        line("repl-diskless-sync-delay 0\nrepl-ping-replica-period 1");
         line(&format!("port {tcp}"));
         if let Some(clients) = self.tls {
             line(&format!("tls-port {tls}"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cache_core::time::{Clock, SystemClock};
 use tokio::process::Command;
 
+use super::replication::streaming_replicas;
 use super::server::{LIMIT, wait};
 use super::{Error, Program, RedisServer, program};
 
@@ -202,7 +203,8 @@ impl RedisCluster {
     }
 
     async fn is_whole(&self) -> bool {
-        let mut epochs = Vec::new();
+        let mut views = Vec::new();
+        let mut replicas = 0;
         for server in &self.servers {
             let Ok(info) = server.command(&["CLUSTER", "INFO"]).await else {
                 return false;
@@ -213,20 +215,20 @@ impl RedisCluster {
             if !(has("cluster_state:ok") && has(&served) && has(&known)) {
                 return false;
             }
-            let replication = server.command(&["INFO", "replication"]).await.unwrap_or_default();
-            if replication.contains("master_link_status:down") {
-                return false;
-            }
             let nodes = server.command(&["CLUSTER", "NODES"]).await.unwrap_or_default();
-            // Everybody must see the same owners, and nobody as failed.
-            let mut owners: Vec<_> = nodes.lines().filter_map(Node::parse).collect();
-            owners.sort_by_key(|node| node.port);
             if nodes.contains("fail") || nodes.contains("handshake") {
                 return false;
             }
-            epochs.push(owners);
+            let mut view: Vec<_> = nodes.lines().filter_map(Node::parse).collect();
+            view.sort_by_key(|node| node.port);
+            views.push(view);
+            let replication = server.command(&["INFO", "replication"]).await;
+            replicas += streaming_replicas(&replication.unwrap_or_default());
         }
-        epochs.windows(2).all(|pair| pair[0] == pair[1])
+        let with_slots = |view: &Vec<Node>| view.iter().filter(|node| !node.slots.is_empty()).count();
+        // Everybody must see the same owners, and all others must copy one of them.
+        views.windows(2).all(|pair| pair[0] == pair[1])
+            && views.first().map(with_slots) == Some(self.servers.len() - replicas)
     }
 
     /// Executes a command on the first server that runs.

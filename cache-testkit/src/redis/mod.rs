@@ -35,6 +35,7 @@ mod error;
 mod port;
 mod process;
 mod program;
+mod replication;
 mod sentinel;
 mod server;
 mod tls;

@@ -12,8 +12,8 @@ pub(crate) use parsing::parse;
 
 /// Sign in once, then get access tokens silently, from any number of processes.
 ///
-/// Tokens are kept encrypted in a local file that processes share. `tokenkeep demo` shows it at work and
-/// needs nothing.
+/// Tokens are kept encrypted in a local file that processes share, or in Redis for those of many machines.
+/// `tokenkeep demo` shows it at work and needs nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tokenkeep", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -27,7 +27,7 @@ const AFTER_HELP: &str = "\
 Options may stand before or after the command. Each has an environment variable; the command line wins.
 
 Output: `token` prints the token alone and `export` the file; everything else that people read goes to standard
-error. With --json, exactly one JSON object goes to standard output, also for an error.
+error. With --json, exactly one JSON object goes to standard output, also for an error; `watch` prints one a line.
 
 Exit codes:
   0  done

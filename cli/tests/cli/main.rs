@@ -22,7 +22,11 @@ mod oidc;
 mod on_behalf_of;
 mod password;
 mod program;
+#[cfg(unix)]
+mod redis;
 mod secrecy;
 mod tampering;
 mod usage;
+#[cfg(unix)]
+mod watch;
 mod whoami;

@@ -19,7 +19,7 @@ pub(crate) const OIDC_SCOPES: &str = "openid profile offline_access api:read";
 /// The program with the options of one user.
 pub(crate) struct Program {
     folder: TempDir,
-    options: Vec<OsString>,
+    pub(crate) options: Vec<OsString>,
     environment: Vec<(String, OsString)>,
 }
 

@@ -199,7 +199,7 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
             "hunter2",
         ),
         ("--authority", "hunter2", "hunter2"),
-        ("--store", "redis://user:hunter2@store.example.org", "hunter2"),
+        ("--store", "redis://user:hunter2/x@store.example.org", "hunter2"),
     ] {
         let variable = format!("TOKENKEEP_{}", option[2..].replace('-', "_").to_uppercase());
         let words = ["--json", "login", "client-credentials", "--scope", "s"];

@@ -8,6 +8,7 @@ use examples::front_end::options::Options;
 use examples::front_end::{App, server};
 use examples::logging;
 use examples::open::Opened;
+use examples::stopping::asked_to_stop;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -24,13 +25,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let opened = Opened::open(&options.cache, Strategy::web_front_end()).await?;
     let app = App::new(&options, &opened).await?;
-    let served = server::serve(
-        app.router(),
-        options.listen,
-        &options.tls,
-        server::asked_to_stop(),
-    )
-    .await;
+    let served = server::serve(app.router(), options.listen, &options.tls, asked_to_stop()).await;
     // However it ended: a refresh under way has spent a refresh token, and its reply is to be stored.
     drop(app);
     opened.close().await;

@@ -114,12 +114,17 @@ impl App {
         &self,
         jar: &PrivateCookieJar,
     ) -> Result<Option<(SessionId, Session)>, Problem> {
-        let sessions = self.sessions();
-        let Some(id) = session_cookie::read(jar, sessions.now(), sessions.limits().absolute) else {
+        let Some(id) = self.session_id(jar) else {
             return Ok(None);
         };
-        let session = sessions.find(&id).await?;
+        let session = self.sessions().find(&id).await?;
         Ok(session.map(|session| (id, session)))
+    }
+
+    /// The session that the browser names, whatever became of it.
+    pub(super) fn session_id(&self, jar: &PrivateCookieJar) -> Option<SessionId> {
+        let sessions = self.sessions();
+        session_cookie::read(jar, sessions.now(), sessions.limits().absolute)
     }
 
     pub(super) fn client(&self) -> &ConfidentialClient {

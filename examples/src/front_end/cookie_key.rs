@@ -18,6 +18,7 @@ struct CookieKey {
 
 /// The key of all replicas. The first of them makes it, and it lies sealed in the shared store, so that `--key` is the one
 /// secret that has to be handed out. To replace it, remove the namespace `web-sessions`: everybody then signs in again.
+/// Cookies are sealed under random nonces, of which a key is good for some four thousand million.
 pub(super) async fn load_or_create(records: &SealedRecords) -> Result<Key, RecordError> {
     let mine = CookieKey {
         base64: STANDARD.encode(*Zeroizing::new(random_bytes::<64>(records.random())?)),

@@ -3,7 +3,6 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use flows::Error;
-use flows::error::AuthorizationResponseError;
 
 use super::pages;
 use super::sealed_records::RecordError;
@@ -35,24 +34,30 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    /// For an error of a sign-in or of a sign-out.
-    pub(super) fn of(error: Error) -> Self {
+    /// For an error of the end of a sign-in, which may be somebody's answer.
+    pub(super) fn of_answer(error: Error) -> Self {
         match error {
-            Error::AuthorizationResponse(AuthorizationResponseError::State) => Self::NotBegun,
-            Error::InteractionRequired(required) => Self::Refused(required.to_string()),
+            Error::AuthorizationResponse(error) => {
+                // A mix-up attack looks like this, and so does a mangled address.
+                tracing::warn!(%error, "an answer to a sign-in was refused");
+                Self::NotBegun
+            }
             // Such as `access_denied`: somebody pressed "no".
+            Error::InteractionRequired(required) => Self::Refused(required.to_string()),
             Error::Authority(refusal) => {
-                tracing::info!(code = refusal.code(), "the issuer refused a sign-in");
+                tracing::warn!(code = refusal.code(), "the issuer refused a sign-in");
                 Self::Refused(refusal.to_string())
             }
-            Error::Cache(error) => {
-                tracing::error!(error = chain(&error), "the cache failed");
-                Self::Unavailable
-            }
-            error => {
-                tracing::error!(error = chain(&error), "the issuer gave no usable answer");
-                Self::Issuer
-            }
+            error => Self::of(error),
+        }
+    }
+
+    /// For an error that is nothing to the user.
+    pub(super) fn of(error: Error) -> Self {
+        tracing::error!(error = chain(&error), "the cache or the issuer failed");
+        match error {
+            Error::Cache(_) => Self::Unavailable,
+            _ => Self::Issuer,
         }
     }
 

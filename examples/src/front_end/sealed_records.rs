@@ -122,7 +122,7 @@ impl SealedRecords {
     }
 
     /// The name is hidden behind a keyed hash: whoever reads the store learns no session ID from it.
-    fn key(&self, name: &[u8]) -> StoreKey {
+    pub(super) fn key(&self, name: &[u8]) -> StoreKey {
         self.sealer.stored_key(RecordKind::Session, name)
     }
 
@@ -180,4 +180,15 @@ pub enum RecordError {
     /// Others wrote at the same time, again and again.
     #[error("a record of the web sessions is written by too many at once; try again")]
     Contended,
+}
+
+impl RecordError {
+    /// Whether it is about one record, which will not open at the next attempt either, and not about the store.
+    pub(super) fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Seal(error) => error.is_unreadable_record(),
+            Self::Json => true,
+            _ => false,
+        }
+    }
 }

@@ -67,27 +67,6 @@ pub async fn serve(
     served.map_err(ServeError::Serve)
 }
 
-/// Ready when somebody wants the program to end: Ctrl-C, or `SIGTERM` of whatever manages it.
-pub async fn asked_to_stop() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminated) = signal(SignalKind::terminate()) else {
-            let _ = interrupted.await;
-            return;
-        };
-        tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = interrupted.await;
-    }
-}
-
 fn tls_config(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, ServeError> {
     let unreadable = |path: &PathBuf| {
         let path = path.clone();

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed_records::{Found, RecordError, SealedRecords};
 use super::user::User;
+use crate::logging::chain;
 
 /// How often a change that others made at the same time is tried again.
 const ATTEMPTS: usize = 5;
@@ -115,13 +116,11 @@ impl Sessions {
     /// The session of `id`, if it lasts. It counts as used.
     pub(super) async fn find(&self, id: &SessionId) -> Result<Option<Session>, RecordError> {
         let name = name_of(id);
-        let Some(mut found) = self.records.read::<Session>(&name).await? else {
+        let Some(mut found) = readable(self.records.read::<Session>(&name).await)? else {
             return Ok(None);
         };
-        let sign_in = self
-            .records
-            .read::<SignIn>(&found.value.user.record_name())
-            .await?;
+        let sign_in = self.records.read::<SignIn>(&found.value.user.record_name()).await;
+        let sign_in = readable(sign_in)?;
         let now = self.now();
         let lasts = sign_in.is_some_and(|sign_in| sign_in.value.epoch == found.value.epoch);
         // The store's own expiry says the same, but is not authenticated.
@@ -161,15 +160,22 @@ impl Sessions {
         let name = user.record_name();
         for _ in 0..ATTEMPTS {
             let expires_at = Some(self.now().saturating_add(self.limits.absolute));
-            let (sign_in, is_kept) = match self.records.read::<SignIn>(&name).await? {
-                Some(found) => {
+            let (sign_in, is_kept) = match self.records.read::<SignIn>(&name).await {
+                // It would keep the user out for good. Without it, no session of theirs lasts, which is the safe side.
+                Err(error) if error.is_unreadable() => {
+                    tracing::error!(error = chain(&error), "the record of a sign-in is replaced");
+                    self.records.remove(&name).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+                Ok(Some(found)) => {
                     let is_kept = self
                         .records
                         .replace(&name, &found, &found.value, expires_at)
                         .await?;
                     (found.value, is_kept)
                 }
-                None => {
+                Ok(None) => {
                     let sign_in = SignIn {
                         epoch: self.random_text()?,
                     };
@@ -189,6 +195,24 @@ impl Sessions {
     }
 }
 
+/// A record that cannot be opened was not made here, or not for this place: it stands for nothing, and somebody should look at the
+/// store.
+fn readable<T>(read: Result<Option<Found<T>>, RecordError>) -> Result<Option<Found<T>>, RecordError> {
+    match read {
+        Err(error) if error.is_unreadable() => {
+            tracing::error!(
+                error = chain(&error),
+                "a record of a web session counts for nothing"
+            );
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
 fn name_of(id: &SessionId) -> Vec<u8> {
     [b"session:", id.expose().as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use axum::extract::{Query, RawQuery, State};
 use axum::response::Redirect;
 use axum_extra::extract::PrivateCookieJar;
+use flows::client::SessionId;
 use flows::request::authorization_code::AuthorizationRequest;
 use serde::Deserialize;
 
@@ -105,16 +106,16 @@ async fn redeem(
     jar: &PrivateCookieJar,
     pending: &PendingSignIn,
     query: &str,
-) -> Result<flows::client::SessionId, Problem> {
+) -> Result<SessionId, Problem> {
     // State in constant time, `iss`, the ID token with its nonce: all of that is checked in here.
     let result = app
         .client()
         .acquire_token_by_authorization_code(&pending.parts, query)
         .await
-        .map_err(Problem::of)?;
+        .map_err(Problem::of_answer)?;
     let user = User::of(&result).ok_or(Problem::Nameless)?;
     // The session from before, whosever it was, does not outlive the sign-in.
-    if let Some((old, _)) = app.session(jar).await? {
+    if let Some(old) = app.session_id(jar) {
         app.sessions().end(&old).await?;
     }
     Ok(app.sessions().begin(user, pending.is_for_api).await?)

@@ -41,6 +41,21 @@ impl User {
         })
     }
 
+    /// Somebody, for a test.
+    #[cfg(test)]
+    pub(super) fn named(subject: &str) -> Self {
+        Self {
+            issuer: "https://id.example".to_owned(),
+            subject: subject.to_owned(),
+            username: String::new(),
+            home_account_id: subject.to_owned(),
+            environment: "id.example".to_owned(),
+            realm: String::new(),
+            local_account_id: subject.to_owned(),
+            authority_type: "Generic".to_owned(),
+        }
+    }
+
     /// What to show of the user.
     pub(super) fn display_name(&self) -> &str {
         if self.username.is_empty() {

@@ -207,7 +207,7 @@ fn take_rows<R: Row>(
 }
 
 /// The parts of a partition that are no rows.
-fn state(partition: &Partition) -> Writer {
+pub(super) fn state(partition: &Partition) -> Writer {
     let mut out = Writer::default();
     out.text("partition_key", &encode(&partition.key.to_bytes()));
     let epochs = partition.epochs.iter().map(|epoch| {
@@ -235,7 +235,7 @@ fn state(partition: &Partition) -> Writer {
     out
 }
 
-fn read_state(extension: &Map<String, Value>) -> Option<Partition> {
+pub(super) fn read_state(extension: &Map<String, Value>) -> Option<Partition> {
     let bytes = |value: &Value, name: &str| decode_bytes(value.get(name)?.as_str()?);
     let key = decode_bytes(extension.get("partition_key")?.as_str()?)?;
     let mut partition = Partition::new(PartitionKey::from_bytes(&key)?);

@@ -19,6 +19,8 @@
 //! time needs them twice (Python looks for `null`, Node for the empty text); that is a matter of a store for such
 //! files, and a plain export must not invent rows.
 //!
+//! Places that MSAL programs use at the same time are a matter of [`layout`](crate::layout).
+//!
 //! ```
 //! use cache_core::codec::msal;
 //!
@@ -39,17 +41,22 @@ mod app_metadata;
 mod cache;
 mod codec;
 mod credential;
+mod document;
 mod extension;
 mod field;
 mod grouping;
 mod lenient;
 mod merge;
+mod naming;
 mod row;
 
 pub use account::{ACCOUNT_FIELDS, TENANT_PROFILE_FIELDS};
 pub use app_metadata::APP_METADATA_FIELDS;
 pub use cache::{MsalCache, UnreadRow, read, write};
 pub use codec::MsalJsonCodec;
+pub(crate) use document::Document;
+pub(crate) use naming::Names;
+
 pub use credential::{ACCESS_TOKEN_FIELDS, ID_TOKEN_FIELDS, REFRESH_TOKEN_FIELDS};
 pub use grouping::{RowOrigin, from_partitions, into_partitions};
 pub use merge::merge_import;

@@ -94,14 +94,17 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
                 "memory: is forgotten when the process ends",
             ));
         }
-        StoreAddress::Redis(address) => checks.extend(redis::connection(address)),
+        StoreAddress::Redis(address) => checks.push(redis::connection(address)),
     }
     checks.extend(key::source(&session.key_address()?, &store));
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
         StoreAddress::Memory => false,
-        // Only the server can tell.
-        StoreAddress::Redis(_) => true,
+        StoreAddress::Redis(_) => {
+            let (found, is_there) = redis::servers(session).await;
+            checks.extend(found);
+            is_there
+        }
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -155,13 +158,6 @@ async fn contents(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
     match session.check_store().await {
         Ok(capabilities) => checks.push(Check::good("store", capabilities)),
-        Err(failure) if failure.kind == "store_missing" => {
-            checks.push(Check::warning(
-                "store",
-                "the server can be used, and nothing is there yet; the first sign-in makes the key ring",
-            ));
-            return checks;
-        }
         Err(failure) => {
             checks.push(Check::failed("store", &failure));
             return checks;

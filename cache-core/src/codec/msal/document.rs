@@ -1,0 +1,194 @@
+//! A cache document that MSAL programs read and write too, taken apart into partitions and put together again.
+//!
+//! The five sections are MSAL's alone: their rows are in the exchange form, with nothing of ours in them. What MSAL has no place
+//! for (who is spending a refresh token, what was refused to it, sign-ins, sessions) is in one more member of the document,
+//! `TokenKeep`, which MSAL .NET, Python, Node, Go and Java all write back as they found it. It names tokens by their hash, so what
+//! it says of a token ends with the token, whoever replaces it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::codec::{read_state, state};
+use super::extension::{decode_bytes, encode, into_refresh_token, of_refresh_token};
+use super::naming::{Names, as_written};
+use super::{EXTENSION, RowOrigin, cache, from_partitions, into_partitions, malformed};
+use crate::codec::CodecError;
+use crate::schema::{AuthorityIdentity, Partition, PartitionKey, RefreshToken};
+use crate::secret::{SecretBytes, SecretJson};
+use crate::time::UnixSeconds;
+
+/// The member of [`EXTENSION`] that lists partitions.
+const PARTITIONS: &str = "partitions";
+const REFRESH_TOKENS: &str = "refresh_tokens";
+/// Whether the partition had an account. One that had and has none any more was signed out by another program.
+const HAD_ACCOUNT: &str = "account";
+/// The clients that are known to have no family, which an exchanged row does not say.
+const WITHOUT_FAMILY: &str = "without_family";
+
+/// A shared cache document. Rows of other partitions, unknown rows, sections and members go through it unchanged.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    partitions: BTreeMap<PartitionKey, Partition>,
+}
+
+impl Document {
+    /// Takes a document apart. `identify` says whose a row is; times that lie after `now` count as `now`.
+    pub(crate) fn read(
+        bytes: &[u8],
+        identify: &dyn Fn(&RowOrigin<'_>) -> AuthorityIdentity,
+        now: UnixSeconds,
+    ) -> Result<Self, CodecError> {
+        let mut file = cache::read(bytes)?;
+        file.clamp_future(now);
+        let extension = file.residue.remove(EXTENSION);
+        let mut document = Self {
+            partitions: into_partitions(file, identify)
+                .into_iter()
+                .map(|partition| (partition.key.clone(), partition))
+                .collect(),
+        };
+        if let Some(extension) = extension {
+            document.take_in(&extension)?;
+        }
+        Ok(document)
+    }
+
+    /// The partition; `None` when the document has nothing of it.
+    pub(crate) fn partition(&self, key: &PartitionKey) -> Option<&Partition> {
+        self.partitions.get(key)
+    }
+
+    /// What of the document belongs to somebody.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.values()
+    }
+
+    /// Puts `partition` in the place of the one with its key.
+    pub(crate) fn replace(&mut self, partition: Partition) {
+        self.partitions.insert(partition.key.clone(), partition);
+    }
+
+    /// Takes the partition out; `false` when there was none.
+    pub(crate) fn remove(&mut self, key: &PartitionKey) -> bool {
+        self.partitions.remove(key).is_some()
+    }
+
+    /// Whether nothing of anybody is left in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partitions.values().all(Partition::is_empty)
+    }
+
+    /// The document as JSON, with rows of our own named as `names` says.
+    pub(crate) fn write(&self, names: Names) -> SecretBytes {
+        let partitions: Vec<_> = self
+            .partitions
+            .values()
+            .map(|partition| as_written(partition, names))
+            .collect();
+        let mut file = from_partitions(&partitions);
+        let states: Vec<_> = self.partitions.values().filter_map(state_of).collect();
+        if !states.is_empty() {
+            let mut extension = SecretJson::default();
+            extension
+                .expose_mut()
+                .insert(PARTITIONS.to_owned(), Value::Array(states));
+            file.residue.insert(EXTENSION.to_owned(), extension);
+        }
+        cache::write(&file)
+    }
+
+    fn take_in(&mut self, extension: &SecretJson) -> Result<(), CodecError> {
+        let states = match extension.expose().get(PARTITIONS) {
+            None => return Ok(()),
+            Some(states) => states.as_array().ok_or_else(unreadable)?,
+        };
+        for entry in states {
+            let entry = entry.as_object().ok_or_else(unreadable)?;
+            let said = read_state(entry).ok_or_else(unreadable)?;
+            let had_account = entry.get(HAD_ACCOUNT).and_then(Value::as_bool) == Some(true);
+            let Some(partition) = self.partitions.get_mut(&said.key) else {
+                // Sessions alone can be all that is known of a user; but not of one whom another program has signed out.
+                if !had_account && said.has_only_sessions() {
+                    self.replace(said);
+                }
+                continue;
+            };
+            if !had_account || !partition.accounts.is_empty() {
+                partition.epochs = said.epochs;
+                partition.sessions = said.sessions;
+                partition.anchor = said.anchor;
+            }
+            let known = entry.get(REFRESH_TOKENS).and_then(Value::as_object);
+            for row in &mut partition.refresh_tokens {
+                take_in_spending(row, known)?;
+            }
+            let without_family = entry.get(WITHOUT_FAMILY).and_then(Value::as_array);
+            for row in &mut partition.app_metadata {
+                let is_listed = without_family
+                    .is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
+                if is_listed && row.family_id.is_none() {
+                    row.family_id = Some(String::new());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What MSAL's rows cannot say of the partition; `None` where they say everything.
+fn state_of(partition: &Partition) -> Option<Value> {
+    let spending: BTreeMap<_, _> = partition
+        .refresh_tokens
+        .iter()
+        .filter(|row| row.spending.is_some() || !row.refusals.is_empty())
+        .map(|row| (encode(&row.secret.sha256()), Value::Object(row_state(row))))
+        .collect();
+    let without_family: Vec<_> = partition
+        .app_metadata
+        .iter()
+        .filter(|row| row.family_id.as_deref() == Some(""))
+        .map(|row| Value::from(row.client_id.as_str()))
+        .collect();
+    if spending.is_empty()
+        && without_family.is_empty()
+        && partition.epochs.is_empty()
+        && partition.sessions.is_empty()
+        && partition.anchor.is_none()
+    {
+        return None;
+    }
+    let mut entry = state(partition);
+    entry
+        .0
+        .insert(HAD_ACCOUNT.to_owned(), (!partition.accounts.is_empty()).into());
+    entry.object(REFRESH_TOKENS, spending.into_iter().collect());
+    if !without_family.is_empty() {
+        entry
+            .0
+            .insert(WITHOUT_FAMILY.to_owned(), Value::Array(without_family));
+    }
+    Some(Value::Object(entry.0))
+}
+
+fn row_state(row: &RefreshToken) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert(EXTENSION.to_owned(), Value::Object(of_refresh_token(row)));
+    fields
+}
+
+/// Gives the row what is known of its token, and of no other.
+fn take_in_spending(row: &mut RefreshToken, known: Option<&Map<String, Value>>) -> Result<(), CodecError> {
+    let hash = row.secret.sha256();
+    let is_its = |name: &str| decode_bytes(name).is_some_and(|bytes| bytes == hash);
+    let Some((_, fields)) = known.and_then(|known| known.iter().find(|(name, _)| is_its(name))) else {
+        return Ok(());
+    };
+    let fields = fields.as_object().ok_or_else(unreadable)?;
+    // Taking an unreadable marker for none could spend the token twice.
+    into_refresh_token(fields, row).map_err(|_| unreadable())
+}
+
+fn unreadable() -> CodecError {
+    malformed(format!("section {EXTENSION} is not what this program writes"))
+}

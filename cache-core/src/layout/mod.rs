@@ -1,0 +1,211 @@
+//! Places that MSAL programs use at the same time: **unsealed by nature**.
+//!
+//! An [`MsalLayout`] says where MSAL programs keep what, and
+//! [`open_plaintext_shared`](crate::cache::TokenCacheBuilder::open_plaintext_shared) opens a [`TokenCache`](crate::cache::TokenCache)
+//! over it. The store beneath has to speak their protocol: `cache-redis` has stores for MSAL Node's `DistributedCachePlugin` and for
+//! ASP.NET Core's distributed cache.
+//!
+//! # What is where
+//!
+//! - A record is a *document*: MSAL's JSON, without any envelope. It may hold rows of several users, clients and authorities. The
+//!   cache reads and replaces the rows of one partition, and everything else in the document goes through unchanged: rows of
+//!   authorities that the configuration does not name, rows that are not understood, unknown fields, sections and members.
+//! - What MSAL has no place for (who is spending a refresh token, what was refused to it, sign-ins and their sessions) is in a
+//!   member `TokenKeep` of the document. All MSALs write it back as they found it.
+//! - What MSAL programs have no record for at all (sessions, proof keys, tokens with components of their own) lies beside it, in
+//!   unsealed records of the namespace `{namespace}.plaintext`.
+//!
+//! # What this protects, and what it cannot
+//!
+//! Whoever can read the place can read every token in it, and whoever can write to it can put rows there. A row serves a request only
+//! of the authority that the *configuration* names, under its host or a built-in alias of it; endpoints never come from a row.
+//!
+//! Writes are compare-and-swap, so processes of this crate lose none of each other's changes, and
+//! [`Coalescing::Fleet`](crate::strategy::Coalescing::Fleet) holds among them also where a version is only a hash of the content: a
+//! marker has a random attempt in it, so content that recurs is a state that recurs, and whoever swaps a marker in has seen that no
+//! other is there. **MSAL programs know neither.** They write whole documents over what is there and look at no marker. So:
+//!
+//! - An MSAL program and a process of this crate can spend one refresh token at the same time. An authority that revokes the family of a
+//!   token that is used twice then ends the sign-in; Entra does not.
+//! - A document that an MSAL program read before and writes after a change of this crate undoes that change, a sign-out too.
+//!
+//! With Entra's refresh tokens, which survive their use, neither does harm that lasts. Do not share tokens of a strictly rotating
+//! authority with MSAL programs that refresh at the same time: *move* them, by import.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use cache_core::cache::TokenCache;
+//! use cache_core::layout::MsalLayout;
+//! use cache_core::seal::Namespace;
+//! use cache_core::store::MemoryStore;
+//! use cache_core::strategy::{SealPolicy, Strategy};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let cache = TokenCache::builder(Arc::new(MemoryStore::new())) // in earnest: the store of `cache-redis` for MSAL Node
+//!     .strategy(Strategy::web_front_end().seal(SealPolicy::PlaintextAllowed))
+//!     .open_plaintext_shared(Namespace::default(), MsalLayout::node())?;
+//! assert!(cache.accounts().await?.accounts.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod authorities;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+use authorities::Authorities;
+pub(crate) use store::SharedStore;
+
+use crate::codec::msal::Names;
+use crate::schema::{AuthorityIdentity, PartitionKey};
+use crate::store::StoreKey;
+
+/// Where MSAL programs keep what, and how.
+#[derive(Clone)]
+pub struct MsalLayout {
+    records: Records,
+    names: Names,
+    authorities: Authorities,
+}
+
+/// Which record holds a partition.
+#[derive(Clone)]
+enum Records {
+    /// One for each user and each application.
+    ByKey { user: UserKey, app: AppKey },
+    /// One for all.
+    Single(StoreKey),
+}
+
+type UserKey = Arc<dyn Fn(&str) -> String + Send + Sync>;
+type AppKey = Arc<dyn Fn(&str, &str) -> String + Send + Sync>;
+
+impl MsalLayout {
+    /// As MSAL .NET suggests keys to a distributed cache: a user's tokens under the home account ID, an application's under
+    /// `{client_id}_{tenant}_AppTokenCache`. A document without tokens is removed.
+    ///
+    /// The tenant is that of the configured authority, as it stands there. (MSAL .NET 4, `CacheKeyFactory`. Tokens on behalf of
+    /// users, which .NET keeps under the hash of the assertion, are not shared.)
+    #[must_use]
+    pub fn suggested_keys() -> Self {
+        Self {
+            records: Records::ByKey {
+                user: Arc::new(str::to_owned),
+                app: Arc::new(|client_id, tenant| format!("{client_id}_{tenant}_AppTokenCache")),
+            },
+            names: Names::DotNet,
+            authorities: Authorities::default(),
+        }
+    }
+
+    /// As MSAL Node's `DistributedCachePlugin` with a partition manager whose keys are home account IDs. Node leaves the keys of
+    /// applications' tokens to the caller: they are those of [`suggested_keys`](Self::suggested_keys) until
+    /// [`app_key`](Self::app_key) says otherwise.
+    ///
+    /// Node keeps in memory what it has read: `acquireTokenSilent` reads anew and so sees a sign-out, `getAllAccounts` may not until
+    /// then, and an application object that served several users writes the rows of all of them into one document. Rows in the
+    /// document of somebody else are kept, but serve nobody here. Make one object for each request, as MSAL advises.
+    /// (MSAL Node 7.2, `NodeStorage.inMemoryCacheToCache` and `ClientApplication.acquireTokenSilentAsync`.)
+    #[must_use]
+    pub fn node() -> Self {
+        Self {
+            names: Names::Node,
+            ..Self::suggested_keys()
+        }
+    }
+
+    /// Everything of everybody in the record `key`, as MSAL programs keep it in a file or in an item of a keychain.
+    #[must_use]
+    pub fn single_record(key: StoreKey) -> Self {
+        Self {
+            records: Records::Single(key),
+            names: Names::Common,
+            ..Self::suggested_keys()
+        }
+    }
+
+    /// Sets the key of a user's record, from the home account ID. Without effect on a [`single_record`](Self::single_record).
+    #[must_use]
+    pub fn user_key(mut self, key: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        if let Records::ByKey { user, .. } = &mut self.records {
+            *user = Arc::new(key);
+        }
+        self
+    }
+
+    /// Sets the key of an application's record, from its client ID and tenant. Without effect on a
+    /// [`single_record`](Self::single_record).
+    #[must_use]
+    pub fn app_key(mut self, key: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+        if let Records::ByKey { app, .. } = &mut self.records {
+            *app = Arc::new(key);
+        }
+        self
+    }
+
+    /// Names an authority whose rows do not show which it is: B2C and External ID, whose rows look like Entra's. Without it such
+    /// accounts are listed as Entra's, although a client of the authority finds their tokens.
+    #[must_use]
+    pub fn authority(mut self, authority: AuthorityIdentity) -> Self {
+        self.authorities.name(authority);
+        self
+    }
+
+    /// The record in which MSAL programs keep the partition; `None` where they have none for it, or no store could name it.
+    fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
+        let name = match (&self.records, key) {
+            (_, PartitionKey::Session { .. }) => return None,
+            (
+                _,
+                PartitionKey::App {
+                    components, resource, ..
+                },
+            ) if !components.is_empty() || resource.is_some() => {
+                return None;
+            }
+            (Records::Single(record), _) => return Some(record.clone()),
+            (Records::ByKey { user, .. }, PartitionKey::User { home_account_id, .. }) => {
+                user(home_account_id)
+            }
+            (
+                Records::ByKey { app, .. },
+                PartitionKey::App {
+                    client_id, tenant, ..
+                },
+            ) => app(client_id, tenant),
+            (Records::ByKey { .. }, PartitionKey::Residue) => return None,
+        };
+        StoreKey::new(name).ok()
+    }
+
+    /// Whether MSAL itself would suggest this key, so that a record under it which cannot be read is worth a report.
+    fn is_usual(&self, record: &StoreKey) -> bool {
+        match &self.records {
+            Records::Single(single) => single == record,
+            Records::ByKey { .. } => {
+                let key = record.as_str();
+                key.ends_with("_AppTokenCache")
+                    || key.split_once('.').is_some_and(|(user, tenant)| {
+                        let is_id = |part: &str| {
+                            part.len() == 36 && part.bytes().filter(|byte| *byte == b'-').count() == 4
+                        };
+                        is_id(user) && is_id(tenant)
+                    })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MsalLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MsalLayout")
+            .field("names", &self.names)
+            .field("authorities", &self.authorities)
+            .finish_non_exhaustive()
+    }
+}

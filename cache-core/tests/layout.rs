@@ -1,0 +1,707 @@
+//! Caches over documents that MSAL programs share.
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::cache::{
+    AcquireOptions, CacheError, InteractionReason, SignOutScope, TokenCache, TokenSource,
+};
+use cache_core::layout::MsalLayout;
+use cache_core::schema::{
+    AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse,
+};
+use cache_core::seal::Namespace;
+use cache_core::secret::Secret;
+use cache_core::store::error::ErrorKind;
+use cache_core::store::{Capabilities, PutOptions, Store, StoreKey, Versions};
+use cache_core::strategy::{MemoryTier, OutagePolicy, Partitioning, SealPolicy, Strategy};
+use cache_core::time::Clock;
+use cache_testkit::clock::ManualClock;
+use serde_json::{Value, json};
+use support::*;
+
+const HOME: &str = "00000000-0000-0000-0000-00000000000a.00000000-0000-0000-0000-00000000000b";
+const TENANT: &str = "00000000-0000-0000-0000-00000000000b";
+const HOST: &str = "login.microsoftonline.com";
+
+fn strategy() -> Strategy {
+    Strategy::background_worker()
+        .seal(SealPolicy::PlaintextAllowed)
+        .memory_tier(MemoryTier::off())
+        .idle_lifetime(None)
+}
+
+fn shared(store: &Arc<dyn Store>, clock: &ManualClock, layout: MsalLayout) -> TokenCache {
+    TokenCache::builder(Arc::clone(store))
+        .clock(Arc::new(clock.clone()))
+        .strategy(strategy())
+        .open_plaintext_shared(Namespace::default(), layout)
+        .unwrap()
+}
+
+fn entra() -> AuthorityIdentity {
+    AuthorityIdentity::of_host(AuthorityKind::Entra, HOST)
+}
+
+fn alice() -> PartitionKey {
+    PartitionKey::User {
+        authority: entra(),
+        home_account_id: HOME.into(),
+    }
+}
+
+fn entra_request(scopes: &str) -> Arc<TokenRequest> {
+    let scopes = ScopeSet::parse(scopes);
+    Arc::new(TokenRequest::new(
+        alice(),
+        AuthorityKind::Entra,
+        CLIENT,
+        HOST,
+        TENANT,
+        scopes,
+    ))
+}
+
+/// What Entra grants to Alice, made of what the issuer granted.
+fn as_entra(mut response: TokenResponse) -> TokenResponse {
+    HOST.clone_into(&mut response.environment);
+    TENANT.clone_into(&mut response.realm);
+    response.id_token = Some(Secret::new("header.claims.signature"));
+    let account = response.account.as_mut().unwrap();
+    HOME.clone_into(&mut account.home_account_id);
+    HOST.clone_into(&mut account.environment);
+    TENANT.clone_into(&mut account.realm);
+    "MSSTS".clone_into(&mut account.authority_type);
+    account.issuer = None;
+    response
+}
+
+/// A document as MSAL Node writes it.
+fn node_document(now: i64, refresh_token: &str) -> Value {
+    let environment = "login.windows.net";
+    json!({
+        "Account": { format!("{HOME}-{environment}-{TENANT}"): {
+            "home_account_id": HOME, "environment": environment, "realm": TENANT, "local_account_id": "oid",
+            "username": "alice@contoso.test", "authority_type": "MSSTS", "name": "Alice", "x_account": 7,
+        } },
+        "IdToken": {},
+        "AccessToken": { format!("{HOME}-{environment}-accesstoken-{CLIENT}-{TENANT}-user.read-"): {
+            "home_account_id": HOME, "environment": environment, "credential_type": "AccessToken",
+            "client_id": CLIENT, "secret": "canary-node-access", "realm": TENANT, "target": "User.Read",
+            "cached_at": now.to_string(), "expires_on": (now + 3600).to_string(), "token_type": "Bearer",
+        } },
+        "RefreshToken": { format!("{HOME}-{environment}-refreshtoken-{CLIENT}---"): {
+            "home_account_id": HOME, "environment": environment, "credential_type": "RefreshToken",
+            "client_id": CLIENT, "secret": refresh_token, "x_token": [1, null],
+        } },
+        "AppMetadata": { format!("appmetadata-{environment}-{CLIENT}"): {
+            "client_id": CLIENT, "environment": environment,
+        } },
+        "Unknown": { "anything": { "at": "all" } },
+        "Member": 5,
+    })
+}
+
+fn record(key: &str) -> StoreKey {
+    StoreKey::new(key).unwrap()
+}
+
+async fn write(store: &Arc<dyn Store>, key: &str, document: &Value) {
+    let json = document.to_string();
+    store
+        .put(&record(key), json.into(), PutOptions::overwrite())
+        .await
+        .unwrap();
+}
+
+async fn document(store: &Arc<dyn Store>, key: &str) -> Value {
+    let found = store.get(&record(key)).await.unwrap().unwrap();
+    serde_json::from_slice(&found.payload).unwrap()
+}
+
+fn only<'a>(document: &'a Value, section: &str) -> (&'a String, &'a Value) {
+    let rows = document[section].as_object().unwrap();
+    assert_eq!(rows.len(), 1, "{section}: {rows:?}");
+    rows.iter().next().unwrap()
+}
+
+async fn silent(
+    cache: &TokenCache,
+    issuer: &Arc<Issuer>,
+    scopes: &str,
+) -> Result<(String, TokenSource), CacheError> {
+    let call = Arc::new(EntraCall(issuer.call(scopes)));
+    let found = cache
+        .acquire(entra_request(scopes), AcquireOptions::default(), call)
+        .await?;
+    Ok((found.token().secret.expose().to_owned(), found.source()))
+}
+
+/// The issuer's answers, as Entra's.
+struct EntraCall(Arc<Call>);
+
+#[async_trait::async_trait]
+impl cache_core::cache::AuthorityCall for EntraCall {
+    async fn prepare(&self, limit: Duration) -> Result<(), cache_core::cache::CallError> {
+        self.0.prepare(limit).await
+    }
+
+    async fn redeem(&self, redemption: cache_core::cache::Redemption) -> cache_core::cache::CallOutcome {
+        match self.0.redeem(redemption).await {
+            cache_core::cache::CallOutcome::Granted(response) => {
+                cache_core::cache::CallOutcome::Granted(Box::new(as_entra(*response)))
+            }
+            other => other,
+        }
+    }
+
+    async fn discard(&self, token: Secret, limit: Duration) {
+        self.0.discard(token, limit).await;
+    }
+}
+
+#[tokio::test]
+async fn what_node_wrote_serves_and_is_refreshed_under_its_own_name() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let refresh_token = issuer.sign_in("User.Read").refresh_token.unwrap();
+    let before = node_document(clock.now().to_seconds().0, refresh_token.expose());
+    write(&store, HOME, &before).await;
+    let cache = shared(&store, &clock, MsalLayout::node());
+
+    let found = silent(&cache, &issuer, "User.Read").await.unwrap();
+    assert_eq!(found, ("canary-node-access".into(), TokenSource::Store));
+    assert_eq!(
+        cache.accounts().await.unwrap().accounts[0]
+            .account
+            .name
+            .as_deref(),
+        Some("Alice")
+    );
+
+    clock.advance(Duration::from_secs(3600));
+    let (fresh, source) = silent(&cache, &issuer, "User.Read").await.unwrap();
+    assert_eq!(source, TokenSource::Authority);
+    let after = document(&store, HOME).await;
+    for (section, canary) in [
+        ("AccessToken", fresh.as_str()),
+        ("RefreshToken", "canary-refresh-3"),
+    ] {
+        let ((old_name, _), (name, row)) = (only(&before, section), only(&after, section));
+        assert_eq!((name, &row["secret"]), (old_name, &json!(canary)));
+        assert_eq!(row["environment"], "login.windows.net");
+    }
+    let (_, refresh_row) = only(&after, "RefreshToken");
+    assert_eq!(refresh_row["x_token"], json!([1, null]));
+    assert!(refresh_row["last_modification_time"].is_string());
+    assert_eq!(only(&after, "Account").1["x_account"], 7);
+    assert_eq!(
+        (&after["Unknown"], &after["Member"]),
+        (&before["Unknown"], &before["Member"])
+    );
+    assert_eq!(only(&after, "AppMetadata"), only(&before, "AppMetadata"));
+}
+
+#[tokio::test]
+async fn a_new_sign_in_is_written_as_node_and_dot_net_would() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let node = shared(&store, &clock, MsalLayout::node());
+    node.sign_in(&alice(), as_entra(issuer.sign_in("User.Read")))
+        .await
+        .unwrap();
+    let written = document(&store, HOME).await;
+    let named = |section| only(&written, section).0.clone();
+    let environment = "login.windows.net";
+    assert_eq!(named("Account"), format!("{HOME}-{environment}-{TENANT}"));
+    assert_eq!(
+        named("IdToken"),
+        format!("{HOME}-{environment}-idtoken-{CLIENT}-{TENANT}--")
+    );
+    assert_eq!(
+        named("AccessToken"),
+        format!("{HOME}-{environment}-accesstoken-{CLIENT}-{TENANT}-user.read-")
+    );
+    assert_eq!(
+        named("RefreshToken"),
+        format!("{HOME}-{environment}-refreshtoken-{CLIENT}---")
+    );
+    assert_eq!(
+        named("AppMetadata"),
+        format!("appmetadata-{environment}-{CLIENT}")
+    );
+
+    let dot_net = shared(
+        &store,
+        &clock,
+        MsalLayout::suggested_keys().user_key(|home| format!("net:{home}")),
+    );
+    dot_net
+        .sign_in(&alice(), as_entra(issuer.sign_in("User.Read")))
+        .await
+        .unwrap();
+    let written = document(&store, &format!("net:{HOME}")).await;
+    assert_eq!(
+        only(&written, "RefreshToken").0,
+        &format!("{HOME}-{environment}-refreshtoken-{CLIENT}--")
+    );
+    // Two records of one user: each layout sees its own.
+    assert_eq!(dot_net.accounts().await.unwrap().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn tokens_of_applications_are_where_and_as_msal_looks_for_them() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let cache = shared(&store, &clock, MsalLayout::node());
+    let key = cache.app_partition(CLIENT, &entra(), TENANT, &ScopeSet::parse(".default"));
+    let scopes = ScopeSet::parse("api/.default");
+    let request = Arc::new(TokenRequest::new(
+        key,
+        AuthorityKind::Entra,
+        CLIENT,
+        HOST,
+        TENANT,
+        scopes,
+    ));
+    let call = AppCall(issuer.call("api/.default"));
+    let options = AcquireOptions::default();
+    let first = cache
+        .acquire_app(Arc::clone(&request), options, Arc::new(call))
+        .await
+        .unwrap();
+    let record = format!("{CLIENT}_{TENANT}_AppTokenCache");
+    let written = document(&store, &record).await;
+    let (name, row) = only(&written, "AccessToken");
+    assert_eq!(
+        name,
+        &format!("-login.windows.net-accesstoken-{CLIENT}-{TENANT}-api/.default-")
+    );
+    assert_eq!(
+        (&row["home_account_id"], &row["realm"]),
+        (&json!(""), &json!(TENANT))
+    );
+
+    let other = shared(&store, &clock, MsalLayout::suggested_keys());
+    let call = AppCall(issuer.call("api/.default"));
+    let again = other.acquire_app(request, options, Arc::new(call)).await.unwrap();
+    assert_eq!(again.token().secret, first.token().secret);
+    assert_eq!(issuer.obtained(), 1);
+}
+
+struct AppCall(Arc<Call>);
+
+#[async_trait::async_trait]
+impl cache_core::cache::AppTokenCall for AppCall {
+    async fn obtain(&self, limit: Duration) -> cache_core::cache::CallOutcome {
+        match self.0.obtain(limit).await {
+            cache_core::cache::CallOutcome::Granted(mut response) => {
+                HOST.clone_into(&mut response.environment);
+                TENANT.clone_into(&mut response.realm);
+                cache_core::cache::CallOutcome::Granted(response)
+            }
+            other => other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_leaves_what_is_others() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let refresh_token = issuer.sign_in("a").refresh_token.unwrap();
+    write(&store, HOME, &node_document(0, refresh_token.expose())).await;
+    let node = shared(&store, &clock, MsalLayout::node());
+    let removed = node
+        .sign_out_with_tokens(&alice(), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
+    assert_eq!(removed.refresh_tokens, [refresh_token]);
+    let left = document(&store, HOME).await;
+    for section in ["Account", "IdToken", "AccessToken", "RefreshToken"] {
+        assert!(
+            left[section].as_object().is_none_or(serde_json::Map::is_empty),
+            "{section}"
+        );
+    }
+    assert_eq!(
+        (&left["Unknown"]["anything"]["at"], &left["Member"]),
+        (&json!("all"), &json!(5))
+    );
+
+    // Where nothing of anybody is left, nothing stays.
+    store.delete(&record(HOME), None).await.unwrap();
+    for layout in [MsalLayout::node(), MsalLayout::suggested_keys()] {
+        let cache = shared(&store, &clock, layout);
+        for _ in 0..2 {
+            cache
+                .sign_in(&alice(), as_entra(issuer.sign_in("a")))
+                .await
+                .unwrap();
+            assert_eq!(cache.accounts().await.unwrap().accounts.len(), 1);
+            assert!(
+                cache
+                    .sign_out(&alice(), CLIENT, SignOutScope::Client)
+                    .await
+                    .unwrap()
+            );
+            assert_eq!(store.get(&record(HOME)).await.unwrap(), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_of_hosts_that_are_not_configured_serve_nobody() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let forged = node_document(clock.now().to_seconds().0, "canary-forged")
+        .to_string()
+        .replace("login.windows.net", "login.windows.net.evil.example");
+    write(&store, HOME, &serde_json::from_str(&forged).unwrap()).await;
+    let cache = shared(&store, &clock, MsalLayout::node());
+    let refused = silent(&cache, &issuer, "User.Read").await.unwrap_err();
+    assert!(refused.is_interaction_required());
+    assert!(issuer.sent().is_empty());
+
+    // They stay beside the rows of the real sign-in.
+    cache
+        .sign_in(&alice(), as_entra(issuer.sign_in("User.Read")))
+        .await
+        .unwrap();
+    assert_ne!(
+        silent(&cache, &issuer, "User.Read").await.unwrap().0,
+        "canary-node-access"
+    );
+    assert_eq!(
+        document(&store, HOME).await["RefreshToken"]
+            .as_object()
+            .unwrap()
+            .len(),
+        2
+    );
+    cache
+        .sign_out(&alice(), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
+    assert_eq!(
+        only(&document(&store, HOME).await, "RefreshToken").1["secret"],
+        "canary-forged"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_a_cache_is_reported_and_left_alone() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let protected = [0x09, 0xF0, 0xC9, 0xF0, 1, 2, 3];
+    store
+        .put(&record(HOME), protected.to_vec().into(), PutOptions::overwrite())
+        .await
+        .unwrap();
+    write(&store, "somebody:elses", &json!("no cache at all")).await;
+    let cache = shared(&store, &clock, MsalLayout::suggested_keys());
+    let refused = silent(&cache, &issuer, "a").await.unwrap_err();
+    assert!(
+        matches!(&refused, CacheError::Store(error) if error.kind() == ErrorKind::Corrupt),
+        "{refused:?}"
+    );
+    let refused = cache
+        .sign_in(&alice(), as_entra(issuer.sign_in("a")))
+        .await
+        .unwrap_err();
+    assert!(refused.is_storage());
+    let listing = cache.accounts().await.unwrap();
+    assert_eq!((listing.accounts.len(), listing.unreadable.len()), (0, 1));
+    let (unreadable, _) = &listing.unreadable[0];
+    assert!(
+        matches!(&cache.inspect().await.unwrap()[..], [record] if record.contents.as_ref().unwrap().is_err())
+    );
+    for outcome in [
+        cache.store().delete(unreadable, None).await,
+        cache
+            .store()
+            .put(unreadable, "x".into(), PutOptions::overwrite())
+            .await
+            .map(drop),
+    ] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+    let kept = store.get(&record(HOME)).await.unwrap().unwrap();
+    assert_eq!(kept.payload, protected.as_slice());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_spends_a_token_once_although_versions_are_hashes() {
+    let (clock, store) = parts();
+    let store: Arc<dyn Store> = Hashing::over(store);
+    assert_eq!(store.capabilities().versions, Versions::ContentHash);
+    let issuer = Issuer::new(&clock);
+    let caches = [(); 3].map(|()| shared(&store, &clock, MsalLayout::node()));
+    caches[0]
+        .sign_in(&alice(), as_entra(issuer.sign_in("a")))
+        .await
+        .unwrap();
+    let _ticking = ticking(&clock);
+    for round in 1..=5 {
+        clock.advance(Duration::from_secs(3600));
+        let callers: Vec<_> = caches
+            .iter()
+            .cycle()
+            .take(12)
+            .map(|cache| {
+                let (cache, issuer) = (cache.clone(), Arc::clone(&issuer));
+                tokio::spawn(async move { silent(&cache, &issuer, "a").await })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap().unwrap();
+        }
+        assert_eq!((issuer.redeemed(), issuer.revoked_families()), (round, 0));
+    }
+    let left = document(&store, HOME).await;
+    assert_eq!(left["RefreshToken"].as_object().unwrap().len(), 1);
+    assert!(
+        !left.to_string().contains("attempt"),
+        "the marker is gone: {left}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_token_ends_with_it() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let cache = shared(&store, &clock, MsalLayout::node());
+    cache
+        .sign_in(&alice(), as_entra(issuer.sign_in("a")))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(3600));
+    issuer.mishap(Mishap::LostReply);
+    assert!(
+        silent(&cache, &issuer, "a")
+            .await
+            .unwrap_err()
+            .is_outcome_unknown()
+    );
+    let unknown = silent(&cache, &issuer, "a").await.unwrap_err();
+    assert!(matches!(&unknown, CacheError::InteractionRequired(required)
+        if required.reason == InteractionReason::OutcomeUnknown));
+
+    // Another program signs the user in anew: its token is in the same row, and nobody has sent it.
+    let mut document = document(&store, HOME).await;
+    let token = issuer.sign_in("a").refresh_token.unwrap();
+    let rows = document["RefreshToken"].as_object_mut().unwrap();
+    rows.values_mut().next().unwrap()["secret"] = token.expose().into();
+    write(&store, HOME, &document).await;
+    assert_eq!(
+        silent(&cache, &issuer, "a").await.unwrap().1,
+        TokenSource::Authority
+    );
+    assert_eq!(issuer.sent().last().map(String::as_str), Some(token.expose()));
+}
+
+#[tokio::test]
+async fn sessions_lie_beside_and_end_when_another_program_signs_out() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let cache = shared(&store, &clock, MsalLayout::node());
+    let session = PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: entra(),
+        key: SessionKey::WebSession("canary-session-key".into()),
+    };
+    let granted = as_entra(issuer.sign_in("a"));
+    cache.sign_in(&alice(), granted.clone()).await.unwrap();
+    cache
+        .begin_session(&alice(), &session, granted, Duration::from_secs(600))
+        .await
+        .unwrap();
+    assert!(cache.session_account(&session).await.unwrap().is_some());
+    let own = cache.stored_key(&session);
+    assert!(own.as_str().starts_with("tokenkeep.plaintext/session/"));
+
+    let mut document = document(&store, HOME).await;
+    for section in ["Account", "IdToken", "AccessToken", "RefreshToken"] {
+        document[section] = json!({});
+    }
+    write(&store, HOME, &document).await;
+    assert_eq!(cache.session_account(&session).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_record_can_hold_everything() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    write(
+        &store,
+        "file",
+        &node_document(clock.now().to_seconds().0, "canary-other"),
+    )
+    .await;
+    let cache = shared(&store, &clock, MsalLayout::single_record(record("file")));
+    cache.sign_in(&user(), issuer.sign_in("a")).await.unwrap();
+    assert_eq!(
+        silent(&cache, &issuer, "User.Read").await.unwrap().0,
+        "canary-node-access"
+    );
+    assert_eq!(cache.accounts().await.unwrap().accounts.len(), 2);
+    let written = document(&store, "file").await;
+    assert_eq!(written["RefreshToken"].as_object().unwrap().len(), 2);
+    // Other programs that share files name rows by the host that they asked.
+    assert!(
+        written["RefreshToken"]
+            .get(format!("sub-1-issuer.example-refreshtoken-{CLIENT}--"))
+            .is_some()
+    );
+    assert!(cache.forget_account(&user()).await.unwrap());
+    assert_eq!(
+        only(&document(&store, "file").await, "RefreshToken").1["secret"],
+        "canary-other"
+    );
+}
+
+#[tokio::test]
+async fn no_account_name_reaches_our_own_records() {
+    let (clock, store) = parts();
+    let cache = shared(&store, &clock, MsalLayout::node());
+    let mut key = alice();
+    let PartitionKey::User { home_account_id, .. } = &mut key else {
+        unreachable!()
+    };
+    "tokenkeep.plaintext/session/x".clone_into(home_account_id);
+    let mut granted = as_entra(Issuer::new(&clock).sign_in("a"));
+    home_account_id.clone_into(&mut granted.account.as_mut().unwrap().home_account_id);
+    cache.sign_in(&key, granted).await.unwrap();
+    assert!(
+        store
+            .get(&record("tokenkeep.plaintext/session/x"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(store.get(&cache.stored_key(&key)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_strategy_must_allow_it() {
+    let (_, store) = parts();
+    let open = |strategy| {
+        TokenCache::builder(Arc::clone(&store))
+            .strategy(strategy)
+            .open_plaintext_shared(Namespace::default(), MsalLayout::node())
+    };
+    for strategy in [
+        Strategy::web_front_end(),
+        strategy().partitioning(Partitioning::AppByResource),
+        strategy().outage(OutagePolicy::Fallback {
+            store: Arc::clone(&store),
+            at_most: Duration::from_secs(60),
+        }),
+    ] {
+        assert!(matches!(open(strategy), Err(CacheError::Strategy(_))));
+    }
+    assert!(open(strategy()).is_ok());
+}
+
+/// A store whose versions are hashes of the content.
+#[derive(Debug)]
+struct Hashing(Arc<dyn Store>);
+
+impl Hashing {
+    fn over(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(Self(inner))
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Hashing {
+    async fn get(
+        &self,
+        key: &StoreKey,
+    ) -> Result<Option<cache_core::store::Record>, cache_core::store::StoreError> {
+        let found = self.0.get(key).await?;
+        Ok(found.map(|mut record| {
+            record.version = hash(&record.payload);
+            record
+        }))
+    }
+
+    async fn head(
+        &self,
+        key: &StoreKey,
+    ) -> Result<Option<cache_core::store::Version>, cache_core::store::StoreError> {
+        Ok(self.get(key).await?.map(|record| record.version))
+    }
+
+    async fn put(
+        &self,
+        key: &StoreKey,
+        payload: bytes::Bytes,
+        mut options: PutOptions,
+    ) -> Result<cache_core::store::Version, cache_core::store::StoreError> {
+        let version = hash(&payload);
+        if let cache_core::store::PutMode::Update(expected) = options.mode {
+            options.mode = cache_core::store::PutMode::Update(self.real(key, expected).await?);
+        }
+        self.0.put(key, payload, options).await?;
+        Ok(version)
+    }
+
+    async fn delete(
+        &self,
+        key: &StoreKey,
+        expected: Option<cache_core::store::Version>,
+    ) -> Result<(), cache_core::store::StoreError> {
+        let expected = match expected {
+            Some(expected) => Some(self.real(key, expected).await?),
+            None => None,
+        };
+        self.0.delete(key, expected).await
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> futures_core::stream::BoxStream<
+        'a,
+        Result<(StoreKey, cache_core::store::Version), cache_core::store::StoreError>,
+    > {
+        self.0.scan(prefix)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            versions: Versions::ContentHash,
+            watch: false,
+            ..self.0.capabilities()
+        }
+    }
+
+    fn watch(&self) -> Option<&dyn cache_core::store::Watch> {
+        None
+    }
+}
+
+impl Hashing {
+    /// The version beneath of the content that `expected` is the hash of.
+    async fn real(
+        &self,
+        key: &StoreKey,
+        expected: cache_core::store::Version,
+    ) -> Result<cache_core::store::Version, cache_core::store::StoreError> {
+        let found = self.0.get(key).await?;
+        found
+            .filter(|record| hash(&record.payload) == expected)
+            .map(|record| record.version)
+            .ok_or_else(|| cache_core::store::StoreError::conflict(cache_core::store::error::Operation::Put))
+    }
+}
+
+fn hash(payload: &[u8]) -> cache_core::store::Version {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(payload);
+    cache_core::store::Version::from_bytes(digest[..16].try_into().unwrap())
+}

@@ -1,0 +1,132 @@
+//! Who may do what.
+
+use cache_core::secret::Secret;
+use cache_core::store::Store;
+use cache_core::store::error::{ErrorKind, Retry};
+use cache_redis::{RedisConfig, RedisStore};
+use cache_testkit::redis::RedisServer;
+
+use crate::client::{assert_failed, config, key, put, text};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+async fn server(rules: &str) -> RedisServer {
+    RedisServer::builder()
+        .acl_user("tokenkeep", "correct-horse", rules)
+        .acl_user("all", "correct-horse", "~* &* +@all")
+        .start()
+        .await
+        .unwrap()
+}
+
+fn as_user(server: &RedisServer, name: &str) -> RedisConfig {
+    config(&server.url())
+        .username(name)
+        .password(Secret::new("correct-horse"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_the_right_password() {
+    let server = server("~tk:* &tk:* +@all").await;
+    let without = RedisStore::open(config(&server.url())).await;
+    assert_failed(without, ErrorKind::PermissionDenied, Retry::No);
+    for user in ["tokenkeep", "nobody"] {
+        let wrong = config(&server.url())
+            .username(user)
+            .password(Secret::new(PASSWORD));
+        let words = assert_failed(
+            RedisStore::open(wrong).await,
+            ErrorKind::PermissionDenied,
+            Retry::No,
+        );
+        assert!(words.contains("password") && !words.contains(PASSWORD), "{words}");
+    }
+    RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_other_channels_cannot_open_the_store() {
+    for rules in [
+        "~tk:* &other:* +@all",
+        "~tk:* &tk:* +@all -subscribe",
+        "~tk:* &tk:* +@all -publish",
+    ] {
+        let server = server(rules).await;
+        let refused = RedisStore::open(as_user(&server, "tokenkeep")).await;
+        assert_failed(refused, ErrorKind::PermissionDenied, Retry::No);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_other_keys_can_neither_read_nor_write() {
+    let server = server("~other:* &tk:* +@all").await;
+    let all = RedisStore::open(as_user(&server, "all")).await.unwrap();
+    put(&all, "a", "before").await.unwrap();
+    let store = RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
+    assert_failed(store.get(&key("a")).await, ErrorKind::PermissionDenied, Retry::No);
+    assert_failed(
+        put(&store, "a", "refused").await,
+        ErrorKind::PermissionDenied,
+        Retry::No,
+    );
+    assert_failed(
+        store.delete(&key("a"), None).await,
+        ErrorKind::PermissionDenied,
+        Retry::No,
+    );
+    assert_eq!(text(&all, "a").await.as_deref(), Some("before"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_run_what_a_write_needs_changes_nothing() {
+    for missing in ["evalsha", "eval", "hset", "zadd"] {
+        let server = server(&format!("~tk:* &tk:* +@all -{missing}")).await;
+        let all = RedisStore::open(as_user(&server, "all")).await.unwrap();
+        put(&all, "a", "before").await.unwrap();
+        if missing == "eval" {
+            // Who knows the script already does not need it.
+            server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+        }
+        let store = RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
+        assert_failed(
+            put(&store, "a", "refused").await,
+            ErrorKind::PermissionDenied,
+            Retry::No,
+        );
+        assert_failed(
+            put(&store, "b", "refused").await,
+            ErrorKind::PermissionDenied,
+            Retry::No,
+        );
+        assert_eq!(
+            text(&store, "a").await.as_deref(),
+            Some("before"),
+            "without {missing}"
+        );
+        assert_eq!(text(&all, "b").await, None, "without {missing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_removed_and_comes_back_needs_no_restart() {
+    let server = server("~tk:* &tk:* +@all").await;
+    let store = RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
+    put(&store, "a", "before").await.unwrap();
+    server.command(&["ACL", "DELUSER", "tokenkeep"]).await.unwrap();
+    // The connection that the user had ends; the next one is refused.
+    let _ = store.get(&key("a")).await;
+    assert_failed(store.get(&key("a")).await, ErrorKind::PermissionDenied, Retry::No);
+    let rules = [
+        "ACL",
+        "SETUSER",
+        "tokenkeep",
+        "on",
+        ">correct-horse",
+        "~tk:*",
+        "&tk:*",
+        "+@all",
+    ];
+    server.command(&rules).await.unwrap();
+    assert_eq!(text(&store, "a").await.as_deref(), Some("before"));
+    put(&store, "a", "after").await.unwrap();
+}
