@@ -244,7 +244,7 @@ async fn a_reply_that_waits_for_the_store_beyond_the_deadline_is_not_stored_eith
 }
 
 #[tokio::test]
-async fn a_token_that_expires_before_it_is_stored_is_renewed_a_few_times_and_no_more() {
+async fn a_token_that_expires_before_it_is_stored_is_renewed_within_the_callers_time() {
     // A store that takes two seconds, once: the next token serves.
     let world = World::new().await;
     world.issuer.lifetime(2);
@@ -264,7 +264,7 @@ async fn a_token_that_expires_before_it_is_stored_is_renewed_a_few_times_and_no_
     assert_eq!(acquired.unwrap().source(), TokenSource::Authority);
     assert_eq!(world.issuer.redeemed(), 2);
 
-    // One that always does: the session goes on, and the caller is told why it is not served.
+    // One that always does: the caller waits no longer than for anything else, and the session goes on.
     let world = World::new().await;
     world.issuer.lifetime(2);
     world.faults.inject(slow(usize::MAX));
@@ -275,8 +275,8 @@ async fn a_token_that_expires_before_it_is_stored_is_renewed_a_few_times_and_no_
         .acquire(request("a"), AcquireOptions::default(), call)
         .await
         .unwrap_err();
-    assert!(matches!(error, CacheError::NoAccessToken), "{error:?}");
-    assert_eq!(world.issuer.redeemed(), 3);
+    assert!(matches!(error, CacheError::TimedOut), "{error:?}");
+    assert!((3..=45).contains(&world.issuer.redeemed()));
     world.ask_other("a").await.unwrap();
     assert_eq!(world.issuer.revoked_families(), 0);
 

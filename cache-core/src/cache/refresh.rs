@@ -45,11 +45,9 @@ pub(super) struct Spending {
 pub(super) enum Round {
     Done(Acquired),
     Again,
-    /// The tokens are stored, and the access token expired before that was done: a short life on a busy machine. Its successor may be
-    /// quicker.
-    Expired,
-    /// The reply was discarded. This call is a newcomer again: if the token is still there, its marker says what it may do.
-    Discarded,
+    /// This call is a newcomer again. Its reply was discarded: if the token is still there, its marker says what may be done. Or what it stored
+    /// had expired by then, a short life on a busy machine: no more often than once in such a life is its successor sent.
+    Anew,
 }
 
 impl Inner {
@@ -90,7 +88,6 @@ impl Inner {
         };
         let mut spent = Vec::new();
         let mut is_prepared = false;
-        let mut has_expired = false;
         let mut waiter = Waiter::new(self, self.stored_key(request.partition()));
         loop {
             let sighted = self.sight_latest(request.partition()).await?;
@@ -109,9 +106,6 @@ impl Inner {
             let rows = sighted.partition.partition();
             match decide(rows, request, &spent, options.unknown_outcome, now) {
                 Decision::Spend(candidate) => {
-                    if spent.len() >= MAX_SPENT && has_expired {
-                        return Err(CacheError::NoAccessToken);
-                    }
                     if spent.len() >= MAX_SPENT {
                         return Err(interaction(InteractionReason::NoRefreshToken));
                     }
@@ -127,8 +121,7 @@ impl Inner {
                     match self.spend(request, &spending, reason, call).await? {
                         Round::Done(acquired) => return Ok(acquired),
                         Round::Again => {}
-                        Round::Expired => has_expired = true,
-                        Round::Discarded => drop(spent.pop()),
+                        Round::Anew => drop(spent.pop()),
                     }
                 }
                 Decision::Wait(until) => {

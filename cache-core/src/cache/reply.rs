@@ -119,7 +119,7 @@ impl Inner {
             if let (true, Some(token)) = (is_dead, &response.refresh_token) {
                 self.discard(Arc::clone(call), token.clone());
             }
-            return Ok(Round::Discarded);
+            return Ok(Round::Anew);
         }
         let (Stored::Applied, Some(slot)) = stored else {
             // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
@@ -127,7 +127,7 @@ impl Inner {
             if let (Stored::SignedOut, Some(token)) = (stored.0, &response.refresh_token) {
                 self.discard(Arc::clone(call), token.clone());
             }
-            return Ok(Round::Discarded);
+            return Ok(Round::Anew);
         };
         let secret = secret?;
         let tokens = &slot.partition.partition().access_tokens;
@@ -135,7 +135,7 @@ impl Inner {
         if expires_on <= self.clock.now().to_seconds() {
             // Of an issuer that gives its tokens no time at all there is nothing better to be had.
             return if expires_on > requested_at {
-                Ok(Round::Expired)
+                Ok(Round::Anew)
             } else {
                 Err(CacheError::NoAccessToken)
             };
