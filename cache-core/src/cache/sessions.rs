@@ -233,7 +233,7 @@ impl Inner {
         };
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
-        let (removed, _) = self
+        let (removed, copy) = self
             .commit_removal(session, move |partition| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
@@ -248,11 +248,11 @@ impl Inner {
             })
             .await?;
         let Some((anchor, mut removed)) = removed else {
-            return Ok(RemovedTokens::default());
+            return copy.map(|()| RemovedTokens::default());
         };
         // The record went first: a link to nothing does no harm, a session that nobody lists would.
         let Some(user) = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user)) else {
-            return Ok(removed);
+            return copy.map(|()| removed);
         };
         let (key, clock) = (session.to_bytes(), Arc::clone(&self.clock));
         let client_id = client_id.clone();
@@ -281,7 +281,7 @@ impl Inner {
         if !is_last {
             removed.refresh_tokens.clear();
         }
-        Ok(removed)
+        copy.map(|()| removed)
     }
 
     /// What was found of a session, if the sign-in that it belongs to still lasts; anything else as it is.
