@@ -208,6 +208,8 @@ impl Inner {
                 let longest = Duration::from_millis(1 << attempt.min(10)).min(LONGEST_PAUSE);
                 self.clock.sleep(longest.mul_f64(jitter(&*self.random)?)).await;
             }
+            // From when on others may have changed it: a slow store must not stretch the staleness bound.
+            let began = self.clock.monotonic();
             let generation = self.memory.generation(stored_key);
             let loaded = match self.load(key, stored_key).await {
                 // Nothing has happened, and nothing will before the circuit closes.
@@ -248,7 +250,10 @@ impl Inner {
                     self.gone(stored_key);
                     return Ok(None);
                 };
-                let slot = self.slot(partition, origin.version);
+                let slot = Slot {
+                    validated_at: began,
+                    ..self.slot(partition, origin.version)
+                };
                 self.memory.fill(stored_key, slot.clone(), generation);
                 return Ok(Some(slot));
             }
@@ -307,7 +312,10 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             self.rollback.record(stored_key, &meta);
-            let slot = self.slot(partition, version);
+            let slot = Slot {
+                validated_at: began,
+                ..self.slot(partition, version)
+            };
             if let Some(generation) = self.memory.committed(stored_key, slot.clone(), before_put) {
                 self.copy_later(key, stored_key, &slot, generation);
             }
