@@ -244,6 +244,51 @@ async fn a_reply_that_waits_for_the_store_beyond_the_deadline_is_not_stored_eith
 }
 
 #[tokio::test]
+async fn a_token_that_expires_before_it_is_stored_is_renewed_within_the_callers_time() {
+    // A store that takes two seconds, once: the next token serves.
+    let world = World::new().await;
+    world.issuer.lifetime(2);
+    let slow = |times| {
+        Fault::delay(Duration::from_secs(2))
+            .on(Operation::Put)
+            .after(REPLY)
+            .times(times)
+    };
+    world.faults.inject(slow(1));
+    let _ticking = ticking(&world.clock);
+    let call = world.issuer.call("a");
+    let acquired = world
+        .spender
+        .acquire(request("a"), AcquireOptions::default(), call)
+        .await;
+    assert_eq!(acquired.unwrap().source(), TokenSource::Authority);
+    assert_eq!(world.issuer.redeemed(), 2);
+
+    // One that always does: the caller waits no longer than for anything else, and the session goes on.
+    let world = World::new().await;
+    world.issuer.lifetime(2);
+    world.faults.inject(slow(usize::MAX));
+    let _ticking = ticking(&world.clock);
+    let call = world.issuer.call("a");
+    let error = world
+        .spender
+        .acquire(request("a"), AcquireOptions::default(), call)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CacheError::TimedOut), "{error:?}");
+    assert!((3..=45).contains(&world.issuer.redeemed()));
+    world.ask_other("a").await.unwrap();
+    assert_eq!(world.issuer.revoked_families(), 0);
+
+    // And one that the issuer gives no time at all is not asked for again.
+    let world = World::new().await;
+    world.issuer.lifetime(0);
+    let error = world.ask_other("a").await.unwrap_err();
+    assert!(matches!(error, CacheError::NoAccessToken), "{error:?}");
+    assert_eq!(world.issuer.redeemed(), 1);
+}
+
+#[tokio::test]
 async fn a_write_that_was_begun_in_time_is_judged_by_the_store() {
     // Nobody acted meanwhile: it is applied, and to refuse it afterwards would lose what all can see.
     let world = World::new().await;

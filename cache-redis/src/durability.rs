@@ -93,20 +93,15 @@ impl Waiting {
     fn settled(&self, endpoint: &Endpoint, (script, wait): (Value, Value)) -> Result<Value, Failure> {
         match script {
             Value::Int(1) => {}
-            Value::ServerError(error) => {
-                let details = error.details().unwrap_or_default();
-                return Err(Failure::server(error.code(), details));
-            }
+            Value::ServerError(error) => return Err(Failure::from(&error).at(endpoint)),
             // Nothing was written.
             other => return Ok(other),
         }
         let acknowledged = match wait {
             Value::Int(count) => usize::try_from(count).unwrap_or(0),
             Value::ServerError(error) => {
-                let details = error.details().unwrap_or_default();
-                return Err(Failure::server(error.code(), details)
-                    .at(endpoint)
-                    .with_retry(Retry::OutcomeUnknown));
+                let failure = Failure::from(&error).at(endpoint);
+                return Err(failure.with_retry(Retry::OutcomeUnknown));
             }
             _ => return Err(Failure::unexpected("WAIT").with_retry(Retry::OutcomeUnknown)),
         };

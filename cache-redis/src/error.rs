@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
-use redis::RedisError;
+use redis::{RedisError, ServerError};
 
 use crate::address::Endpoint;
 use crate::condition::{Redirection, classify, embedded_code, redirection, without_arguments};
@@ -172,6 +172,7 @@ impl Failure {
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -224,6 +225,12 @@ impl Failure {
             Some(cause) => error.with_source(cause.clone()),
             None => error,
         }
+    }
+}
+
+impl From<&ServerError> for Failure {
+    fn from(error: &ServerError) -> Self {
+        Self::server(error.code(), error.details().unwrap_or_default())
     }
 }
 

@@ -93,7 +93,7 @@ impl Link {
     }
 
     fn refused(&self, live: &Live, error: &redis::ServerError) -> Failure {
-        let failure = Failure::server(error.code(), error.details().unwrap_or_default()).at(&self.endpoint);
+        let failure = Failure::from(error).at(&self.endpoint);
         if failure.doubts_topology() {
             self.discard(live);
         }

@@ -208,7 +208,7 @@ async fn sentinels_announce_another_primary_when_theirs_is_killed() {
         .command(&["SET", "key", "value"])
         .await
         .unwrap();
-    sentinels.servers_mut()[0].restart().await.unwrap();
+    sentinels.restart_as_replica(0).await.unwrap();
     sentinels.wait_until_whole().await.unwrap();
     assert_eq!(sentinels.primary().await.unwrap(), new);
     drop(sentinels);

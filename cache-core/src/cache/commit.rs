@@ -171,9 +171,14 @@ impl Inner {
         batch: &mut [Pending],
     ) -> Outcome {
         let outcome = self.try_batch(key, stored_key, batch).await;
+        let removes = batch.iter().any(|pending| pending.removes);
+        if removes {
+            // Here as well as where it is waited for: the caller may have gone away.
+            self.remove_copy_later(stored_key);
+        }
         match &outcome {
             Ok(_) => self.outage.end(),
-            Err(_) if batch.iter().any(|pending| pending.removes) => self.memory.forget(stored_key),
+            Err(_) if removes => self.memory.forget(stored_key),
             Err(_) => self.memory.distrust(stored_key),
         }
         outcome

@@ -198,7 +198,9 @@ impl TokenCache {
 
     /// Stores the tokens of a new sign-in, durably.
     ///
-    /// Cancellation safe: the tokens are stored, or nothing is.
+    /// Where the strategy keeps the [directory](Directory), the account is listed there first.
+    ///
+    /// Cancellation safe: the tokens are stored, or nothing is but a place in the directory.
     ///
     /// # Errors
     /// That the store failed, or that the reply has no access token or is for another account than that of `key`.

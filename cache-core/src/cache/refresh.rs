@@ -45,8 +45,9 @@ pub(super) struct Spending {
 pub(super) enum Round {
     Done(Acquired),
     Again,
-    /// The reply was discarded. This call is a newcomer again: if the token is still there, its marker says what it may do.
-    Discarded,
+    /// This call is a newcomer again. Its reply was discarded: if the token is still there, its marker says what may be done. Or what it stored
+    /// had expired by then, a short life on a busy machine: no more often than once in such a life is its successor sent.
+    Anew,
 }
 
 impl Inner {
@@ -120,7 +121,7 @@ impl Inner {
                     match self.spend(request, &spending, reason, call).await? {
                         Round::Done(acquired) => return Ok(acquired),
                         Round::Again => {}
-                        Round::Discarded => drop(spent.pop()),
+                        Round::Anew => drop(spent.pop()),
                     }
                 }
                 Decision::Wait(until) => {

@@ -57,7 +57,7 @@ impl Inner {
             self.note_unknown(request, spending).await?;
             return Err(CacheError::WrongAccount);
         }
-        let expires_on = response.expires_on;
+        let (expires_on, requested_at) = (response.expires_on, response.requested_at);
         let response = Arc::new(response);
         let (hash, attempt) = (spending.candidate.token_hash, spending.attempt);
         let (held_until, policy) = (spending.held_until, spending.unknown_outcome);
@@ -119,7 +119,7 @@ impl Inner {
             if let (true, Some(token)) = (is_dead, &response.refresh_token) {
                 self.discard(Arc::clone(call), token.clone());
             }
-            return Ok(Round::Discarded);
+            return Ok(Round::Anew);
         }
         let (Stored::Applied, Some(slot)) = stored else {
             // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
@@ -127,14 +127,20 @@ impl Inner {
             if let (Stored::SignedOut, Some(token)) = (stored.0, &response.refresh_token) {
                 self.discard(Arc::clone(call), token.clone());
             }
-            return Ok(Round::Discarded);
+            return Ok(Round::Anew);
         };
         let secret = secret?;
         let tokens = &slot.partition.partition().access_tokens;
-        let Some(index) = tokens.iter().position(|row| row.secret == secret) else {
-            if expires_on <= self.clock.now().to_seconds() {
-                return Err(CacheError::NoAccessToken);
-            }
+        let index = tokens.iter().position(|row| row.secret == secret);
+        if expires_on <= self.clock.now().to_seconds() {
+            // Of an issuer that gives its tokens no time at all there is nothing better to be had.
+            return if expires_on > requested_at {
+                Ok(Round::Anew)
+            } else {
+                Err(CacheError::NoAccessToken)
+            };
+        }
+        let Some(index) = index else {
             // A sign-out or a sign-in that was stored in the same write took it away: the latest rows decide.
             return Ok(Round::Again);
         };

@@ -64,17 +64,20 @@ impl SharedStore {
     }
 
     fn place(&self, key: &StoreKey) -> Place {
-        let Some(logical) = self.sealer.logical_key(key) else {
+        let kind = RecordKind::of(self.sealer.namespace(), key);
+        let (Some(kind), Some(logical)) = (kind, self.sealer.logical_key(key)) else {
             return Place::Own;
         };
-        if let Some(record) = logical.strip_prefix(b"?") {
+        if let (Some(record), RecordKind::User | RecordKind::App) = (logical.strip_prefix(b"?"), kind) {
             let record = std::str::from_utf8(record).ok();
             return match record.and_then(|record| StoreKey::new(record).ok()) {
                 Some(record) => Place::Unreadable(record),
                 None => Place::Own,
             };
         }
-        let Some(partition) = PartitionKey::from_bytes(&logical) else {
+        let partition =
+            PartitionKey::from_bytes(&logical).filter(|partition| partition.record_kind() == kind);
+        let Some(partition) = partition else {
             return Place::Own;
         };
         match self.record(&partition) {

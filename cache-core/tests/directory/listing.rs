@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cache_core::cache::{DirectoryCursor, DirectoryQuery};
+use cache_core::schema::{AuthorityIdentity, PartitionKey, SessionKey};
 
 use crate::scene::*;
 use crate::support::{settle, ticking};
@@ -182,6 +183,17 @@ async fn the_conditions_are_about_the_named_client_or_about_all() {
     assert!(
         !directory
             .mark_needs_interaction(&account(1), "third")
+            .await
+            .unwrap()
+    );
+    let session = PartitionKey::Session {
+        client_id: "client".into(),
+        authority: AuthorityIdentity::of_issuer(crate::support::ISSUER),
+        key: SessionKey::AssertionHash([1; 32]),
+    };
+    assert!(
+        !directory
+            .mark_needs_interaction(&session, "client")
             .await
             .unwrap()
     );

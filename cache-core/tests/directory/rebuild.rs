@@ -121,6 +121,32 @@ async fn a_page_that_cannot_be_read_is_reported_and_made_anew() {
 }
 
 #[tokio::test]
+async fn what_lies_beneath_an_unreadable_page_stays_until_that_is_set_aside() {
+    let scene = Scene::new().await;
+    for number in 0..150 {
+        scene.sign_in(&scene.cache, number).await;
+    }
+    scene.cache.directory().flush().await;
+    let pages = scene.pages().await;
+    let root = pages.iter().max_by_key(|page| page.1).unwrap().0.clone();
+    let overwrite = PutOptions::overwrite();
+    let record = scene.store.get(&root).await.unwrap().unwrap();
+    let damaged = record.payload.slice(..record.payload.len() - 1);
+    scene.store.put(&root, damaged, overwrite).await.unwrap();
+    scene.clock.advance(HOUR * 2);
+    let report = scene.cache.directory().rebuild().await.unwrap();
+    assert_eq!((report.entered, report.pages_removed), (0, 0));
+    assert_eq!(report.unreadable[0].0, root);
+    assert_eq!(scene.pages().await.len(), pages.len());
+
+    scene.cache.quarantine(&root).await.unwrap().unwrap();
+    let report = scene.cache.directory().rebuild().await.unwrap();
+    assert_eq!(report.entered, 150);
+    assert_eq!(usize::try_from(report.pages_removed).unwrap(), pages.len() - 1);
+    assert_eq!(listed(&scene.cache).await, (0..150).collect());
+}
+
+#[tokio::test]
 async fn a_page_that_went_back_is_refused_or_serves_as_the_strategy_says() {
     for policy in [RollbackPolicy::Refuse, RollbackPolicy::MissAndReport] {
         let strategy = Strategy::desktop_tool()

@@ -98,6 +98,40 @@ async fn what_was_noted_is_entered_before_a_shutdown_ends_and_nothing_after() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_a_shutdown_waits_for_is_noted_too() {
+    let scene = Scene::new().await;
+    scene.sign_in(&scene.cache, ALICE).await;
+    let directory = scene.cache.directory();
+    assert!(
+        directory
+            .mark_needs_interaction(&account(ALICE), "client")
+            .await
+            .unwrap()
+    );
+    scene.clock.advance(HOUR);
+    scene.issuer.close_gate();
+    let (cache, issuer) = (scene.cache.clone(), std::sync::Arc::clone(&scene.issuer));
+    let refreshing = tokio::spawn(async move {
+        let options = cache_core::cache::AcquireOptions::default();
+        cache.acquire(request_for(ALICE), options, issuer.call("a")).await
+    });
+    scene.issuer.arrived(1).await;
+    let cache = scene.cache.clone();
+    let closing = tokio::spawn(async move { cache.shutdown(HOUR).await });
+    crate::support::settle().await;
+    scene.issuer.open_gate();
+    assert_eq!(closing.await.unwrap(), 0);
+    refreshing.await.unwrap().unwrap();
+    let entry = entry(&scene.without_directory().await, ALICE).await.unwrap();
+    let client = entry.client("client").unwrap();
+    assert_eq!(client.needs_interaction, None);
+    assert_eq!(
+        client.last_used,
+        cache_core::time::Clock::now(&scene.clock).to_seconds()
+    );
+}
+
+#[tokio::test]
 async fn an_account_that_is_used_but_not_listed_is_entered() {
     let scene = scene(MemoryTier::off()).await;
     let unaware = scene.without_directory().await;

@@ -10,6 +10,8 @@ use cache_core::store::{MemoryStore, PutOptions, Store, StoreExt, StoreKey};
 use cache_core::strategy::{MemoryTier, OutagePolicy, RefreshPolicy, SealPolicy, Strategy};
 use cache_testkit::fault::{Fault, FaultStore};
 
+use futures_util::FutureExt;
+
 use crate::recorded::Recorded;
 use crate::scene::*;
 use crate::support::*;
@@ -214,6 +216,24 @@ async fn a_sign_out_takes_the_copy_along_whether_the_store_can_be_reached_or_not
             assert_unavailable(scene.token(process).await);
         }
     }
+}
+
+#[tokio::test]
+async fn a_sign_out_in_an_outage_whose_caller_goes_away_is_honoured_all_the_same() {
+    let machine = Machine::new();
+    let scene = &machine.scene;
+    let cache = machine.process().await;
+    scene.sign_in(&cache).await;
+    scene.down();
+    let gone = cache
+        .sign_out(&user(), CLIENT, SignOutScope::Client)
+        .now_or_never();
+    assert!(gone.is_none());
+    let ticking = ticking(&scene.clock);
+    settle().await;
+    drop(ticking);
+    assert!(machine.copies().await.is_empty());
+    assert_unavailable(scene.token(&cache).await);
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn live(store: &MsalCacheStore, key: StoreKey) -> Result<Option<(StoreKey,
     match store.read(&key, b"0").await {
         Ok(entry) => Ok(entry.map(|entry| (key, entry.version))),
         // Somebody else's hash in the same database.
-        Err(failure) if failure.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(failure) if failure.during(Operation::Scan).kind() == ErrorKind::Corrupt => Ok(None),
         Err(failure) => Err(failure),
     }
 }

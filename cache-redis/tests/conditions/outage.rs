@@ -1,9 +1,11 @@
 //! Servers that are silent, gone, or have no room for another client.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{Store, WatchEvent};
+use cache_core::time::{SystemClock, with_deadline};
 use cache_redis::RedisStore;
 use cache_testkit::redis::RedisServer;
 use futures_util::StreamExt;
@@ -89,15 +91,16 @@ async fn a_server_that_comes_back_is_found_again_with_what_it_kept() {
     while events.next().await.unwrap() != WatchEvent::Lost {}
     until("an announcement that is heard", async || {
         let version = put(&store, "a", "heard").await.unwrap();
-        let next = tokio::time::timeout(std::time::Duration::from_millis(200), async {
+        let heard = async {
             while let Some(event) = events.next().await {
                 if event == WatchEvent::Changed(key("a"), Some(version)) {
                     return true;
                 }
             }
             false
-        });
-        next.await.unwrap_or(false)
+        };
+        let soon = Duration::from_millis(200);
+        with_deadline(&SystemClock, soon, heard).await == Some(true)
     })
     .await;
 }

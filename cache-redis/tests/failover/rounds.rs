@@ -10,6 +10,8 @@ use crate::workload::Workload;
 #[derive(Default)]
 pub(crate) struct Rounds {
     recoveries: Vec<Duration>,
+    /// How many acknowledged writes had been lost at the end of each round.
+    lost: Vec<u64>,
 }
 
 impl Rounds {
@@ -25,6 +27,7 @@ impl Rounds {
         // From its last success before to its first one after: the longest wait of any task.
         let longest = workload.each(Ledger::take_longest_gap).into_iter().max();
         self.recoveries.push(longest.unwrap_or_default());
+        self.lost.push(workload.each(|ledger| ledger.lost).iter().sum());
     }
 
     /// Prints the figures.
@@ -32,13 +35,25 @@ impl Rounds {
         let sum = |of: fn(&Ledger) -> u64| ledgers.iter().map(of).sum::<u64>();
         let lost = sum(|ledger| ledger.lost);
         println!(
-            "{what}: {self}; {} increments acknowledged, {lost} of them lost; {} attempts failed, {} of them with an \
-             unknown outcome",
+            "{what}: {self}; {} increments acknowledged, {lost} of them lost (in {} rounds); {} attempts failed, {} of \
+             them with an unknown outcome",
             sum(|ledger| ledger.successes),
+            self.rounds_with_losses(),
             sum(|ledger| ledger.failures),
             sum(|ledger| ledger.unknown),
         );
         lost
+    }
+}
+
+impl Rounds {
+    fn rounds_with_losses(&self) -> usize {
+        let before = std::iter::once(&0).chain(&self.lost);
+        self.lost
+            .iter()
+            .zip(before)
+            .filter(|(now, before)| now > before)
+            .count()
     }
 }
 

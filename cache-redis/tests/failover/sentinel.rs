@@ -23,7 +23,7 @@ async fn kill_primaries(what: &str, durability: DurabilityMode) -> u64 {
         let killed = sentinels.kill_primary().await.unwrap();
         sentinels.wait_for_new_primary(killed).await.unwrap();
         rounds.after(&workload).await;
-        sentinels.servers_mut()[killed].restart().await.unwrap();
+        sentinels.restart_as_replica(killed).await.unwrap();
         sentinels.wait_until_whole().await.unwrap();
     }
     let ledgers = workload.finish(&store).await;
@@ -32,7 +32,8 @@ async fn kill_primaries(what: &str, durability: DurabilityMode) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_go_on_with_another_primary() {
-    // What the replicas did not have yet may be lost: that is what this mode promises, and it is printed.
+    // What the replicas did not have yet may be lost: that is what this mode promises, and it is printed. On a busy machine
+    // it is much at times: the Sentinels then also depose a primary that lives, and goes on acknowledging until it is told.
     kill_primaries("Sentinel, acknowledged", DurabilityMode::Acknowledged).await;
 }
 

@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 pub(crate) const TASKS: usize = 8;
 
 /// Between two operations of a task, so that servers and tasks share two cores in peace.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Running tasks, each with a counter of its own that nobody else writes to.
 pub(crate) struct Workload {
@@ -80,12 +80,17 @@ impl Workload {
         self.ledgers.iter().map(|ledger| of(&mut open(ledger))).collect()
     }
 
-    /// Ends the tasks, and returns their ledgers after a last look at what is stored.
-    pub(crate) async fn finish(self, store: &RedisStore) -> Vec<Ledger> {
+    /// Ends the tasks.
+    pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        for task in self.tasks {
+        for task in self.tasks.drain(..) {
             task.await.unwrap();
         }
+    }
+
+    /// Ends the tasks, and returns their ledgers after a last look at what is stored.
+    pub(crate) async fn finish(mut self, store: &RedisStore) -> Vec<Ledger> {
+        self.stop().await;
         for (number, ledger) in self.ledgers.iter().enumerate() {
             let record = store
                 .get(&counter(number))
@@ -94,7 +99,7 @@ impl Workload {
                 .expect("a counter is gone");
             open(ledger).read(parse(number, &record.payload));
         }
-        self.ledgers.iter().map(|ledger| open(ledger).clone()).collect()
+        self.each(|ledger| ledger.clone())
     }
 }
 
@@ -104,7 +109,7 @@ pub(crate) fn counter(task: usize) -> StoreKey {
 }
 
 /// Adds one to the task's counter by compare-and-swap.
-pub(crate) async fn increment(store: &dyn Store, task: usize, ledger: &Mutex<Ledger>) {
+async fn increment(store: &dyn Store, task: usize, ledger: &Mutex<Ledger>) {
     let key = counter(task);
     let record = match store.get(&key).await {
         Ok(record) => record,
@@ -174,7 +179,7 @@ async fn failed(error: &StoreError, ledger: &Mutex<Ledger>) {
         ledger.failures += 1;
         ledger.unknown += u64::from(error.is_outcome_unknown());
     }
-    SystemClock.sleep(PAUSE * 5).await;
+    SystemClock.sleep(PAUSE * 2).await;
 }
 
 /// A failover is one of these, and nothing else.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_core::store::error::ErrorKind;
-use cache_core::store::{PutOptions, Store, Watch, WatchEvent};
+use cache_core::store::{PutOptions, Store, Version, Watch, WatchEvent};
 use cache_redis::{Arrangement, DurabilityMode, RedisStore};
 use cache_testkit::redis::{RedisCluster, Sentinels};
 use futures_util::TryStreamExt;
@@ -25,24 +25,59 @@ async fn sentinels_name_the_primary_before_and_after_a_failover() {
     let killed = sentinels.kill_primary().await.unwrap();
     assert_eq!(next(&mut events).await, WatchEvent::Lost);
     sentinels.wait_for_new_primary(killed).await.unwrap();
-    let mut version = None;
-    for _ in 0..600 {
-        match store.put(&key("b"), "1".into(), PutOptions::overwrite()).await {
-            Ok(written) => {
-                version = Some(written);
-                break;
-            }
-            Err(_) => pause(50).await,
-        }
-    }
-    assert!(version.is_some(), "the new primary takes writes");
-    assert_eq!(store.head(&key("b")).await.unwrap(), version);
+    let version = write_until_it_works(&store, "b").await;
+    assert_eq!(store.head(&key("b")).await.unwrap(), Some(version));
     assert_eq!(next(&mut events).await, WatchEvent::Lost, "listening again");
     let version = store
         .put(&key("c"), "1".into(), PutOptions::overwrite())
         .await
         .unwrap();
     expect(&mut events, WatchEvent::Changed(key("c"), Some(version))).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_falls_silent_is_left_for_the_new_one() {
+    let sentinels = Sentinels::start_with_proxy(2, 3).await.unwrap();
+    let config = config(&sentinels.url())
+        .connect_timeout(Duration::from_millis(500))
+        .response_timeout(Duration::from_millis(500))
+        .watch_ping_interval(Duration::from_millis(200));
+    let store = RedisStore::open(config).await.unwrap();
+    let mut events = store.subscribe();
+    let version = store
+        .put(&key("a"), "1".into(), PutOptions::create())
+        .await
+        .unwrap();
+    expect(&mut events, WatchEvent::Changed(key("a"), Some(version))).await;
+
+    sentinels.cut_off_first();
+    assert_eq!(next(&mut events).await, WatchEvent::Lost);
+    let unanswered = store
+        .put(&key("a"), "2".into(), PutOptions::overwrite())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(unanswered.kind(), ErrorKind::Timeout | ErrorKind::Unavailable),
+        "{unanswered}"
+    );
+    sentinels.wait_for_new_primary(0).await.unwrap();
+    write_until_it_works(&store, "b").await;
+    assert_eq!(next(&mut events).await, WatchEvent::Lost);
+    let version = store
+        .put(&key("c"), "1".into(), PutOptions::overwrite())
+        .await
+        .unwrap();
+    expect(&mut events, WatchEvent::Changed(key("c"), Some(version))).await;
+}
+
+async fn write_until_it_works(store: &RedisStore, name: &str) -> Version {
+    for _ in 0..600 {
+        match store.put(&key(name), "1".into(), PutOptions::overwrite()).await {
+            Ok(version) => return version,
+            Err(_) => pause(50).await,
+        }
+    }
+    panic!("the new primary takes no writes");
 }
 
 #[tokio::test]

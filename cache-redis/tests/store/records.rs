@@ -6,7 +6,7 @@ use cache_redis::RedisStore;
 use cache_testkit::redis::RedisServer;
 use futures_util::TryStreamExt;
 
-use crate::support::{config, key, open};
+use crate::support::{config, key, open, pause};
 
 /// The Redis key of the store key, as the layout has it.
 async fn redis_key(server: &RedisServer, store_key: &str) -> String {
@@ -201,4 +201,40 @@ async fn a_write_without_an_answer_is_unknown() {
     server.resume().unwrap();
     let record = store.get(&key).await.unwrap();
     assert!(record.is_none_or(|record| record.payload == "1"));
+}
+
+#[tokio::test]
+async fn a_write_whose_connection_broke_is_unknown() {
+    let mut server = RedisServer::start().await.unwrap();
+    let store = open(&server.url()).await;
+    server.pause().unwrap();
+    let key = key("a");
+    let put = store.put(&key, "1".into(), PutOptions::create());
+    let kill = async {
+        pause(200).await;
+        server.kill();
+    };
+    let (unknown, ()) = futures_util::future::join(put, kill).await;
+    let unknown = unknown.unwrap_err();
+    assert_eq!(
+        (unknown.kind(), unknown.retry()),
+        (ErrorKind::Unavailable, Retry::OutcomeUnknown)
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_broke_fails_no_write() {
+    let server = RedisServer::start().await.unwrap();
+    let store = open(&server.url()).await;
+    for payload in ["1", "2"] {
+        server
+            .command(&["CLIENT", "KILL", "TYPE", "normal"])
+            .await
+            .unwrap();
+        pause(100).await;
+        store
+            .put(&key("a"), payload.into(), PutOptions::overwrite())
+            .await
+            .unwrap();
+    }
 }

@@ -75,8 +75,8 @@ pub enum Error {
         place: String,
     },
 
-    /// A file of the server could not be read.
-    #[error("{file} could not be read", file = file.display())]
+    /// A file of the server could not be changed.
+    #[error("{file} could not be changed", file = file.display())]
     File {
         /// The file.
         file: PathBuf,

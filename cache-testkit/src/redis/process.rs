@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{Error, Program};
 
+const CONFIGURATION: &str = "server.conf";
 const LOG: &str = "server.log";
 
 /// How much of the log an error carries.
@@ -58,12 +59,24 @@ impl Process {
 
     /// Writes the configuration, which may hold passwords, and what the program is called with beside it.
     pub(super) fn configure(&mut self, configuration: &str, arguments: &[&str]) -> Result<(), Error> {
-        let file = self.folder.path().join("server.conf");
+        let file = self.folder.path().join(CONFIGURATION);
         write_private(&file, configuration.as_bytes()).map_err(Error::start("its configuration"))?;
         self.arguments = std::iter::once(file.into_os_string())
             .chain(arguments.iter().map(OsString::from))
             .collect();
         Ok(())
+    }
+
+    /// Adds a line to the configuration, which the server itself may have rewritten meanwhile.
+    pub(super) fn add_directive(&self, line: &str) -> Result<(), Error> {
+        use std::io::Write;
+        let file = self.folder.path().join(CONFIGURATION);
+        let opened = fs::OpenOptions::new().append(true).open(&file);
+        let written = opened.and_then(|mut file| writeln!(file, "\n{line}"));
+        written.map_err(|source| Error::File {
+            file,
+            source: source.into(),
+        })
     }
 
     /// Starts the process and does not wait for anything. It does nothing when the process runs.

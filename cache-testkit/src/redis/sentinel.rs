@@ -17,7 +17,8 @@ const ATTEMPTS: usize = 5;
 
 /// Servers of which one is the primary, and Sentinels that choose another when it is gone. All end when this is dropped.
 ///
-/// A primary is taken for dead after half a second.
+/// A primary is taken for dead after a second. On a machine that is so busy that a live server does not answer for that
+/// long, the Sentinels replace it too.
 pub struct Sentinels {
     sentinels: Vec<Sentinel>,
     servers: Vec<RedisServer>,
@@ -138,6 +139,19 @@ impl Sentinels {
         Ok(primary)
     }
 
+    /// Starts a killed server again, as a replica of the primary.
+    ///
+    /// Simply [restarted](RedisServer::restart), it would be a primary with old data or none until the Sentinels correct it, and
+    /// they might even choose it when another failover is due.
+    ///
+    /// # Errors
+    /// As [`primary`](Self::primary) and [`RedisServer::restart`].
+    pub async fn restart_as_replica(&mut self, index: usize) -> Result<(), Error> {
+        let primary = self.servers[self.primary().await?].port();
+        self.servers[index].add_directive(&format!("replicaof 127.0.0.1 {primary}"))?;
+        self.servers[index].restart().await
+    }
+
     /// Waits until every Sentinel announces another primary than `old`, one that accepts writes, and returns which.
     ///
     /// # Errors
@@ -148,6 +162,7 @@ impl Sentinels {
             let new = self.agreed_primary().await.filter(|&new| new != old);
             if let Some(new) = new
                 && self.role(new).await == "master"
+                && self.is_calm().await
             {
                 return Ok(new);
             }
@@ -188,15 +203,26 @@ impl Sentinels {
             return false;
         };
         for sentinel in &self.sentinels {
-            if !sentinel
-                .knows(self.servers.len() - 1, self.sentinels.len() - 1)
-                .await
-            {
+            let known = sentinel.view().await;
+            if known.replicas != self.servers.len() - 1 || known.sentinels != self.sentinels.len() - 1 {
                 return false;
             }
         }
+        if !self.is_calm().await {
+            return false;
+        }
         let replication = self.info(primary).await;
         field(&replication, "role") == "master" && streaming_replicas(&replication) == self.servers.len() - 1
+    }
+
+    /// Whether no Sentinel thinks that its primary is down, or is replacing it.
+    async fn is_calm(&self) -> bool {
+        for sentinel in &self.sentinels {
+            if sentinel.view().await.flags != "master" {
+                return false;
+            }
+        }
+        true
     }
 
     /// Which server all Sentinels call the primary, if they agree.
@@ -248,8 +274,8 @@ impl Sentinel {
         let configuration = format!(
             "{base}port {port}\nbind 127.0.0.1\nprotected-mode no\n\
              sentinel monitor {SERVICE} 127.0.0.1 {primary} {quorum}\n\
-             sentinel down-after-milliseconds {SERVICE} 500\n\
-             sentinel failover-timeout {SERVICE} 3000\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel failover-timeout {SERVICE} 5000\n\
              sentinel parallel-syncs {SERVICE} 8\n"
         );
         process.configure(&configuration, &["--sentinel"])?;
@@ -280,16 +306,28 @@ impl Sentinel {
         port.ok_or_else(|| unknown("what the Sentinel says"))
     }
 
-    async fn knows(&self, replicas: usize, sentinels: usize) -> bool {
+    async fn view(&self) -> View {
         let query = ["SENTINEL", "MASTER", SERVICE];
         let state = self.administrator.command(&query).await.unwrap_or_default();
         // Names and values alternate.
         let lines: Vec<_> = state.lines().collect();
-        let value = |name: &str| lines.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
-        value("flags") == Some("master")
-            && value("num-slaves") == Some(&replicas.to_string())
-            && value("num-other-sentinels") == Some(&sentinels.to_string())
+        let value = |name: &str| lines.chunks(2).find(|pair| pair[0] == name)?.get(1).copied();
+        let number = |name: &str| value(name)?.parse().ok();
+        View {
+            flags: value("flags").unwrap_or_default().to_owned(),
+            replicas: number("num-slaves").unwrap_or_default(),
+            sentinels: number("num-other-sentinels").unwrap_or_default(),
+        }
     }
+}
+
+/// What a Sentinel knows of the service.
+#[derive(Debug)]
+struct View {
+    /// `master`, and more words when that is in doubt.
+    flags: String,
+    replicas: usize,
+    sentinels: usize,
 }
 
 impl fmt::Debug for Sentinels {

@@ -16,8 +16,8 @@ use super::{Error, RedisServerBuilder};
 
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
-/// Half a minute: it is ready after a few milliseconds, on a loaded machine after some seconds.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// A server is ready after a few milliseconds and Sentinels agree after some seconds; on a loaded machine it takes longer.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running server. Its process and its files end when this is dropped.
 pub struct RedisServer {
@@ -195,6 +195,11 @@ impl RedisServer {
     /// [`Error::Start`] when the program is gone.
     pub fn launch(&mut self) -> Result<(), Error> {
         self.process.launch()
+    }
+
+    /// Adds a line to the configuration, for the next start. The last line of a name counts.
+    pub(super) fn add_directive(&self, line: &str) -> Result<(), Error> {
+        self.process.add_directive(line)
     }
 
     /// What a replica must know of a server whose default user is off.

@@ -1,8 +1,8 @@
 //! One process of a fleet: it does what it is told until its standard input ends.
 
 use std::io::BufRead;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use flows::client::PublicClient;
 use flows::http::{HttpClient, HttpError, HttpRequest, HttpResponse, ReqwestClient};
 use flows::{AuthenticationResult, Error};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::counter;
@@ -43,8 +43,13 @@ pub fn run(setup: Setup) {
         while let Some(order) = orders.recv().await {
             let member = Arc::clone(&member);
             tokio::spawn(async move {
-                let mut answer = member.obey(&order).await;
-                answer["number"] = order["number"].clone();
+                let number = order["number"].clone();
+                let obeying = tokio::spawn(async move { member.obey(&order).await });
+                // A member that fails is one that ends: its leader waits for no answer then.
+                let Ok(mut answer) = obeying.await else {
+                    std::process::exit(1)
+                };
+                answer["number"] = number;
                 say(&answer);
             });
         }
@@ -64,7 +69,7 @@ struct Member {
     accounts: Mutex<Vec<CachedAccount>>,
     http: Arc<Holding>,
     stop: AtomicBool,
-    looking: tokio::sync::Mutex<Option<JoinHandle<Value>>>,
+    looking: Mutex<Option<JoinHandle<Value>>>,
 }
 
 impl Member {
@@ -82,7 +87,7 @@ impl Member {
             accounts: Mutex::default(),
             http,
             stop: AtomicBool::new(false),
-            looking: tokio::sync::Mutex::default(),
+            looking: Mutex::default(),
         }
     }
 
@@ -109,22 +114,16 @@ impl Member {
         }
     }
 
-    /// The account, which is looked up once: from then on whoever asks has it at hand.
+    /// The account. They are listed once, as that opens every record: from then on whoever asks has it at hand.
     async fn account(&self, number: usize) -> CachedAccount {
         let name = format!("user-{number}");
-        let known = || {
-            let accounts = self.accounts.lock().unwrap();
-            let is_meant = |account: &&CachedAccount| {
-                self.setup.ca_pem.is_some() || account.account.home_account_id == name
-            };
-            accounts.iter().find(is_meant).cloned()
-        };
-        if let Some(account) = known() {
-            return account;
+        let is_meant =
+            |account: &&CachedAccount| self.setup.ca_pem.is_some() || account.account.home_account_id == name;
+        let mut accounts = self.accounts.lock().await;
+        if accounts.is_empty() {
+            *accounts = self.client.accounts().await.unwrap().accounts;
         }
-        let listed = self.client.accounts().await.unwrap().accounts;
-        *self.accounts.lock().unwrap() = listed;
-        known().unwrap()
+        accounts.iter().find(is_meant).cloned().unwrap()
     }
 
     async fn acquire(&self, account: &CachedAccount) -> Result<AuthenticationResult, Error> {

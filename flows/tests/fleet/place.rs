@@ -10,6 +10,9 @@ use cache_sqlite::{SqliteConfig, SqliteStore};
 use cache_testkit::redis::RedisServer;
 use tempfile::TempDir;
 
+/// How long a store may take: sixteen processes that all begin at once, on a machine of two processors, are a crowd.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -72,13 +75,15 @@ impl Place {
 
     pub async fn open(&self) -> Arc<dyn Store> {
         match self {
-            // A fleet that writes at once waits for the file's one lock.
             Self::Sqlite(path) => {
-                let config = SqliteConfig::new(path).busy_timeout(Duration::from_secs(30));
+                let config = SqliteConfig::new(path).busy_timeout(PATIENCE);
                 Arc::new(SqliteStore::open(config).await.unwrap())
             }
             Self::Redis(url) => {
-                let config = RedisConfig::from_url(url).unwrap();
+                let config = RedisConfig::from_url(url)
+                    .unwrap()
+                    .connect_timeout(PATIENCE)
+                    .response_timeout(PATIENCE);
                 Arc::new(RedisStore::open(config).await.unwrap())
             }
         }

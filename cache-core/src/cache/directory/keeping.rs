@@ -62,7 +62,7 @@ impl Inner {
         } else {
             Task::Recheck
         };
-        self.enter_later(Job {
+        self.enqueue_job(Job {
             key: key.clone(),
             task,
             durability: Durability::Relaxed,
@@ -93,7 +93,7 @@ impl Inner {
         });
     }
 
-    /// Notes how a refresh ended.
+    /// Notes how a refresh ended, while a shutdown still waits for it.
     pub(crate) fn note_refresh(
         self: &Arc<Self>,
         request: &Arc<TokenRequest>,
@@ -107,7 +107,7 @@ impl Inner {
         match result {
             Ok(acquired) if acquired.source() != TokenSource::Authority => self.note_use(request),
             // Not only when it is due: the entry may say that the user is needed.
-            Ok(_) => self.enter_later(Job {
+            Ok(_) => self.enqueue_job(Job {
                 key: key.clone(),
                 task: self.used(request.client_id(), touch_every, Some(*request.hash())),
                 durability: Durability::Relaxed,
@@ -161,7 +161,7 @@ impl Inner {
                 },
             },
         };
-        self.enter_later(Job {
+        self.enqueue_job(Job {
             key: key.clone(),
             task,
             durability: Durability::Relaxed,

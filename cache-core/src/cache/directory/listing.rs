@@ -11,6 +11,7 @@ use super::queue::{Job, Task};
 use super::record::{Body, Page, Place};
 use crate::cache::{CacheError, Inner};
 use crate::schema::PartitionKey;
+use crate::seal::SealError;
 use crate::store::{Durability, StoreKey};
 
 /// How many pages one call reads before it hands out what it has.
@@ -58,9 +59,7 @@ impl Walk {
                     ..
                 })) => body,
                 Ok(None) => continue,
-                Err(
-                    error @ (CacheError::Seal(_) | CacheError::Codec(_) | CacheError::WrongPartition { .. }),
-                ) => {
+                Err(error) if is_of_the_record(&error) => {
                     let key = inner.page_key(&place);
                     return Ok(Some(Met::Unreadable(place, key, error)));
                 }
@@ -80,6 +79,15 @@ impl Walk {
             }));
         }
         Ok(None)
+    }
+}
+
+/// Whether the record is at fault, and other records may be read all the same.
+pub(super) fn is_of_the_record(error: &CacheError) -> bool {
+    match error {
+        CacheError::Seal(error) => !matches!(**error, SealError::Store(_)),
+        CacheError::Codec(_) | CacheError::WrongPartition { .. } | CacheError::UnknownCodec { .. } => true,
+        _ => false,
     }
 }
 
@@ -154,9 +162,9 @@ impl Inner {
         let compared = stream::iter(entries).map(|mut entry| async move {
             let listed = match self.listed(&entry.partition).await {
                 Ok(listed) => listed,
-                Err(error @ CacheError::Store(_)) => return Err(error),
                 // A partition that cannot be opened is there.
-                Err(_) => return Ok(Some(entry)),
+                Err(error) if is_of_the_record(&error) => return Ok(Some(entry)),
+                Err(error) => return Err(error),
             };
             let before = entry.clients.len();
             let clients = listed.iter().flat_map(|listed| &listed.clients);

@@ -8,6 +8,9 @@
 //! [verified](DirectoryQuery::verified), or a [`rebuild`](Directory::rebuild). One that is there and not listed is entered when it is next used.
 //! Nothing that concerns tokens ever fails because of the directory: a sign-in or a sign-out that could not be entered is logged and counted, and succeeds.
 //!
+//! Its pages never expire. An account whose partition has, after the strategy's
+//! [idle lifetime](crate::strategy::Strategy::idle_lifetime), stays listed until somebody meets it.
+//!
 //! Accounts are those of users' partitions. Sessions (on-behalf-of, web sessions) are none, and their use is not counted.
 //!
 //! # How it is stored
@@ -168,6 +171,9 @@ impl Directory {
     }
 
     async fn change(&self, key: &PartitionKey, change: Change) -> Result<bool, CacheError> {
+        if !matches!(key, PartitionKey::User { .. }) {
+            return Ok(false);
+        }
         let task = Task::Change(change);
         let effect = self.cache.inner.enter(key, task, Durability::Durable).await?;
         Ok(!effect.is_missing)

@@ -149,7 +149,12 @@ impl Inner {
                 self.pause(attempt).await?;
             }
             let read = match self.read_page(place).await {
-                Err(CacheError::Store(error)) if error.retry() != Retry::No && attempt + 1 < MAX_ATTEMPTS => {
+                // An open circuit refuses whatever is tried before it closes.
+                Err(CacheError::Store(error))
+                    if error.retry() != Retry::No
+                        && !error.is_circuit_open()
+                        && attempt + 1 < MAX_ATTEMPTS =>
+                {
                     continue;
                 }
                 read => read?,

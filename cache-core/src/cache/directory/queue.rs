@@ -124,9 +124,8 @@ impl Inner {
         Position(position)
     }
 
-    /// Enters it in the background.
+    /// Enters it in the background, unless the cache is closing: nobody would wait for it.
     pub(super) fn enter_later(self: &Arc<Self>, job: Job) {
-        // Work that was admitted before the shutdown is waited for; this would begin after it.
         let Some(_ticket) = self.tasks.admit() else { return };
         self.enqueue_job(job);
     }
@@ -149,7 +148,8 @@ impl Inner {
         outcome.await.map_err(|_| CacheError::TimedOut)?
     }
 
-    fn enqueue_job(self: &Arc<Self>, job: Job) {
+    /// Enters it in the background, after or during work that a shutdown waits for.
+    pub(super) fn enqueue_job(self: &Arc<Self>, job: Job) {
         let mut waiting = self.directory.lock();
         if job.done.is_none() && waiting.jobs.len() >= MOST_WAITING {
             metrics::counter!("tokenkeep_directory_dropped_total").increment(1);

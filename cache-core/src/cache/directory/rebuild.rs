@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, future};
 
 use super::change::Change;
 use super::keeping::listed_of;
-use super::listing::{Met, Walk};
+use super::listing::{Met, Walk, is_of_the_record};
 use super::queue::Task;
 use crate::cache::{CacheError, Inner};
 use crate::schema::PartitionKey;
@@ -43,7 +43,10 @@ impl Inner {
         // Before the walk: a page that is made after it is not among these.
         let pages = self.keys_of(RecordKind::Directory).await?;
         self.enter_missing(&mut report).await?;
-        let reached = self.remove_dangling(&mut report).await?;
+        let Some(reached) = self.remove_dangling(&mut report).await? else {
+            // What lies beneath a page that cannot be read is not lost yet.
+            return Ok(report);
+        };
         for key in pages.into_iter().filter(|key| !reached.contains(key)) {
             self.remove_unreached(&key, &mut report).await?;
         }
@@ -61,10 +64,11 @@ impl Inner {
                 };
                 let partition = match self.open(stored_key, &record, RecordKind::User, known).await {
                     Ok(loaded) => loaded.partition,
-                    Err(error) => {
+                    Err(error) if is_of_the_record(&error) => {
                         report.unreadable.push((stored_key.clone(), error));
                         continue;
                     }
+                    Err(error) => return Err(error),
                 };
                 let Some(listed) = listed_of(&partition, self.clock.now().to_seconds()) else {
                     continue;
@@ -89,7 +93,7 @@ impl Inner {
                 match entered {
                     Ok(is_new) => report.entered += u64::from(is_new),
                     // The page is reported by the walk.
-                    Err(CacheError::Seal(_) | CacheError::Codec(_) | CacheError::WrongPartition { .. }) => {}
+                    Err(error) if is_of_the_record(&error) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -97,18 +101,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes off whatever is gone, and gives the pages that can be reached.
+    /// Takes off whatever is gone, and gives the pages that can be reached; `None` where one of them cannot be read.
     async fn remove_dangling(
         self: &Arc<Self>,
         report: &mut RebuildReport,
-    ) -> Result<HashSet<StoreKey>, CacheError> {
+    ) -> Result<Option<HashSet<StoreKey>>, CacheError> {
         let mut reached = HashSet::new();
+        let mut is_whole = true;
         let mut walk = Walk::after(None);
         while let Some(met) = walk.next(self).await? {
             let (place, entries) = match met {
                 Met::Inner(place) => (place, Vec::new()),
                 Met::Leaf(place, entries) => (place, entries),
                 Met::Unreadable(place, key, error) => {
+                    is_whole = false;
                     report.unreadable.push((key, error));
                     (place, Vec::new())
                 }
@@ -118,7 +124,7 @@ impl Inner {
                 report.removed += u64::from(self.remove_if_gone(&entry.partition).await?);
             }
         }
-        Ok(reached)
+        Ok(is_whole.then_some(reached))
     }
 
     async fn remove_if_gone(self: &Arc<Self>, key: &PartitionKey) -> Result<bool, CacheError> {
@@ -128,9 +134,9 @@ impl Inner {
                 self.enter(key, Task::Recheck, Durability::Relaxed).await?;
                 Ok(true)
             }
-            Err(error @ CacheError::Store(_)) => Err(error),
             // It was reported when the partitions were read.
-            Err(_) => Ok(false),
+            Err(error) if is_of_the_record(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -141,11 +147,11 @@ impl Inner {
         let page = match self.read_page_at(key).await {
             Ok(Some(read)) => read.page,
             Ok(None) => return Ok(()),
-            Err(error @ CacheError::Store(_)) => return Err(error),
-            Err(error) => {
+            Err(error) if is_of_the_record(&error) => {
                 report.unreadable.push((key.clone(), error));
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
         if self.clock.now().duration_since(page.created_at) < UNREACHED {
             return Ok(());
