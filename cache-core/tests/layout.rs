@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{
-    AcquireOptions, CacheError, InteractionReason, SignOutScope, TokenCache, TokenSource,
+    AcquireOptions, CacheError, InteractionReason, RecordInfo, SignOutScope, TokenCache, TokenSource,
 };
 use cache_core::layout::MsalLayout;
 use cache_core::schema::{
@@ -416,9 +416,14 @@ async fn what_is_not_a_cache_is_reported_and_left_alone() {
     let listing = cache.accounts().await.unwrap();
     assert_eq!((listing.accounts.len(), listing.unreadable.len()), (0, 1));
     let (unreadable, _) = &listing.unreadable[0];
-    assert!(
-        matches!(&cache.inspect().await.unwrap()[..], [record] if record.contents.as_ref().unwrap().is_err())
-    );
+    let records = cache.inspect().await.unwrap();
+    let is_unreadable = |record: &&RecordInfo| matches!(record.contents, Some(Err(_)));
+    let unread: Vec<_> = records
+        .iter()
+        .filter(is_unreadable)
+        .map(|record| &record.key)
+        .collect();
+    assert_eq!(unread, [unreadable]);
     for outcome in [
         cache.store().delete(unreadable, None).await,
         cache

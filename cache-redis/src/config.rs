@@ -46,6 +46,7 @@ pub struct RedisConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) watch_ping_interval: Duration,
+    pub(crate) require_server: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
@@ -81,6 +82,7 @@ impl RedisConfig {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
             watch_ping_interval: Duration::from_secs(5),
+            require_server: true,
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
         })
@@ -163,6 +165,16 @@ impl RedisConfig {
         self
     }
 
+    /// Whether [`RedisStore::open`](crate::RedisStore::open) fails while no server can be reached; true by default. With
+    /// `false` the store opens, warns, and serves as soon as a server answers: for programs that must start during an
+    /// outage, which a fallback store helps them through. What `open` else refuses (a login, a forbidden channel) then
+    /// fails each operation, and [`eviction`](crate::RedisStore::eviction) stays unknown.
+    #[must_use]
+    pub fn require_server(mut self, require: bool) -> Self {
+        self.require_server = require;
+        self
+    }
+
     /// Replaces the system's clock, which expiries are compared with.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -232,6 +244,7 @@ impl fmt::Debug for RedisConfig {
             .field("durability", &self.durability)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
+            .field("require_server", &self.require_server)
             .field("watch_ping_interval", &self.watch_ping_interval)
             .finish_non_exhaustive()
     }

@@ -172,6 +172,7 @@ impl Failure {
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> ErrorKind {
         self.kind
     }

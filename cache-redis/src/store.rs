@@ -55,7 +55,8 @@ impl RedisStore {
     /// it refuses the login, the user may not use the channel of changes, or its certificate is not trusted;
     /// `Unsupported` when it is too old.
     pub async fn open(config: RedisConfig) -> Result<Self, StoreError> {
-        Self::connect(&config)
+        // Boxed, because the driver's futures nest so deep that a caller's own would reach the compiler's limit.
+        Box::pin(Self::connect(&config))
             .await
             .map_err(|failure| failure.during(Operation::Open))
     }
@@ -66,8 +67,6 @@ impl RedisStore {
         let connector = Arc::new(Connector::new(config));
         let topology = &config.address.topology;
         let connection = Arc::new(Connection::new(topology, Arc::clone(&connector)));
-        let eviction = inspect::inspect(&connection, topology.arrangement(), config.durability).await?;
-        inspect::greet(&connection, &keys).await?;
         let announcer = Arc::new(Announcer::new());
         let listener = Listener {
             connection: Arc::clone(&connection),
@@ -78,9 +77,21 @@ impl RedisStore {
             ping_interval: config.watch_ping_interval,
             response_timeout: config.response_timeout,
         };
-        let subscription = listener.subscribe().await;
-        let subscription =
-            subscription.map_err(|failure| inspect::on_channel(failure, "subscribe to", &keys))?;
+        let met = async {
+            let eviction = inspect::inspect(&connection, topology.arrangement(), config.durability).await?;
+            inspect::greet(&connection, &keys).await?;
+            let subscription = listener.subscribe().await;
+            let subscription =
+                subscription.map_err(|failure| inspect::on_channel(failure, "subscribe to", &keys))?;
+            Ok::<_, Failure>((eviction, Some(subscription)))
+        };
+        let (eviction, subscription) = match met.await {
+            Err(failure) if !config.require_server && failure.is_outage() => {
+                tracing::warn!(?failure, "no Redis server can be reached yet");
+                (Eviction::Unknown, None)
+            }
+            met => met?,
+        };
         let listener = tokio::spawn(listener.run(subscription)).abort_handle();
         Ok(Self {
             records: Records {

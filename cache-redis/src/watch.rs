@@ -113,16 +113,26 @@ impl Listener {
     }
 
     /// Runs until it is aborted.
-    pub(crate) async fn run(self, mut subscription: Subscription) {
+    pub(crate) async fn run(self, subscription: Option<Subscription>) {
+        let mut subscription = match subscription {
+            Some(subscription) => subscription,
+            None => self.listen_again().await,
+        };
         loop {
             self.listen(&mut subscription).await;
             tracing::warn!(server = %subscription.endpoint, "the channel of changes was lost; connecting again");
             self.announcer.announce(WatchEvent::Lost);
             drop(subscription);
-            subscription = self.reconnect().await;
-            tracing::info!(server = %subscription.endpoint, "listening to the channel of changes again");
-            self.announcer.announce(WatchEvent::Lost);
+            subscription = self.listen_again().await;
         }
+    }
+
+    /// Connects, however long that takes, and says that changes may have been missed until now.
+    async fn listen_again(&self) -> Subscription {
+        let subscription = self.reconnect().await;
+        tracing::info!(server = %subscription.endpoint, "listening to the channel of changes again");
+        self.announcer.announce(WatchEvent::Lost);
+        subscription
     }
 
     /// Announces what comes, until the connection is lost or does not answer.

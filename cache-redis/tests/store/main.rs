@@ -6,6 +6,7 @@ mod arrangements;
 mod conformance;
 mod expiry;
 mod open;
+mod outage;
 mod records;
 mod replicated;
 mod support;
