@@ -55,7 +55,8 @@ impl RedisStore {
     /// it refuses the login, the user may not use the channel of changes, or its certificate is not trusted;
     /// `Unsupported` when it is too old.
     pub async fn open(config: RedisConfig) -> Result<Self, StoreError> {
-        Self::connect(&config)
+        // Boxed, because the driver's futures nest so deep that a caller's own would reach the compiler's limit.
+        Box::pin(Self::connect(&config))
             .await
             .map_err(|failure| failure.during(Operation::Open))
     }
