@@ -146,14 +146,17 @@ impl Document {
     }
 }
 
+/// What is known of a partition: its parts that are no rows, and the entry with what is said of rows.
+type State<'a> = (Partition, &'a Map<String, Value>);
+
 /// What the extension says, by partition.
-fn states_of<'a>(extension: &'a SecretJson) -> Result<Vec<(Partition, &'a Map<String, Value>)>, CodecError> {
+fn states_of(extension: &SecretJson) -> Result<Vec<State<'_>>, CodecError> {
     let states = match extension.expose().get(PARTITIONS) {
         None => return Ok(Vec::new()),
         Some(states) => states.as_array().ok_or_else(unreadable)?,
     };
-    let state = |entry: &'a Value| {
-        let entry = entry.as_object()?;
+    let state = |entry| {
+        let entry = Value::as_object(entry)?;
         Some((read_state(entry)?, entry))
     };
     let states = states.iter().map(|entry| state(entry).ok_or_else(unreadable));
