@@ -313,6 +313,10 @@ impl Inner {
             return Ok(None);
         };
         sighted.during_outage |= user.during_outage;
+        // Without the store nobody forgets a session that has ended.
+        if sighted.during_outage && has_ended(user.partition.partition(), key, self.clock.now()) {
+            return Ok(None);
+        }
         Ok(Some(sighted))
     }
 }
@@ -339,6 +343,13 @@ fn keeps_grants(partition: &Partition, client_id: &str, now: UnixMillis) -> bool
     let mut tokens = partition.refresh_tokens.iter();
     let mut sessions = partition.sessions.iter();
     tokens.any(|row| row.client_id == client_id) || sessions.any(|link| link.expires_at > now && is_its(link))
+}
+
+/// Whether the user's partition says that the session is over. One that is not listed may be one of too many.
+fn has_ended(user: &Partition, session: &PartitionKey, now: UnixMillis) -> bool {
+    let key = session.to_bytes();
+    let mut sessions = user.sessions.iter();
+    sessions.any(|link| link.key == key && link.expires_at <= now)
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

@@ -296,6 +296,29 @@ async fn a_session_serves_in_an_outage_together_with_its_sign_in_or_not_at_all()
 }
 
 #[tokio::test]
+async fn a_session_that_ends_in_an_outage_is_not_served_longer() {
+    let scene = Scene::new();
+    let cache = scene.cache(from_memory(HOUR)).await;
+    let session = PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::CallerKey("a caller's own key".into()),
+    };
+    let response = scene.issuer.sign_in("a");
+    cache
+        .begin_session(&user(), &session, response, 10 * MINUTE)
+        .await
+        .unwrap();
+    settle().await;
+    scene.down();
+    scene.clock.advance(10 * MINUTE - SECOND);
+    let lookup = cache.session_lookup(&session).await.unwrap().unwrap();
+    assert!(lookup.served_during_outage());
+    scene.clock.advance(SECOND);
+    assert!(cache.session_lookup(&session).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_slow_acknowledgement_does_not_stretch_the_staleness() {
     let scene = Scene::quiet();
     let cache = scene.cache(from_memory(HOUR)).await;
