@@ -9,6 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, TokenCache, TokenSource};
 use cache_core::random::OsRandom;
+use cache_core::schema::{
+    AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest,
+};
 use cache_core::secret::Secret;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, Store};
@@ -179,6 +182,73 @@ async fn what_comes_late_is_not_revoked_while_its_grant_still_serves() {
     );
     world.ask_other("a").await.unwrap();
     assert!(asks_the_user(world.ask_other("b").await));
+}
+
+fn web_session(key: &str) -> PartitionKey {
+    PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::WebSession(key.into()),
+    }
+}
+
+#[tokio::test]
+async fn what_comes_late_is_not_revoked_while_a_session_of_the_user_goes_on() {
+    let world = World::new().await;
+    let granted = world.issuer.sign_in("a");
+    world
+        .other
+        .begin_session(&user(), &web_session("browser"), granted, 24 * HOUR)
+        .await
+        .unwrap();
+    let late = world.spend("a", AcquireOptions::default()).await;
+    world.clock.advance(TOO_LONG);
+    world.issuer.open_gate();
+    assert!(asks_the_user(late.await.unwrap()));
+    assert_eq!(world.spender.shutdown(HOUR).await, 0);
+    assert_eq!(world.issuer.discarded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_session_brings_after_its_end_is_revoked_only_if_it_was_the_user_s_last() {
+    for is_last in [false, true] {
+        let (clock, store) = parts();
+        let issuer = Issuer::new(&clock);
+        let (refreshing, other) = (open(&store, &clock).await, open(&store, &clock).await);
+        let (ended, kept) = (web_session("ended"), web_session("kept"));
+        for session in [Some(&ended), Some(&kept).filter(|_| !is_last)]
+            .into_iter()
+            .flatten()
+        {
+            let granted = issuer.sign_in("a");
+            other
+                .begin_session(&user(), session, granted, 24 * HOUR)
+                .await
+                .unwrap();
+        }
+        clock.advance(HOUR);
+        issuer.close_gate();
+        let request = TokenRequest::new(
+            ended.clone(),
+            AuthorityKind::Oidc,
+            CLIENT,
+            "issuer.example",
+            "",
+            ScopeSet::parse("a"),
+        );
+        let (cache, call) = (refreshing.clone(), issuer.call("a"));
+        let late = tokio::spawn(async move {
+            cache
+                .acquire(Arc::new(request), AcquireOptions::default(), call)
+                .await
+        });
+        issuer.arrived(1).await;
+        assert!(other.end_session(&ended).await.unwrap());
+        issuer.open_gate();
+        assert!(late.await.unwrap().unwrap_err().is_interaction_required());
+        assert_eq!(refreshing.shutdown(HOUR).await, 0);
+        assert_eq!(issuer.discarded().len(), usize::from(is_last));
+    }
 }
 
 #[tokio::test]

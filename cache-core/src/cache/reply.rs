@@ -7,9 +7,10 @@ use super::acquired::{Acquired, RefreshReason, TokenSource};
 use super::authority_call::{AuthorityCall, AuthorityRefusal, RefusedBecause};
 use super::commit::Verdict;
 use super::refresh::{Round, Spending, refused};
+use super::sessions::{keeps_grants, lists_grants};
 use super::{CacheError, Inner};
 use crate::schema::merge::{self, Refreshed};
-use crate::schema::{Partition, Refusal, SpendMarker, TokenRequest, TokenResponse};
+use crate::schema::{Partition, PartitionKey, Refusal, SpendMarker, TokenRequest, TokenResponse};
 use crate::secret::Secret;
 use crate::store::Durability;
 use crate::strategy::UnknownOutcomePolicy;
@@ -85,7 +86,8 @@ impl Inner {
                         Refreshed::LeftFamily => (Verdict::Store(partition), Stored::Superseded),
                         Refreshed::Late => {
                             let is_dead = policy == UnknownOutcomePolicy::AskUser
-                                && !merge::has_live_token(&partition, &response.client_id, now);
+                                && !merge::has_live_token(&partition, &response.client_id, now)
+                                && !lists_grants(&partition, &response.client_id, None, clock.now());
                             (Verdict::Keep(Some(partition)), Stored::Late { is_dead })
                         }
                         Refreshed::Superseded if merge::has_lineage(&partition, &response.client_id) => {
@@ -115,9 +117,9 @@ impl Inner {
                 return Err(CacheError::NotPersisted(Arc::new(error)));
             }
             // To revoke it ends its whole grant with many providers: not while others may send the old token again, nor while an access
-            // token of it still serves.
+            // token of it still serves, or a session.
             if let (true, Some(token)) = (is_dead, &response.refresh_token) {
-                self.discard(Arc::clone(call), token.clone());
+                self.discard(request, spending, Arc::clone(call), token.clone());
             }
             return Ok(Round::Anew);
         }
@@ -125,7 +127,7 @@ impl Inner {
             // Signed out, signed in anew, or taken over: the tokens are discarded, and the latest rows decide.
             tracing::info!("a refreshed token was discarded: its account was changed meanwhile");
             if let (Stored::SignedOut, Some(token)) = (stored.0, &response.refresh_token) {
-                self.discard(Arc::clone(call), token.clone());
+                self.discard(request, spending, Arc::clone(call), token.clone());
             }
             return Ok(Round::Anew);
         };
@@ -155,14 +157,48 @@ impl Inner {
         }))
     }
 
-    fn discard(&self, call: Arc<dyn AuthorityCall>, token: Secret) {
-        let (clock, limit) = (Arc::clone(&self.clock), self.strategy.limits.request);
+    fn discard(
+        self: &Arc<Self>,
+        request: &Arc<TokenRequest>,
+        spending: &Spending,
+        call: Arc<dyn AuthorityCall>,
+        token: Secret,
+    ) {
+        let (inner, limit) = (Arc::clone(self), self.strategy.limits.request);
+        let (request, home_account_id) = (Arc::clone(request), spending.home_account_id.clone());
         self.tasks.spawn(async move {
-            let discarded = with_deadline(&*clock, limit, call.discard(token, limit));
+            if inner.shares_its_grant(request.partition(), home_account_id).await {
+                return;
+            }
+            let discarded = with_deadline(&*inner.clock, limit, call.discard(token, limit));
             if discarded.await.is_none() {
                 tracing::warn!("a discarded refresh token was not revoked in time");
             }
         });
+    }
+
+    /// Whether the user of a session has other sessions or tokens that live on, which providers may hold for one grant with it.
+    async fn shares_its_grant(self: &Arc<Self>, session: &PartitionKey, home_account_id: String) -> bool {
+        let PartitionKey::Session {
+            client_id, authority, ..
+        } = session
+        else {
+            return false;
+        };
+        let authority = authority.clone();
+        let user = PartitionKey::User {
+            authority,
+            home_account_id,
+        };
+        match self.sight_rows_latest(&user).await {
+            Ok(Some(rows)) => {
+                let (rows, key) = (rows.partition.partition(), session.to_bytes());
+                keeps_grants(rows, client_id, Some(&key), self.clock.now())
+            }
+            Ok(None) => false,
+            // To leave one alone does less harm than to end what lives on.
+            Err(_) => true,
+        }
     }
 
     pub(super) async fn store_refusal(

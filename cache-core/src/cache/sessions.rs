@@ -262,7 +262,7 @@ impl Inner {
             };
             let before = partition.sessions.len();
             partition.sessions.retain(|link| link.key != key);
-            let is_last = !keeps_grants(&partition, &client_id, clock.now());
+            let is_last = !keeps_grants(&partition, &client_id, None, clock.now());
             if partition.sessions.len() == before {
                 (Verdict::Keep(Some(partition)), is_last)
             } else if partition.is_empty() {
@@ -329,8 +329,25 @@ fn no_session() -> CacheError {
     CacheError::Strategy("this needs the key of a session's partition".into())
 }
 
-/// Whether the client has anything else of this user that the authority may hold for one grant with a session's tokens.
-fn keeps_grants(partition: &Partition, client_id: &str, now: UnixMillis) -> bool {
+/// Whether the client has anything else of this user, `besides` a session, that the authority may hold for one grant with a session's
+/// tokens.
+pub(super) fn keeps_grants(
+    partition: &Partition,
+    client_id: &str,
+    besides: Option<&[u8]>,
+    now: UnixMillis,
+) -> bool {
+    let mut tokens = partition.refresh_tokens.iter();
+    tokens.any(|row| row.client_id == client_id) || lists_grants(partition, client_id, besides, now)
+}
+
+/// As [`keeps_grants`], of sessions alone.
+pub(super) fn lists_grants(
+    partition: &Partition,
+    client_id: &str,
+    besides: Option<&[u8]>,
+    now: UnixMillis,
+) -> bool {
     let is_its = |link: &SessionLink| match PartitionKey::from_bytes(&link.key) {
         // One that lives by its assertion has no refresh token.
         Some(PartitionKey::Session {
@@ -340,9 +357,8 @@ fn keeps_grants(partition: &Partition, client_id: &str, now: UnixMillis) -> bool
         }) => owner == client_id && !matches!(key, SessionKey::AssertionHash(_)),
         _ => false,
     };
-    let mut tokens = partition.refresh_tokens.iter();
     let mut sessions = partition.sessions.iter();
-    tokens.any(|row| row.client_id == client_id) || sessions.any(|link| link.expires_at > now && is_its(link))
+    sessions.any(|link| link.expires_at > now && Some(link.key.as_slice()) != besides && is_its(link))
 }
 
 /// Whether the user's partition says that the session is over. One that is not listed may be one of too many.
