@@ -131,6 +131,9 @@ impl Waiting {
     }
 
     fn put_back(&self, endpoint: &Endpoint, live: Live) {
+        if self.connector.is_closed() {
+            return;
+        }
         self.idle().entry(endpoint.clone()).or_default().push(live);
     }
 

@@ -85,8 +85,9 @@ impl Records {
         command.arg(&name).arg(names);
         let mut exists = redis::cmd("EXISTS");
         exists.arg(&name);
-        // What is there without our fields may have been written since they were asked for; but not twice in a row.
-        for _ in 0..3 {
+        // What is there without our fields may have been written since they were asked for, and may be gone again the next
+        // time; but not so often in a row, however many write.
+        for _ in 0..16 {
             let fields: [_; N] = fields(self.connection.call(slot, &command).await?)?;
             if fields.iter().any(Option::is_some) {
                 return Ok(Some(fields));
