@@ -158,6 +158,18 @@ impl Sentinels {
         Ok(old)
     }
 
+    /// Has all Sentinels let in only who knows `password`. They cannot be asked for anything here afterwards.
+    ///
+    /// # Errors
+    /// As [`primary`](Self::primary).
+    pub async fn require_password(&self, password: &str) -> Result<(), Error> {
+        for sentinel in &self.sentinels {
+            let user = ["ACL", "SETUSER", "default", "resetpass", &format!(">{password}")];
+            sentinel.administrator.command(&user).await?;
+        }
+        Ok(())
+    }
+
     /// Stops all Sentinels (`SIGSTOP`): they accept connections, and never answer.
     ///
     /// # Errors
