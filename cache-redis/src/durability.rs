@@ -122,7 +122,7 @@ impl Waiting {
                 return Ok(live);
             }
         }
-        let timeout = self.connector.response_timeout() + self.timeout;
+        let timeout = self.connector.response_timeout().saturating_add(self.timeout);
         self.connector.server(endpoint, timeout).await
     }
 

@@ -39,8 +39,7 @@ impl Link {
 
     /// Whether there was a connection, and it is known to be lost.
     pub(crate) fn is_broken(&self) -> bool {
-        let current = self.current.current();
-        current.is_some_and(|live| live.broken.load(Ordering::Acquire))
+        self.current.is(|live| live.broken.load(Ordering::Acquire))
     }
 
     /// Sends one command and waits for its answer.
