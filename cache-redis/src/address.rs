@@ -61,6 +61,20 @@ impl Endpoint {
             port: port.parse().ok()?,
         })
     }
+
+    /// The same with the host of `asked`, where that node did not say which: it does not know the other's name, and means
+    /// the one by which it was asked itself.
+    pub(crate) fn named_by(self, asked: &Self) -> Self {
+        match (self, asked) {
+            (Self::Tcp { host, port }, Self::Tcp { host: asked, .. })
+                if matches!(host.as_str(), "" | "?") =>
+            {
+                let host = asked.clone();
+                Self::Tcp { host, port }
+            }
+            (named, _) => named,
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -137,6 +151,12 @@ impl Address {
                 if service.is_empty() {
                     return Err(invalid(
                         "a Sentinel URL names the service as its path: redis-sentinel://h1,h2/SERVICE",
+                    ));
+                }
+                if path.contains('@') {
+                    // Of a password with a slash, which must not be taken for a name: names are shown.
+                    return Err(invalid(
+                        "write / in a password as %2F, and @ in a service's name as %40",
                     ));
                 }
                 let sentinels = endpoints(hosts, DEFAULT_SENTINEL_PORT)?;
@@ -344,6 +364,8 @@ mod tests {
             "redis+unix:///p?db=canary",
             "redis-sentinel://h",
             "redis-sentinel://h,/s",
+            "redis-sentinel://u:1/canary@h",
+            "redis-sentinel://u:1/canary@h/s",
             "redis-cluster://h/1",
             "redis-cluster://h,,h",
         ] {

@@ -72,9 +72,9 @@ impl Cluster {
             .collect())
     }
 
-    /// The node that a redirection names. A lasting one also means that more slots may have moved.
-    pub(crate) async fn follow(&self, redirection: &Redirection) -> Arc<Link> {
-        let link = self.link(&redirection.to);
+    /// The node that a redirection of `asked` names. A lasting one also means that more slots may have moved.
+    pub(crate) async fn follow(&self, redirection: &Redirection, asked: &Endpoint) -> Arc<Link> {
+        let link = self.link(&redirection.to.clone().named_by(asked));
         if !redirection.once {
             match ask(&link).await {
                 Ok(slots) => self.slots.set(Arc::new(slots)),
@@ -89,7 +89,8 @@ impl Cluster {
         self.slots.forget(|_| true);
     }
 
-    pub(crate) fn forget_all(&self) {
+    pub(crate) fn close(&self) {
+        self.connector.close();
         self.forget_slots();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -166,18 +167,11 @@ impl SlotRange {
             Value::SimpleString(host) => host,
             _ => String::new(),
         };
-        // A node that does not know its own name means the one by which it was asked.
-        let host = match (host.as_str(), asked) {
-            ("" | "?", Endpoint::Tcp { host, .. }) => host.clone(),
-            _ => host,
-        };
+        let port = u16::try_from(port).ok()?;
         Some(Self {
             first: u16::try_from(first).ok()?,
             last: u16::try_from(last).ok()?,
-            primary: Endpoint::Tcp {
-                host,
-                port: u16::try_from(port).ok()?,
-            },
+            primary: Endpoint::Tcp { host, port }.named_by(asked),
         })
     }
 }

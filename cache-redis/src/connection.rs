@@ -68,7 +68,7 @@ impl Connection {
                 return Err(is_cluster(link.endpoint()));
             };
             asking = redirection.once;
-            link = cluster.follow(redirection).await;
+            link = cluster.follow(redirection, link.endpoint()).await;
         }
         let context = "the nodes of the Cluster disagree about who has a slot; try again later";
         Err(Failure::new(ErrorKind::Unavailable, context))
@@ -111,12 +111,15 @@ impl Connection {
         }
     }
 
-    /// Forgets all connections.
+    /// Forgets all connections, and makes no more.
     pub(crate) fn close(&self) {
         match self {
-            Self::Single(link) => link.disconnect(),
-            Self::Sentinel(sentinel) => sentinel.forget_all(),
-            Self::Cluster(cluster) => cluster.forget_all(),
+            Self::Single(link) => {
+                link.connector().close();
+                link.disconnect();
+            }
+            Self::Sentinel(sentinel) => sentinel.close(),
+            Self::Cluster(cluster) => cluster.close(),
         }
     }
 

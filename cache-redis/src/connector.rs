@@ -36,6 +36,8 @@ pub(crate) struct Connector {
     clock: Arc<dyn Clock>,
     /// The server refused RESP3.
     resp2: AtomicBool,
+    /// The store is closed, and nobody may connect any more: neither who reads a listing on, nor who was connecting.
+    closed: AtomicBool,
 }
 
 /// Who logs in, and to which database.
@@ -85,7 +87,17 @@ impl Connector {
             response_timeout: config.response_timeout,
             clock: Arc::clone(&config.clock),
             resp2: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Refuses all connections from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(crate) fn response_timeout(&self) -> Duration {
@@ -119,8 +131,14 @@ impl Connector {
     }
 
     async fn connect(&self, endpoint: &Endpoint, login: &Login, timeout: Duration) -> Result<Live, Failure> {
+        if self.is_closed() {
+            return Err(Failure::closed());
+        }
+        let spoke_resp2 = self.resp2.load(Ordering::Relaxed);
         match self.try_connect(endpoint, login, timeout).await {
-            Err(failure) if failure.refuses_hello() && !self.resp2.swap(true, Ordering::Relaxed) => {
+            // Each of several that were refused at once tries again.
+            Err(failure) if failure.refuses_hello() && !spoke_resp2 => {
+                self.resp2.store(true, Ordering::Relaxed);
                 self.try_connect(endpoint, login, timeout).await
             }
             other => other,
@@ -151,6 +169,9 @@ impl Connector {
             .get_multiplexed_async_connection_with_config(&config)
             .await;
         let connection = connected.map_err(|error| Failure::connecting(endpoint, &error))?;
+        if self.is_closed() {
+            return Err(Failure::closed());
+        }
         Ok(Live { connection, broken })
     }
 

@@ -122,7 +122,7 @@ impl Waiting {
                 return Ok(live);
             }
         }
-        let timeout = self.connector.response_timeout() + self.timeout;
+        let timeout = self.connector.response_timeout().saturating_add(self.timeout);
         self.connector.server(endpoint, timeout).await
     }
 
@@ -131,6 +131,9 @@ impl Waiting {
     }
 
     fn put_back(&self, endpoint: &Endpoint, live: Live) {
+        if self.connector.is_closed() {
+            return;
+        }
         self.idle().entry(endpoint.clone()).or_default().push(live);
     }
 

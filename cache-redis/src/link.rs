@@ -37,6 +37,11 @@ impl Link {
         &self.connector
     }
 
+    /// Whether there was a connection, and it is known to be lost.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.current.is(|live| live.broken.load(Ordering::Acquire))
+    }
+
     /// Sends one command and waits for its answer.
     ///
     /// Cancellation safe for reads; the server may still carry out a write.

@@ -11,7 +11,7 @@ use crate::connection::{Connection, Request};
 use crate::durability::Waiting;
 use crate::error::Failure;
 use crate::keys::{Bucket, KeySpace, announcement};
-use crate::script::{DELETE, PUT, ScriptCall, ScriptText};
+use crate::script::{DELETE, FIELDS, PUT, ScriptCall, ScriptText};
 
 /// How much later than its expiry the server removes a record. The injected clock decides what is expired; the server
 /// only collects garbage, and must not do so while a client whose clock is behind still counts the record as live.
@@ -85,17 +85,22 @@ impl Records {
         command.arg(&name).arg(names);
         let mut exists = redis::cmd("EXISTS");
         exists.arg(&name);
-        // What is there without our fields may have been written since they were asked for; but not twice in a row.
-        for _ in 0..3 {
-            let fields: [_; N] = fields(self.connection.call(slot, &command).await?)?;
-            if fields.iter().any(Option::is_some) {
-                return Ok(Some(fields));
-            }
-            if self.connection.call(slot, &exists).await? == Value::Int(0) {
-                return Ok(None);
-            }
+        let found: [_; N] = fields(self.connection.call(slot, &command).await?)?;
+        if found.iter().any(Option::is_some) {
+            return Ok(Some(found));
         }
-        Err(Failure::foreign())
+        if self.connection.call(slot, &exists).await? == Value::Int(0) {
+            return Ok(None);
+        }
+        // What is there without our fields may have been written since they were asked for. Asked again it may be gone, and so on
+        // for ever, while others write and remove it: so both at one moment.
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        let call = ScriptCall::new(&FIELDS, [name], names);
+        match self.connection.send(slot, Request::Script(&call)).await? {
+            Value::Int(0) => Ok(None),
+            Value::Int(_) => Err(Failure::foreign()),
+            found => fields(found).map(Some),
+        }
     }
 
     pub(crate) async fn put(

@@ -45,11 +45,11 @@ struct Page {
     bucket: Bucket,
     live: Vec<(StoreKey, Version)>,
     /// The last entry of a full page.
-    last: Option<String>,
+    last: Option<Vec<u8>>,
 }
 
 async fn first_page(records: &Records, bucket: Bucket, prefix: &str) -> Result<Page, Failure> {
-    page(records, bucket, prefix, format!("[{prefix}")).await
+    page(records, bucket, prefix, format!("[{prefix}").into_bytes()).await
 }
 
 /// The records of `first`, then those of the pages after it.
@@ -67,20 +67,20 @@ fn rest_of<'a>(
         let Some(last) = last else {
             return Ok::<_, Failure>(None);
         };
-        let next = page(records, bucket, prefix, format!("({last}")).await?;
+        let next = page(records, bucket, prefix, [b"(", &last[..]].concat()).await?;
         Ok(Some((stream::iter(next.live).map(Ok), next.last)))
     });
     items.chain(more.try_flatten()).boxed()
 }
 
 /// The entries from `from` on that start with `prefix`, at most a page of them.
-async fn page(records: &Records, bucket: Bucket, prefix: &str, from: String) -> Result<Page, Failure> {
+async fn page(records: &Records, bucket: Bucket, prefix: &str, from: Vec<u8>) -> Result<Page, Failure> {
     let mut command = redis::cmd("ZRANGEBYLEX");
     command.arg(records.keys.index(bucket)).arg(from);
     // Keys have bytes up to `~` only, so this is above all that start with the prefix.
     command.arg(format!("({prefix}\x7f"));
     command.arg("LIMIT").arg(0).arg(PAGE);
-    let members = texts(records.connection.call(bucket.slot(), &command).await?)?;
+    let members = members(records.connection.call(bucket.slot(), &command).await?)?;
     let last = (members.len() == PAGE).then(|| members.last().cloned()).flatten();
     let found = members
         .into_iter()
@@ -97,11 +97,12 @@ async fn page(records: &Records, bucket: Bucket, prefix: &str, from: String) -> 
 async fn live_record(
     records: &Records,
     bucket: Bucket,
-    member: String,
+    member: Vec<u8>,
 ) -> Result<Option<(StoreKey, Version)>, Failure> {
     // Whatever else stands in the index, this store did not put it there.
-    let Some(key) = StoreKey::new(&member)
+    let Some(key) = std::str::from_utf8(&member)
         .ok()
+        .and_then(|member| StoreKey::new(member).ok())
         .filter(|key| Bucket::of(key) == bucket)
     else {
         return Ok(None);
@@ -128,14 +129,13 @@ async fn forget(records: &Records, bucket: Bucket, key: &StoreKey) {
     }
 }
 
-fn texts(value: Value) -> Result<Vec<String>, Failure> {
+fn members(value: Value) -> Result<Vec<Vec<u8>>, Failure> {
     let Value::Array(values) = value else {
         return Err(Failure::unexpected("ZRANGEBYLEX"));
     };
-    let texts = values.into_iter().map(|value| match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
-        _ => None,
+    let members = values.into_iter().map(|value| match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err(Failure::unexpected("ZRANGEBYLEX")),
     });
-    // What is no text is no key either.
-    Ok(texts.map(Option::unwrap_or_default).collect())
+    members.collect()
 }

@@ -8,6 +8,9 @@ pub(crate) static PUT: LazyLock<ScriptText> = LazyLock::new(|| ScriptText::new(i
 /// Removes a record.
 pub(crate) static DELETE: LazyLock<ScriptText> =
     LazyLock::new(|| ScriptText::new(include_str!("lua/delete.lua")));
+/// Reads fields of a record.
+pub(crate) static FIELDS: LazyLock<ScriptText> =
+    LazyLock::new(|| ScriptText::new(include_str!("lua/fields.lua")));
 /// Removes the index entry of a record that is gone.
 pub(crate) static FORGET: LazyLock<ScriptText> =
     LazyLock::new(|| ScriptText::new(include_str!("lua/forget.lua")));

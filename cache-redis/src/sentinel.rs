@@ -33,6 +33,9 @@ impl Sentinel {
 
     /// The primary, connected and proven to be one.
     pub(crate) async fn primary(&self) -> Result<Arc<Link>, Failure> {
+        // It may have lost its connection because it was demoted. Whoever connects again asks who is the primary first, or
+        // would read from a replica.
+        self.primary.forget(|primary| primary.is_broken());
         self.primary.get_or_make(self.find()).await
     }
 
@@ -41,7 +44,8 @@ impl Sentinel {
         self.primary.forget(|primary| Arc::ptr_eq(primary, link));
     }
 
-    pub(crate) fn forget_all(&self) {
+    pub(crate) fn close(&self) {
+        self.connector.close();
         self.primary.forget(|_| true);
     }
 

@@ -32,6 +32,12 @@ impl<T: Clone> Shared<T> {
             .clone()
     }
 
+    /// Whether there is a value, and `condition` holds for it.
+    pub(crate) fn is(&self, condition: impl FnOnce(&T) -> bool) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(condition)
+    }
+
     /// The value, made by `make` if there is none.
     ///
     /// Whoever waited for an attempt that failed gets its failure: a row of callers must not wait one time limit each.

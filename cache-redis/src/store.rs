@@ -55,10 +55,9 @@ impl RedisStore {
     /// it refuses the login, the user may not use the channel of changes, or its certificate is not trusted;
     /// `Unsupported` when it is too old.
     pub async fn open(config: RedisConfig) -> Result<Self, StoreError> {
-        // Boxed, because the driver's futures nest so deep that a caller's own would reach the compiler's limit.
-        Box::pin(Self::connect(&config))
-            .await
-            .map_err(|failure| failure.during(Operation::Open))
+        // Boxed: its future is so deep that the compiler gives up at those of callers.
+        let opened = Box::pin(Self::connect(&config)).await;
+        opened.map_err(|failure| failure.during(Operation::Open))
     }
 
     async fn connect(config: &RedisConfig) -> Result<Self, Failure> {

@@ -82,6 +82,14 @@ pub(crate) struct Listener {
     pub(crate) response_timeout: Duration,
 }
 
+/// Also when its task ends with the runtime that the store was opened on: whoever else reads a watch must see its end,
+/// rather than wait for changes that nobody hears.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.announcer.close();
+    }
+}
+
 /// A connection that the server has confirmed to listen.
 pub(crate) struct Subscription {
     endpoint: Endpoint,
@@ -142,9 +150,11 @@ impl Listener {
             sink,
             messages,
         } = subscription;
-        let mut check = Box::pin(self.check_later(endpoint, sink.clone()));
+        // Side by side: who else is asked may take longer than the bound for noticing a connection that died.
+        let mut silent = Box::pin(self.is_silent(sink));
+        let mut elsewhere = Box::pin(self.is_elsewhere(endpoint));
         loop {
-            // A check may take its time; messages do not wait for it.
+            // Checks may take their time; messages do not wait for them.
             tokio::select! {
                 message = messages.next() => {
                     let Some(message) = message else {
@@ -154,23 +164,32 @@ impl Listener {
                         self.announcer.announce(event);
                     }
                 }
-                healthy = &mut check => {
-                    if !healthy {
-                        return;
-                    }
-                    check = Box::pin(self.check_later(endpoint, sink.clone()));
-                }
+                () = &mut silent => return,
+                () = &mut elsewhere => return,
             }
         }
     }
 
-    /// After a while, whether the server still answers on this connection, and is still the one to listen to. A cut
-    /// network shows in no other way.
-    async fn check_later(&self, endpoint: &Endpoint, mut sink: PubSubSink) -> bool {
-        self.clock.sleep(self.ping_interval).await;
-        let ping = sink.ping::<redis::Value>();
-        let answer = with_deadline(&*self.clock, self.response_timeout, ping).await;
-        matches!(answer, Some(Ok(_))) && self.connection.still_hears(endpoint).await
+    /// Returns when the server does not answer on this connection. A cut network shows in no other way.
+    async fn is_silent(&self, sink: &mut PubSubSink) {
+        loop {
+            self.clock.sleep(self.ping_interval).await;
+            let ping = sink.ping::<redis::Value>();
+            let answer = with_deadline(&*self.clock, self.response_timeout, ping).await;
+            if !matches!(answer, Some(Ok(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Returns when changes are published elsewhere.
+    async fn is_elsewhere(&self, endpoint: &Endpoint) {
+        loop {
+            self.clock.sleep(self.ping_interval).await;
+            if !self.connection.still_hears(endpoint).await {
+                return;
+            }
+        }
     }
 
     async fn reconnect(&self) -> Subscription {

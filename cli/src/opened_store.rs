@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cache_core::seal::{Namespace, RecordKind};
+use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{MemoryStore, Store, StoreError};
 use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::private_file;
 use crate::redis_address::RedisAddress;
-use crate::redis_options::{PASSWORD_VARIABLE, RedisDurability, RedisOptions};
+use crate::redis_options::{PASSWORD_VARIABLE, RedisDurability, RedisOptions, SENTINEL_PASSWORD_VARIABLE};
 use crate::session::Missing;
 use crate::store_address::StoreAddress;
 
@@ -122,12 +123,30 @@ impl OpenedStore {
 
 fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {
     let mut config = RedisConfig::from_url(address.url().expose())?;
-    if let Some(CredentialFile(path)) = &options.redis_password_file {
-        config = config.password(private_file::read(path, "the password of Redis")?);
-    } else if let Some(password) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
-        let password = password.into_string();
-        let password = password.map_err(|_| Failure::usage(format!("{PASSWORD_VARIABLE} is not UTF-8")))?;
-        config = config.password(cache_core::secret::Secret::new(password));
+    let of_redis = password(
+        options.redis_password_file.as_ref(),
+        PASSWORD_VARIABLE,
+        "the password of Redis",
+    )?;
+    if let Some(password) = of_redis {
+        config = config.password(password);
+    }
+    let of_sentinels = password(
+        options.redis_sentinel_password_file.as_ref(),
+        SENTINEL_PASSWORD_VARIABLE,
+        "the password of the Sentinels",
+    )?;
+    match (&options.redis_sentinel_user, of_sentinels) {
+        (user, Some(password)) => {
+            config = config.sentinel_login(user.as_deref().unwrap_or_default(), password);
+        }
+        (Some(_), None) => {
+            return Err(Failure::usage(format!(
+                "--redis-sentinel-user is given without a password: give --redis-sentinel-password-file or \
+                 {SENTINEL_PASSWORD_VARIABLE}"
+            )));
+        }
+        (None, None) => {}
     }
     if let Some(path) = &options.redis_ca_cert {
         config = config.ca_certificates(read(path, "the CA certificates of")?);
@@ -154,6 +173,24 @@ fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisC
             config.durability(DurabilityMode::Replicated { replicas, timeout })
         }
     })
+}
+
+/// The password in the file, else in the variable.
+fn password(file: Option<&CredentialFile>, variable: &str, what: &str) -> Result<Option<Secret>, Failure> {
+    if let Some(CredentialFile(path)) = file {
+        let password = private_file::read(path, what)?;
+        if password.expose().is_empty() {
+            let message = format!("{}, which should hold {what}, is empty", path.display());
+            return Err(Failure::usage(message));
+        }
+        return Ok(Some(password));
+    }
+    let Some(password) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let password = password.into_string();
+    let password = password.map_err(|_| Failure::usage(format!("{variable} is not UTF-8")))?;
+    Ok(Some(Secret::new(password)))
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {

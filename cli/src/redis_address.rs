@@ -1,6 +1,7 @@
 //! A `--store` in Redis: its URL, and what of it may be shown.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use cache_core::secret::Secret;
@@ -29,20 +30,25 @@ impl RedisAddress {
         self.shown.starts_with("rediss")
     }
 
-    /// Whether it never leaves this machine: by a unix socket, or to a loopback address alone.
+    /// Whether it never leaves this machine: by a unix socket, or to one server at a loopback address. Sentinels and nodes of a
+    /// Cluster name servers that may be anywhere, wherever they are themselves.
     pub(crate) fn is_local(&self) -> bool {
         let Some((scheme, rest)) = self.shown.split_once("://") else {
             return false;
         };
-        let hosts = rest.split('/').next().unwrap_or_default();
-        let hosts = hosts.rsplit_once('@').map_or(hosts, |(_, hosts)| hosts);
-        let is_loopback = |host: &str| {
-            let is_name = |name: &str| {
-                host == name || host.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
-            };
-            host.starts_with("127.") || is_name("localhost") || is_name("[::1]")
+        let host = rest.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let host = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, _)) => host,
+            None => host.split(':').next().unwrap_or_default(),
         };
-        scheme == "redis+unix" || hosts.split(',').all(is_loopback)
+        // A name may begin like an address: 127.example.
+        let is_loopback = host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        match scheme {
+            "redis+unix" => true,
+            "redis" | "rediss" => is_loopback || host == "localhost",
+            _ => false,
+        }
     }
 }
 
@@ -142,6 +148,10 @@ mod tests {
             ("redis://[::1]:7000", false, true),
             ("redis+unix:///run/r.sock", false, true),
             ("redis-cluster://127.0.0.1,h", false, false),
+            ("redis-cluster://127.0.0.1", false, false),
+            ("redis-sentinel://localhost/s", false, false),
+            ("redis://127.0.0.1.example", false, false),
+            ("redis://127.0.0.2/3", false, true),
             ("rediss-sentinel://a/s", true, false),
         ] {
             let address: RedisAddress = text.parse().unwrap();

@@ -12,8 +12,10 @@ use crate::credential_options::CredentialFile;
 const HEADING: &str = "Options of stores in Redis";
 
 /// The ids of the options, to tell whether one was given.
-const IDS: [&str; 6] = [
+const IDS: [&str; 8] = [
     "redis_password_file",
+    "redis_sentinel_user",
+    "redis_sentinel_password_file",
     "redis_ca_cert",
     "redis_client_cert",
     "redis_client_key",
@@ -23,6 +25,9 @@ const IDS: [&str; 6] = [
 
 /// The variable that holds the password.
 pub(crate) const PASSWORD_VARIABLE: &str = "TOKENKEEP_REDIS_PASSWORD";
+
+/// The variable that holds the password of the Sentinels.
+pub(crate) const SENTINEL_PASSWORD_VARIABLE: &str = "TOKENKEEP_REDIS_SENTINEL_PASSWORD";
 
 /// None of them is a secret: what stands in a command line can be read by every process of the machine.
 #[derive(Args, Clone, Debug, Default)]
@@ -39,6 +44,30 @@ pub(crate) struct RedisOptions {
         help_heading = HEADING,
     )]
     pub(crate) redis_password_file: Option<CredentialFile>,
+
+    /// The user at the Sentinels, whose users are not those of the servers [default: the one without a name]
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_REDIS_SENTINEL_USER",
+        hide_env_values = true,
+        value_name = "USER",
+        help_heading = HEADING,
+    )]
+    pub(crate) redis_sentinel_user: Option<String>,
+
+    /// The file with the password of the Sentinels, which nobody else can read; the environment variable
+    /// TOKENKEEP_REDIS_SENTINEL_PASSWORD may hold the password itself
+    #[arg(
+        long,
+        global = true,
+        env = "TOKENKEEP_REDIS_SENTINEL_PASSWORD_FILE",
+        allow_hyphen_values = true,
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = HEADING,
+    )]
+    pub(crate) redis_sentinel_password_file: Option<CredentialFile>,
 
     /// Trust the certificates in this PEM file, and no others
     #[arg(

@@ -8,6 +8,7 @@
 //! - [`api_call`]: a call to a protected API for a user, with the answers to whatever the API refuses.
 
 pub mod api_call;
+pub mod command_line;
 pub mod front_end;
 pub mod logging;
 pub mod open;

@@ -18,6 +18,12 @@ const EPOCH_TICKS: i128 = 621_355_968_000_000_000;
 const TICKS_A_MILLISECOND: i128 = 10_000;
 const NONE: &str = "-1";
 
+/// `DateTimeOffset.MaxValue` in milliseconds. A .NET program cannot read an entry that ends later.
+const LAST_MOMENT: UnixMillis = UnixMillis(253_402_300_799_999);
+
+/// A lifetime that no server needs to be told of, and that a later moment than it can hold might come from.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// How `Microsoft.Extensions.Caching.StackExchangeRedis` keeps an entry: the hash `{instance name}{key}` with the fields `absexp` and
 /// `sldexp` (ticks, `-1` for none: a moment in UTC, and a duration) and `data`, and the earlier of both as the key's expiry
 /// (`RedisCache` of .NET 8 to 10; tests compare with its bytes as its source has them, no .NET program was run).
@@ -60,10 +66,14 @@ impl AspNetCoreLayout {
     /// Absolute and sliding expiry as the fields have them, and how long the server keeps what is written at `now`.
     pub(super) fn expiry(&self, expires_at: Option<UnixMillis>, now: UnixMillis) -> Vec<String> {
         let usual = || self.absolute.map(|lifetime| now.saturating_add(lifetime));
-        let absolute = expires_at.or_else(usual);
+        let absolute = expires_at.or_else(usual).map(|moment| moment.min(LAST_MOMENT));
         let left = absolute.map(|moment| moment.duration_since(now));
         let stays = [left, self.sliding].into_iter().flatten().min();
-        let sliding = self.sliding.map(|sliding| (sliding.as_nanos() / 100).to_string());
+        let stays = stays.filter(|stays| *stays <= LONGEST_LIFETIME);
+        // A `TimeSpan` is an i64 of ticks.
+        let sliding_ticks =
+            |sliding: Duration| (sliding.as_nanos() / 100).min(i64::MAX.unsigned_abs().into());
+        let sliding = self.sliding.map(|sliding| sliding_ticks(sliding).to_string());
         vec![
             absolute.map_or_else(|| NONE.to_owned(), ticks),
             sliding.unwrap_or_else(|| NONE.to_owned()),

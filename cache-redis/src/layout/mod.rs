@@ -111,7 +111,7 @@ impl MsalCacheStore {
     /// set here; `Unsupported` for [`DurabilityMode::Replicated`], which would only hold for half of the writers.
     pub async fn open_node(config: RedisConfig, layout: NodeLayout) -> Result<Self, StoreError> {
         let prefix = layout.prefix().to_owned();
-        let opened = Self::connect(&config, Layout::Node(layout), prefix).await;
+        let opened = Box::pin(Self::connect(&config, Layout::Node(layout), prefix)).await;
         opened.map_err(|failure| failure.during(Operation::Open))
     }
 
@@ -123,7 +123,7 @@ impl MsalCacheStore {
     /// As [`open_node`](Self::open_node).
     pub async fn open_aspnet_core(config: RedisConfig, layout: AspNetCoreLayout) -> Result<Self, StoreError> {
         let prefix = layout.prefix().to_owned();
-        let opened = Self::connect(&config, Layout::AspNetCore(layout), prefix).await;
+        let opened = Box::pin(Self::connect(&config, Layout::AspNetCore(layout), prefix)).await;
         opened.map_err(|failure| failure.during(Operation::Open))
     }
 

@@ -17,7 +17,28 @@ if current and expiry and tonumber(expiry) <= now then current = false end
 if mode == 'create' and current then return 0 end
 if mode == 'update' and current ~= expected then return 0 end
 
--- Before the first write: a user who may not publish gets an error here, and nothing was changed.
+-- Before the first write: a user who may not do all of it gets an error here, and nothing was changed. (Redis 6.2 cannot be
+-- asked beforehand.)
+local function demand(...)
+  if redis.acl_check_cmd and not redis.acl_check_cmd(...) then
+    return redis.error_reply('NOPERM the user may not run ' .. ({...})[1])
+  end
+end
+local forbidden
+if lifetime == '0' then
+  forbidden = demand('DEL', record)
+else
+  forbidden = demand('HSET', record, 'v', version) or demand('ZADD', index, 0, key)
+  if lifetime == '' then
+    forbidden = forbidden or demand('PERSIST', record)
+  else
+    forbidden = forbidden or demand('PEXPIREAT', record, 0) or demand('ZADD', expiries, 0, key)
+  end
+  if expiry and expires_at == '' then forbidden = forbidden or demand('HDEL', record, 'e') end
+end
+forbidden = forbidden or demand('ZREM', index, key) or demand('ZREM', expiries, key)
+  or demand('ZRANGEBYSCORE', expiries, '-inf', 0) or demand('TIME')
+if forbidden then return forbidden end
 redis.call('PUBLISH', channel, announcement)
 
 local time = redis.call('TIME')

@@ -1,8 +1,11 @@
 //! Who may do what.
 
+use std::time::Duration;
+
 use cache_core::secret::Secret;
-use cache_core::store::Store;
 use cache_core::store::error::{ErrorKind, Retry};
+use cache_core::store::{PutOptions, Store};
+use cache_core::time::{Clock, SystemClock};
 use cache_redis::{RedisConfig, RedisStore};
 use cache_testkit::redis::RedisServer;
 
@@ -100,6 +103,37 @@ async fn a_user_who_may_not_run_what_a_write_needs_changes_nothing() {
         );
         assert_eq!(
             text(&store, "a").await.as_deref(),
+            Some("before"),
+            "without {missing}"
+        );
+        assert_eq!(text(&all, "b").await, None, "without {missing}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_do_half_of_a_write_does_nothing_of_it() {
+    for missing in ["pexpireat", "persist", "hdel", "zrem", "zrangebyscore", "time"] {
+        let server = server(&format!("~tk:* &tk:* +@all -{missing}")).await;
+        let all = RedisStore::open(as_user(&server, "all")).await.unwrap();
+        let soon = SystemClock.now().saturating_add(Duration::from_secs(600));
+        let expiring = PutOptions::overwrite().expires_at(Some(soon));
+        let before = "before".into();
+        all.put(&key("a"), before, expiring.clone()).await.unwrap();
+        let store = RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
+        for name in ["a", "b"] {
+            let options = if missing == "pexpireat" {
+                expiring.clone()
+            } else {
+                PutOptions::overwrite()
+            };
+            if (missing, name) == ("hdel", "b") {
+                continue;
+            }
+            let refused = store.put(&key(name), "refused".into(), options).await;
+            assert_failed(refused, ErrorKind::PermissionDenied, Retry::No);
+        }
+        assert_eq!(
+            text(&all, "a").await.as_deref(),
             Some("before"),
             "without {missing}"
         );

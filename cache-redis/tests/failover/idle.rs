@@ -1,5 +1,7 @@
 //! A client that slept through a failover.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cache_core::store::{PutOptions, Store, StoreKey};
 use cache_redis::{DurabilityMode, RedisStore};
@@ -66,4 +68,31 @@ async fn a_client_learns_who_owns_a_slot_when_it_comes_back() {
         };
         assert_eq!(record.expect("the record looks gone").payload, "there");
     }
+}
+
+/// Nothing failed: the Sentinels moved the primary elsewhere, and the old one ended its connections and went on as a replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_does_not_read_from_a_primary_that_was_demoted() {
+    let sentinels = Sentinels::start(1, 3).await.unwrap();
+    // Without the check that finds it out later.
+    let config =
+        config(&sentinels.url(), DurabilityMode::Acknowledged).watch_ping_interval(Duration::from_secs(3600));
+    let idle = RedisStore::open(config).await.unwrap();
+    let key = StoreKey::new("session").unwrap();
+    idle.put(&key, Bytes::from("there"), PutOptions::create())
+        .await
+        .unwrap();
+    let old = sentinels.fail_over().await.unwrap();
+    sentinels.wait_until_whole().await.unwrap();
+    let reads = async || {
+        let statistics = sentinels.servers()[old].command(&["INFO", "commandstats"]).await;
+        let statistics = statistics.unwrap();
+        let line = statistics.lines().find(|line| line.starts_with("cmdstat_hmget:"));
+        line.map(|line| line.split(',').next().unwrap_or_default().to_owned())
+    };
+    let before = reads().await;
+    for _ in 0..5 {
+        idle.get(&key).await.unwrap().expect("it is there");
+    }
+    assert_eq!(reads().await, before, "a replica was asked");
 }

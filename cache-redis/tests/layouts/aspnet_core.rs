@@ -130,6 +130,26 @@ async fn an_entry_has_the_fields_that_dot_net_reads() {
 }
 
 #[tokio::test]
+async fn an_entry_for_ever_and_longer_can_be_read() {
+    let server = RedisServer::start().await.unwrap();
+    let layouts = [
+        AspNetCoreLayout::default().absolute_expiration(Some(Duration::MAX)),
+        AspNetCoreLayout::default().sliding_expiration(Some(Duration::MAX)),
+    ];
+    for layout in layouts {
+        let store = open(&server, layout).await;
+        let written = store.put(&key("k"), "{}".into(), PutOptions::overwrite()).await;
+        let found = store.get(&key("k")).await.unwrap().unwrap();
+        assert_eq!(found.version, written.unwrap());
+        for field in ["absexp", "sldexp"] {
+            // .NET has them as i64, and a moment no later than the year 9999.
+            let ticks: i64 = ask(&server, &["HGET", "k", field]).await.parse().unwrap();
+            assert!(field == "sldexp" || ticks <= 3_155_378_975_999_999_999, "{ticks}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn hashes_that_are_no_entries_are_left_alone() {
     let server = RedisServer::start().await.unwrap();
     let store = open(&server, AspNetCoreLayout::default()).await;

@@ -142,6 +142,31 @@ async fn a_slot_that_moves_is_followed() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_name_the_host_means_its_own() {
+    let cluster = RedisCluster::start(3, 0).await.unwrap();
+    for server in cluster.servers() {
+        let setting = [
+            "CONFIG",
+            "SET",
+            "cluster-preferred-endpoint-type",
+            "unknown-endpoint",
+        ];
+        server.command(&setting).await.unwrap();
+    }
+    let store = open(&cluster.url()).await;
+    let version = store.put(&key("there"), "1".into(), PutOptions::create()).await;
+    let mut name = String::new();
+    for server in cluster.servers() {
+        name += server.command(&["KEYS", "*}:there"]).await.unwrap().trim();
+    }
+    let source = cluster.primary_of(&name).await.unwrap();
+    let target = (source + 1) % 3;
+    cluster.begin_migration(&name, target).await.unwrap();
+    cluster.finish_migration(&name, source, target).await.unwrap();
+    assert_eq!(store.head(&key("there")).await.unwrap(), Some(version.unwrap()));
+}
+
+#[tokio::test]
 async fn a_cluster_replaces_a_primary() {
     let mut cluster = RedisCluster::start(3, 1).await.unwrap();
     let timeout = Duration::from_secs(1);

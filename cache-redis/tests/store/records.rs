@@ -4,7 +4,7 @@ use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{PutOptions, Store};
 use cache_redis::RedisStore;
 use cache_testkit::redis::RedisServer;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::support::{config, key, open, pause};
 
@@ -237,4 +237,57 @@ async fn an_idle_connection_that_broke_fails_no_write() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_closed_store_lists_no_more() {
+    let server = RedisServer::start().await.unwrap();
+    let store = open(&server.url()).await;
+    for number in 0..300 {
+        let key = key(&format!("k/{number}"));
+        store.put(&key, "1".into(), PutOptions::create()).await.unwrap();
+    }
+    let mut listing = store.scan("k/");
+    listing.next().await.unwrap().unwrap();
+    store.close().await;
+    let last = listing.try_for_each(async |_| Ok(())).await.err();
+    assert_eq!(last.expect("it must not connect again").kind(), ErrorKind::Closed);
+}
+
+/// Others may write and remove a record all the time; it is never taken for what is no record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_comes_and_goes_is_there_or_not() {
+    let server = RedisServer::start().await.unwrap();
+    let (store, other) = (open(&server.url()).await, open(&server.url()).await);
+    let coming_and_going = tokio::spawn(async move {
+        loop {
+            let written = other.put(&key("a"), "1".into(), PutOptions::overwrite()).await;
+            written.unwrap();
+            other.delete(&key("a"), None).await.unwrap();
+        }
+    });
+    for _ in 0..5_000 {
+        store.get(&key("a")).await.unwrap();
+    }
+    coming_and_going.abort();
+}
+
+/// What somebody else put into an index is skipped, wherever a page of it ends.
+#[tokio::test]
+async fn what_is_no_text_in_an_index_ends_no_listing() {
+    let server = RedisServer::start().await.unwrap();
+    let store = open(&server.url()).await;
+    store
+        .put(&key("b"), "1".into(), PutOptions::create())
+        .await
+        .unwrap();
+    let name = redis_key(&server, "b").await;
+    let index = &name[..name.find("}").unwrap() + 1];
+    let script = "for i = 1, 600 do redis.call('ZADD', KEYS[1], 0, 'a\\255' .. i) end";
+    server.command(&["EVAL", script, "1", index]).await.unwrap();
+    let listed = tokio::select! {
+        listed = store.scan("").try_collect::<Vec<_>>() => listed.unwrap(),
+        () = pause(10_000) => panic!("the listing goes on for ever"),
+    };
+    assert_eq!(listed.len(), 1);
 }

@@ -137,3 +137,19 @@ async fn many_durable_writes_at_once_all_arrive() {
     let names = replica.command(&["KEYS", "*}:k*"]).await.unwrap();
     assert_eq!(names.lines().filter(|line| !line.is_empty()).count(), 100);
 }
+
+#[tokio::test]
+async fn a_response_timeout_without_end_is_none() {
+    let (primary, _replica) = with_replica().await;
+    let config = config(&primary.url())
+        .durability(DurabilityMode::Replicated {
+            replicas: 1,
+            timeout: Duration::from_secs(5),
+        })
+        .response_timeout(Duration::MAX);
+    let store = RedisStore::open(config).await.unwrap();
+    store
+        .put(&key("a"), "1".into(), PutOptions::create())
+        .await
+        .unwrap();
+}

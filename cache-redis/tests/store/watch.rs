@@ -6,10 +6,10 @@ use std::time::Duration;
 use cache_core::store::{PutOptions, Store, Watch, WatchEvent};
 use cache_redis::RedisStore;
 use cache_testkit::clock::ManualClock;
-use cache_testkit::redis::RedisServer;
+use cache_testkit::redis::{RedisServer, Sentinels};
 use futures_util::StreamExt;
 
-use crate::support::{config, expect, key, next, open};
+use crate::support::{config, expect, key, next, open, pause};
 
 #[tokio::test]
 async fn a_connection_that_was_killed_is_a_gap_and_comes_back() {
@@ -57,10 +57,10 @@ async fn a_server_that_falls_silent_is_a_gap() {
     let store = RedisStore::open(config).await.unwrap();
     let mut events = store.subscribe();
     server.pause().unwrap();
-    clock.wait_for_sleepers(1).await;
+    clock.wait_for_sleepers(2).await;
     clock.advance(Duration::from_secs(5));
-    // The ping waits for its answer now.
-    clock.wait_for_sleepers(1).await;
+    // The ping waits for its answer now, and the other check for its next time.
+    clock.wait_for_sleepers(2).await;
     clock.advance(Duration::from_secs(2));
     assert_eq!(next(&mut events).await, WatchEvent::Lost);
     server.resume().unwrap();
@@ -72,7 +72,7 @@ async fn a_server_that_answers_is_no_gap() {
     let config = config(&server.url()).watch_ping_interval(Duration::from_millis(10));
     let store = RedisStore::open(config).await.unwrap();
     let mut events = store.subscribe();
-    crate::support::pause(200).await;
+    pause(200).await;
     let version = store
         .put(&key("a"), "1".into(), PutOptions::create())
         .await
@@ -135,4 +135,49 @@ async fn a_closed_or_dropped_store_ends_its_watches() {
     let mut events = store.subscribe();
     drop(store);
     assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn sentinels_that_fall_silent_delay_no_check() {
+    let sentinels = Sentinels::start(1, 1).await.unwrap();
+    let config = config(&sentinels.url())
+        .watch_ping_interval(Duration::from_millis(200))
+        .response_timeout(Duration::from_millis(200));
+    let store = RedisStore::open(config).await.unwrap();
+    sentinels.pause_sentinels().unwrap();
+    // They are asked, and given five seconds to answer a connection.
+    pause(600).await;
+    let mut events = store.subscribe();
+    sentinels.servers()[0].pause().unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(next(&mut events).await, WatchEvent::Lost);
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn a_watch_ends_with_the_runtime_of_its_store() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let server = second.block_on(RedisServer::start()).unwrap();
+    let store = first.block_on(open(&server.url()));
+    let mut events = store.subscribe();
+    drop(first);
+    second.block_on(async {
+        let end = tokio::select! {
+            event = events.next() => event,
+            () = pause(10_000) => panic!("the watch goes on, and nobody listens"),
+        };
+        assert_eq!(end, None);
+        assert_eq!(store.subscribe().next().await, None);
+    });
 }

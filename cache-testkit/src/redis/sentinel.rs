@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::cli::Administrator;
 use super::process::{Process, base_configuration};
 use super::replication::{field, streaming_replicas};
@@ -29,8 +31,8 @@ pub struct Sentinels {
 /// One Sentinel.
 #[derive(Debug)]
 struct Sentinel {
-    // Only held: it ends with this.
-    _process: Process,
+    // It ends with this.
+    process: Process,
     port: u16,
     administrator: Administrator,
 }
@@ -137,6 +139,45 @@ impl Sentinels {
         let primary = self.primary().await?;
         self.servers[primary].kill();
         Ok(primary)
+    }
+
+    /// Has the Sentinels replace the primary although nothing is wrong with it, as before a maintenance: it goes on as a
+    /// replica. Says which of the [`servers`](Self::servers) it was; [`wait_until_whole`](Self::wait_until_whole) waits until
+    /// it is one.
+    ///
+    /// # Errors
+    /// As [`primary`](Self::primary), and [`wait_for_new_primary`](Self::wait_for_new_primary).
+    pub async fn fail_over(&self) -> Result<usize, Error> {
+        let old = self.primary().await?;
+        let sentinel = self.sentinels.first().ok_or_else(|| unknown("a Sentinel"))?;
+        sentinel
+            .administrator
+            .command(&["SENTINEL", "FAILOVER", SERVICE])
+            .await?;
+        self.wait_for_new_primary(old).await?;
+        Ok(old)
+    }
+
+    /// Has all Sentinels let in only who knows `password`. They cannot be asked for anything here afterwards.
+    ///
+    /// # Errors
+    /// As [`primary`](Self::primary).
+    pub async fn require_password(&self, password: &str) -> Result<(), Error> {
+        for sentinel in &self.sentinels {
+            let user = ["ACL", "SETUSER", "default", "resetpass", &format!(">{password}")];
+            sentinel.administrator.command(&user).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops all Sentinels (`SIGSTOP`): they accept connections, and never answer.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when one does not run.
+    pub fn pause_sentinels(&self) -> Result<(), Error> {
+        self.sentinels
+            .iter()
+            .try_for_each(|sentinel| sentinel.process.signal(Signal::STOP, "SIGSTOP"))
     }
 
     /// Starts a killed server again, as a replica of the primary.
@@ -293,7 +334,7 @@ impl Sentinel {
             return Err(process.not_ready());
         }
         Ok(Self {
-            _process: process,
+            process,
             port,
             administrator,
         })

@@ -388,3 +388,30 @@ async fn doctor_warns_of_a_server_that_may_forget() {
         assert!(found["detail"].as_str().unwrap().contains(word), "{found}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_have_a_login_of_their_own() {
+    let authority = strict_authority().await;
+    let sentinels = Sentinels::start(0, 1).await.unwrap();
+    sentinels.require_password("canary-sentinel").await.unwrap();
+    let mut program = Program::of_fake(&authority);
+    program.options(&["--store", &sentinels.url()]);
+    let login = ["login", "device-code", "--scope", "User.Read"];
+    let error = program.failing(&login, 4).await;
+    assert_eq!(error["kind"], "store_permission_denied", "{error}");
+    program.set("TOKENKEEP_REDIS_SENTINEL_PASSWORD", "canary-sentinel");
+    let ran = program.run(&[&["--json"][..], &login].concat()).await.succeeded();
+    hides_the_password(&ran);
+    program.set("TOKENKEEP_REDIS_SENTINEL_PASSWORD", "");
+    let file = private(&program, "sentinel-password", "canary-sentinel\n");
+    program.options(&["--redis-sentinel-password-file", &file]);
+    program.json(&["accounts"]).await;
+    program.options(&["--redis-sentinel-user", "default"]);
+    program.json(&["accounts"]).await;
+    let file = private(&program, "sentinel-password", "\n");
+    let error = program.failing(&["accounts"], 2).await;
+    assert!(
+        error["message"].as_str().unwrap().contains("is empty"),
+        "{error} {file}"
+    );
+}

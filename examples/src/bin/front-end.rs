@@ -3,17 +3,16 @@
 use std::process::ExitCode;
 
 use cache_core::strategy::Strategy;
-use clap::Parser;
 use examples::front_end::options::Options;
 use examples::front_end::{App, server};
-use examples::logging;
 use examples::open::Opened;
 use examples::stopping::asked_to_stop;
+use examples::{command_line, logging};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     logging::start();
-    match run(Options::parse()).await {
+    match run(command_line::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = logging::chain(&*error), "the front end ended");

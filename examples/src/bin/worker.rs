@@ -5,18 +5,17 @@ use std::process::ExitCode;
 
 use cache_core::strategy::Strategy;
 use cache_core::time::{Clock, SystemClock};
-use clap::Parser;
-use examples::logging;
 use examples::open::Opened;
 use examples::stopping::asked_to_stop;
 use examples::worker::Worker;
 use examples::worker::options::Options;
+use examples::{command_line, logging};
 use tokio::sync::watch;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     logging::start();
-    match run(Options::parse()).await {
+    match run(command_line::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = logging::chain(&*error), "the worker ended");

@@ -59,6 +59,18 @@ pub(super) fn not_enough() -> Markup {
     )
 }
 
+/// The user wanted to sign out of a session that had ended by itself.
+pub(super) fn was_over() -> Markup {
+    page(
+        "Your session had ended",
+        html! {
+            p { "You are not signed in in this browser, but nothing else was ended: what acts for you while you are away still does. "
+                "To end that too, sign in again and sign out then." }
+            p { a #sign-in href="/sign-in" { "Sign in" } " or " a href="/" { "go back" } "." }
+        },
+    )
+}
+
 /// The user is signed out here.
 pub(super) fn signed_out(at_issuer: Option<&Url>) -> Markup {
     page(

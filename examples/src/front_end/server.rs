@@ -48,17 +48,22 @@ pub async fn serve(
     });
     tracing::info!(%address, tls = config.is_some(), "listening");
     let service = router.into_make_service();
+    // HTTP/1.1 and nothing else: to find out which version a client speaks, it would wait for the first bytes without a limit.
     let served = match config {
         Some(config) => {
             let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))
                 .map_err(listening)?
-                .handle(handle);
+                .handle(handle)
+                .http1_only();
             let http = server.http_builder();
             http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
             server.serve(service).await
         }
         None => {
-            let mut server = axum_server::from_tcp(listener).map_err(listening)?.handle(handle);
+            let mut server = axum_server::from_tcp(listener)
+                .map_err(listening)?
+                .handle(handle)
+                .http1_only();
             let http = server.http_builder();
             http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
             server.serve(service).await

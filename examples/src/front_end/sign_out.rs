@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Form;
 use axum::extract::State;
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::PrivateCookieJar;
 use cache_core::secret::Secret;
 use flows::client::Revocation;
@@ -32,27 +32,31 @@ pub(super) async fn sign_out(
     State(app): State<App>,
     jar: PrivateCookieJar,
     Form(form): Form<SignOutForm>,
-) -> Result<(PrivateCookieJar, Redirect), Problem> {
+) -> Result<(PrivateCookieJar, Response), Problem> {
     let token = Secret::new(form.csrf_token);
-    if let Some((id, session)) = app.session(&jar).await? {
-        csrf::check_token(&session, &token)?;
-        // The tokens first: should the store fail here, the session is still there to try again with. Workers and
-        // other replicas are told by the cache, and drop what they hold.
-        let signed_out = app
-            .client()
-            .remove_account_by_home_id(session.user.home_account_id())
-            .await
-            .map_err(Problem::of)?;
-        if let Revocation::Failed(error) = signed_out.revocation {
-            tracing::warn!(
-                error = chain(&error),
-                "the issuer did not revoke the refresh token"
-            );
-        }
-        app.sessions().end_all(&session.user).await?;
-        app.sessions().end(&id).await?;
+    let Some((id, session)) = app.session(&jar).await? else {
+        // It ended by itself, and with it went the knowledge of whose it was: the tokens are still there, and workers go on. To say
+        // that the user is signed out would be wrong.
+        return Ok((session_cookie::clear(jar), pages::was_over().into_response()));
+    };
+    csrf::check_token(&session, &token)?;
+    // The tokens first: should the store fail here, the session is still there to try again with. Workers and
+    // other replicas are told by the cache, and drop what they hold.
+    let signed_out = app
+        .client()
+        .remove_account_by_home_id(session.user.home_account_id())
+        .await
+        .map_err(Problem::of)?;
+    if let Revocation::Failed(error) = signed_out.revocation {
+        tracing::warn!(
+            error = chain(&error),
+            "the issuer did not revoke the refresh token"
+        );
     }
-    Ok((session_cookie::clear(jar), Redirect::to("/signed-out")))
+    app.sessions().end_all(&session.user).await?;
+    app.sessions().end(&id).await?;
+    let done = Redirect::to("/signed-out").into_response();
+    Ok((session_cookie::clear(jar), done))
 }
 
 /// Says that it is so, and offers to sign out at the issuer too.

@@ -42,3 +42,23 @@ async fn nobody_else_signs_the_user_out() {
     assert_eq!((page.status, page.location()), (303, "/signed-out"));
     assert!(browser.cookie("__Host-session").is_none());
 }
+
+/// Without a session nobody knows whose tokens to remove, so nobody is told that it was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ended_by_itself_signs_nobody_out() {
+    let scene = Scene::new(1, 3600, &["--session-idle", "1"]).await;
+    let replica = &scene.replicas[0];
+    let mut browser = scene.browser();
+    scene.sign_in(&mut browser, replica).await;
+    let home = browser.get(&replica.at("/")).await;
+    let form = format!("csrf_token={}", home.csrf_token());
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let page = browser
+        .post(&replica.at("/sign-out"), Some(&replica.url), &form)
+        .await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("nothing else was ended"), "{}", page.body);
+    assert!(browser.cookie("__Host-session").is_none());
+    let done = scene.work().await;
+    assert_eq!(done[0]["outcome"], "called", "the worker goes on: {done:?}");
+}

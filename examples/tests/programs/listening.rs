@@ -1,6 +1,9 @@
-//! Where the front end listens, and where it refuses to.
+//! Where the front end listens, where it refuses to, and for how long.
 
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::process::{Process, free_port, wait_for};
 use crate::scene::Scene;
@@ -41,4 +44,32 @@ async fn it_speaks_in_clear_to_a_proxy_of_this_machine_only() {
         .stderr(Stdio::null())
         .status();
     assert!(!in_clear.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_or_another_protocol_holds_no_connection() {
+    let scene = Scene::new(0, 3600, &[]).await;
+    let port = free_port();
+    let mut command = scene.front_end_command("https://app.example");
+    command.args(["--behind-tls-proxy", "--listen", &format!("127.0.0.1:{port}")]);
+    let _process = Process::start(&mut command);
+    wait_for(port).await;
+    let ended = async |said: &[u8]| {
+        let mut silent = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        silent.write_all(said).await.unwrap();
+        let mut answer = Vec::new();
+        let end = silent.read_to_end(&mut answer);
+        tokio::select! {
+            _ = end => true,
+            () = tokio::time::sleep(std::time::Duration::from_secs(20)) => false,
+        }
+    };
+    let (nothing, half, http_2) = tokio::join!(
+        ended(b""),
+        ended(b"PRI * HTT"),
+        ended(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    );
+    assert!(nothing && half && http_2, "{nothing} {half} {http_2}");
 }

@@ -18,6 +18,6 @@ if mode == 'delete' then
   redis.call('DEL', key)
   return ''
 end
-redis.call('SET', key, ARGV[4])
-if ARGV[5] ~= '' then redis.call('PEXPIREAT', key, ARGV[5]) end
+-- One command: a document without its expiry, because the second was forbidden or refused, would stay for ever.
+if ARGV[5] == '' then redis.call('SET', key, ARGV[4]) else redis.call('SET', key, ARGV[4], 'PXAT', ARGV[5]) end
 return redis.sha1hex(ARGV[4])
