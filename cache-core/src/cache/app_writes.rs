@@ -45,6 +45,11 @@ impl Inner {
             self.keep_app_copy(&waiting);
         }
         match self.strategy.write_policy {
+            // Callers must not wait for a store that is known to be down.
+            _ if in_outage => {
+                self.write_behind_if_free(waiting);
+                Ok(true)
+            }
             WritePolicy::Behind { .. } => {
                 let limit = self.strategy.limits.commit;
                 let place = with_deadline(&*self.clock, limit, self.written_behind.place()).await;
@@ -52,12 +57,7 @@ impl Inner {
                     Some(place) => self.write_behind(self.written_behind.insert(waiting, place)),
                     None => drop_token(Dropped::Full, None),
                 }
-                Ok(in_outage)
-            }
-            // Callers must not wait for a store that is known to be down.
-            WritePolicy::Through if in_outage => {
-                self.write_behind_if_free(waiting);
-                Ok(true)
+                Ok(false)
             }
             WritePolicy::Through => match self.write_app_token(&waiting).await {
                 Err(error) if error.is_store_unavailable() && self.outage_bound().is_some() => {

@@ -269,8 +269,8 @@ pub enum WritePolicy {
     /// tried again for as long as the [outage policy](OutagePolicy) lasts and the token serves, and dropped then.
     /// [`shutdown`](crate::cache::TokenCache::shutdown) stores what it can.
     Behind {
-        /// How many such writes may wait before callers wait too, for at most [`TimeLimits::commit`]. The token is then served
-        /// and not stored.
+        /// How many such writes may wait before callers wait too, for at most [`TimeLimits::commit`], and in an outage not at all. The
+        /// token is then served and not stored.
         max_pending: usize,
     },
 }

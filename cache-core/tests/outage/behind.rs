@@ -113,6 +113,26 @@ fn beyond_the_bound_callers_wait_and_at_last_do_without() {
     });
 }
 
+#[tokio::test]
+async fn in_an_outage_nobody_waits_for_a_place() {
+    let scene = Scene::new();
+    let cache = scene.cache(behind(1)).await;
+    scene.down();
+    let ticking = ticking(&scene.clock);
+    scene.app_token(&cache, "one").await.unwrap();
+    drop(ticking);
+    // Time stands still: whoever waited for the store would wait for ever.
+    let waiting = cache.clone();
+    let call = scene.issuer.call("two");
+    let second = tokio::spawn(async move {
+        let options = AcquireOptions::default();
+        waiting.acquire_app(app_request("two"), options, call).await
+    });
+    settle().await;
+    assert!(second.is_finished());
+    assert!(second.await.unwrap().unwrap().served_during_outage());
+}
+
 #[test]
 fn an_outage_is_outlasted() {
     Recorded::run(async |recorded| {
