@@ -509,6 +509,80 @@ async fn what_is_known_of_a_token_ends_with_it() {
 }
 
 #[tokio::test]
+async fn who_writes_for_one_authority_keeps_the_markers_of_another_that_it_does_not_know() {
+    const B2C_HOST: &str = "contoso.b2clogin.com";
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let layout = || MsalLayout::single_record(record("file"));
+    let (cache, other) = (shared(&store, &clock, layout()), shared(&store, &clock, layout()));
+    let bob = PartitionKey::User {
+        authority: AuthorityIdentity::of_host(AuthorityKind::B2c, B2C_HOST),
+        home_account_id: "bob-b2c_1_signin.tenant".into(),
+    };
+    let mut granted = as_entra(issuer.sign_in("a"));
+    B2C_HOST.clone_into(&mut granted.environment);
+    let account = granted.account.as_mut().unwrap();
+    "bob-b2c_1_signin.tenant".clone_into(&mut account.home_account_id);
+    B2C_HOST.clone_into(&mut account.environment);
+    cache.sign_in(&bob, granted).await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+    issuer.mishap(Mishap::LostReply);
+    let scopes = ScopeSet::parse("a");
+    let request = Arc::new(TokenRequest::new(
+        bob,
+        AuthorityKind::B2c,
+        CLIENT,
+        B2C_HOST,
+        TENANT,
+        scopes,
+    ));
+    let acquire = async || {
+        let call = issuer.call("a");
+        let acquired = cache.acquire(Arc::clone(&request), AcquireOptions::default(), call);
+        acquired.await.unwrap_err()
+    };
+    assert!(acquire().await.is_outcome_unknown());
+    assert_eq!(issuer.redeemed(), 1);
+
+    other
+        .sign_in(&alice(), as_entra(issuer.sign_in("a")))
+        .await
+        .unwrap();
+    let unknown = acquire().await;
+    assert!(
+        matches!(&unknown, CacheError::InteractionRequired(required)
+            if required.reason == InteractionReason::OutcomeUnknown),
+        "{unknown:?}"
+    );
+    assert_eq!((issuer.redeemed(), issuer.sent_twice()), (1, false));
+}
+
+#[tokio::test]
+async fn what_others_have_in_a_document_does_not_expire_with_a_session() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let now = clock.now().to_seconds().0;
+    write(&store, "file", &node_document(now, "canary-other")).await;
+    let cache = shared(&store, &clock, MsalLayout::single_record(record("file")));
+    let session = PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::WebSession("key".into()),
+    };
+    let lifetime = Duration::from_secs(600);
+    cache
+        .begin_session(&user(), &session, issuer.sign_in("a"), lifetime)
+        .await
+        .unwrap();
+    assert!(cache.session_account(&session).await.unwrap().is_some());
+    clock.advance(lifetime);
+    assert_eq!(
+        only(&document(&store, "file").await, "RefreshToken").1["secret"],
+        "canary-other"
+    );
+}
+
+#[tokio::test]
 async fn sessions_lie_beside_and_end_when_another_program_signs_out() {
     let (clock, store) = parts();
     let issuer = Issuer::new(&clock);

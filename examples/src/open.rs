@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache_core::cache::{CacheError, TokenCache};
 use cache_core::random::OsRandom;
-use cache_core::seal::{KeySource, KeySourceError, Namespace};
+use cache_core::seal::{KeySource, KeySourceError, Namespace, RollbackPolicy};
 use cache_core::store::{Store, StoreError};
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::SystemClock;
@@ -69,7 +69,7 @@ impl Opened {
             acquire: (REQUEST + COMMIT) * 2,
         };
         let cache = TokenCache::builder(Arc::clone(&store))
-            .strategy(strategy.limits(limits))
+            .strategy(strategy.limits(limits).rollback(rollback(&options.store)))
             .open_sealed(Namespace::default(), Arc::clone(&key_source))
             .await?;
         // A connection that fails has certainly sent nothing, so it may fail well before the request's own limit.
@@ -117,6 +117,15 @@ impl fmt::Debug for Opened {
             .field("store", &self.store)
             .field("api", &self.api)
             .finish_non_exhaustive()
+    }
+}
+
+/// A failover may take a server back to what its replica had. Then the user signs in again; no old refresh token is used. Nothing takes
+/// a file back but somebody who puts an old copy in its place.
+fn rollback(store: &StoreAddress) -> RollbackPolicy {
+    match store {
+        StoreAddress::Sqlite(_) => RollbackPolicy::Refuse,
+        StoreAddress::Redis(_) => RollbackPolicy::MissAndReport,
     }
 }
 

@@ -80,13 +80,13 @@ const PREREQUISITES: [Prerequisite; 9] = [
     },
     Prerequisite {
         name: "Node.js 18 or newer",
-        reason: "it runs the OpenID provider",
+        reason: "it runs the OpenID provider and MSAL Node",
         is_present: has_node,
         packages: ["nodejs", "nodejs", "nodejs", "node"],
     },
     Prerequisite {
         name: "npm",
-        reason: "it installs the OpenID provider",
+        reason: "it installs the OpenID provider and MSAL Node",
         is_present: has_npm,
         packages: ["npm", "npm", "npm", "node"],
     },

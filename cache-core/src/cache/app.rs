@@ -246,7 +246,7 @@ impl Inner {
             .store_app_token(request, response, &acquired, in_outage)
             .await?;
         if during_outage {
-            self.outage.serve("authority");
+            self.outage.serve("authority", self.clock.monotonic());
         }
         Ok(Acquired {
             during_outage,

@@ -26,7 +26,7 @@ pub trait AuthorityCall: Send + Sync + 'static {
     async fn redeem(&self, redemption: Redemption) -> CallOutcome;
 
     /// Gets rid of a refresh token that [`redeem`](Self::redeem) brought and that was not stored, because its user was signed out
-    /// meanwhile: nobody else has it, and at the authority it would go on living. Revoking it (RFC 7009) within `time_limit` is
+    /// meanwhile or because it came after the time for it was over: nobody else has it, and at the authority it would go on living. Revoking it (RFC 7009) within `time_limit` is
     /// the best answer, doing nothing a sound one.
     ///
     /// It runs in a task of its own, for which [`TokenCache::shutdown`](super::TokenCache::shutdown) waits.

@@ -102,18 +102,20 @@ impl Inner {
 
     /// As [`commit`](Self::commit), durably, for a change that ends somebody's access: what waits to be stored for the partition never
     /// will be, and whether it succeeds or not, neither memory nor the fallback store serves what was there before.
+    ///
+    /// Gives beside it whether the copy in the fallback store was removed. That it was not is for the caller to say, but only after
+    /// all else is done: the store does not have the rows any more, and nobody would find again what hangs on them.
     pub(crate) async fn commit_removal<T: Send + 'static>(
         self: &Arc<Self>,
         key: &PartitionKey,
         merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
-    ) -> Result<(T, Option<Slot>), CacheError> {
+    ) -> Result<(T, Result<(), CacheError>), CacheError> {
         self.written_behind.cancel(key);
         let removed = self.commit_as(key, Durability::Durable, true, merge).await;
         // Also after a failure, and before anybody is told.
         let copy = self.remove_copy(&self.stored_key(key)).await;
-        let removed = removed?;
-        copy?;
-        Ok(removed)
+        let (removed, _) = removed?;
+        Ok((removed, copy))
     }
 
     async fn commit_as<T: Send + 'static>(
@@ -172,14 +174,14 @@ impl Inner {
     ) -> Outcome {
         let outcome = self.try_batch(key, stored_key, batch).await;
         let removes = batch.iter().any(|pending| pending.removes);
-        if removes {
-            // Here as well as where it is waited for: the caller may have gone away.
-            self.remove_copy_later(stored_key);
-        }
         match &outcome {
             Ok(_) => self.outage.end(),
             Err(_) if removes => self.memory.forget(stored_key),
             Err(_) => self.memory.distrust(stored_key),
+        }
+        if removes {
+            // Here as well as where it is waited for: the caller may have gone away. After memory, by which copies under way are judged.
+            self.remove_copy_later(stored_key);
         }
         outcome
     }
@@ -206,6 +208,8 @@ impl Inner {
                 let longest = Duration::from_millis(1 << attempt.min(10)).min(LONGEST_PAUSE);
                 self.clock.sleep(longest.mul_f64(jitter(&*self.random)?)).await;
             }
+            // From when on others may have changed it: a slow store must not stretch the staleness bound.
+            let began = self.clock.monotonic();
             let generation = self.memory.generation(stored_key);
             let loaded = match self.load(key, stored_key).await {
                 // Nothing has happened, and nothing will before the circuit closes.
@@ -246,7 +250,10 @@ impl Inner {
                     self.gone(stored_key);
                     return Ok(None);
                 };
-                let slot = self.slot(partition, origin.version);
+                let slot = Slot {
+                    validated_at: began,
+                    ..self.slot(partition, origin.version)
+                };
                 self.memory.fill(stored_key, slot.clone(), generation);
                 return Ok(Some(slot));
             }
@@ -305,7 +312,10 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             self.rollback.record(stored_key, &meta);
-            let slot = self.slot(partition, version);
+            let slot = Slot {
+                validated_at: began,
+                ..self.slot(partition, version)
+            };
             if let Some(generation) = self.memory.committed(stored_key, slot.clone(), before_put) {
                 self.copy_later(key, stored_key, &slot, generation);
             }

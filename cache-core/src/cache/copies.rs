@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::fallback::{Copied, Known, strip};
+use tokio::sync::MutexGuard;
+
+use super::fallback::{Copied, Fallback, Removal, strip};
 use super::written_behind::Waiting;
 use super::{CacheError, Inner};
 use crate::schema::PartitionKey;
@@ -31,8 +33,9 @@ impl Inner {
             .observe("read", read.unwrap_or(Err(CacheError::TimedOut)))
             .ok()??;
         // Looked at after the read: a removal may have been noted meanwhile.
-        let serves =
-            copy.rows.key == *key && copy.serves(bound, self.clock.now()) && !fallback.is_removed(stored_key);
+        let serves = copy.rows.key == *key
+            && copy.serves(bound, self.clock.now())
+            && fallback.may_serve(stored_key, &copy);
         serves.then(|| Arc::new(IndexedPartition::new(copy.rows)))
     }
 
@@ -61,7 +64,11 @@ impl Inner {
         self.tasks.spawn(async move {
             let _place = place;
             let Some(fallback) = &inner.fallback else { return };
-            let _writing = fallback.writing.lock().await;
+            let Some(_writing) = inner.writing_copies(fallback).await else {
+                return;
+            };
+            // Before the look at memory, which whoever removes it changes before it says so here.
+            let removal = fallback.removal_of(&stored_key);
             let is_latest = || inner.memory.is_latest(&stored_key, slot.version, generation);
             if !is_latest() || !fallback.is_due(&stored_key, &slot) {
                 return;
@@ -78,11 +85,9 @@ impl Inner {
             let write = fallback.write(&inner, kind, &copy_key, &copy);
             let written = with_deadline(&*inner.clock, inner.strategy.limits.commit, write).await;
             let written = fallback.observe("write", written.unwrap_or(Err(CacheError::TimedOut)));
-            // Whoever removes it meanwhile has said so to memory before, and waits for its turn.
+            // Whoever removes it meanwhile waits for its turn.
             if written.is_ok() && is_latest() {
-                let (version, at) = (slot.version, slot.validated_at);
-                let now = inner.clock.monotonic();
-                fallback.note(&stored_key, Known::Copied { version, at }, now);
+                fallback.note_copied(&stored_key, &slot, removal, &*inner.clock);
             }
             inner.copy_ring().await;
         });
@@ -98,7 +103,9 @@ impl Inner {
         self.tasks.spawn(async move {
             let _place = place;
             let Some(fallback) = &inner.fallback else { return };
-            let _writing = fallback.writing.lock().await;
+            let Some(_writing) = inner.writing_copies(fallback).await else {
+                return;
+            };
             let (key, now) = (waiting.partition(), inner.clock.now());
             let stored_key = inner.stored_key(key);
             let copy_key = fallback.key_of(RecordKind::App, &stored_key);
@@ -137,10 +144,7 @@ impl Inner {
         ) {
             return;
         }
-        let known = fallback.known().get(stored_key).copied();
-        let is_copied =
-            matches!(known, Some(Known::Copied { version: copied, .. }) if Some(copied) == version);
-        if !is_copied {
+        if !fallback.is_of(stored_key, version) {
             self.take_copy_later(stored_key, version);
         }
     }
@@ -152,12 +156,17 @@ impl Inner {
 
     fn take_copy_later(self: &Arc<Self>, stored_key: &StoreKey, unless: Option<Version>) {
         let Some(fallback) = &self.fallback else { return };
-        let since = self.clock.monotonic();
-        fallback.note(stored_key, Known::Removed { since }, since);
+        let removal = fallback.note_removed(stored_key, &*self.clock);
+        let Ok(place) = Arc::clone(&fallback.removals).try_acquire_owned() else {
+            // The note stays, and the copy until it expires.
+            metrics::counter!("tokenkeep_fallback_skipped_total").increment(1);
+            return;
+        };
         let (inner, stored_key) = (Arc::clone(self), stored_key.clone());
         self.tasks.spawn(async move {
+            let _place = place;
             // Until it succeeds the note stays, and `observe` has said why.
-            let _ = inner.take_copy(&stored_key, unless).await;
+            let _ = inner.take_copy(&stored_key, removal, unless).await;
         });
     }
 
@@ -166,24 +175,28 @@ impl Inner {
         let Some(fallback) = &self.fallback else {
             return Ok(());
         };
-        let since = self.clock.monotonic();
-        fallback.note(stored_key, Known::Removed { since }, since);
-        self.take_copy(stored_key, None).await
+        let removal = fallback.note_removed(stored_key, &*self.clock);
+        self.take_copy(stored_key, removal, None).await
     }
 
     /// Removes the copy, unless another process of this machine has made it of the version `unless` already.
-    async fn take_copy(&self, stored_key: &StoreKey, unless: Option<Version>) -> Result<(), CacheError> {
+    async fn take_copy(
+        &self,
+        stored_key: &StoreKey,
+        removal: Removal,
+        unless: Option<Version>,
+    ) -> Result<(), CacheError> {
         let kind = RecordKind::of(self.sealer.namespace(), stored_key);
         let Some((fallback, kind)) = self.fallback.as_ref().zip(kind) else {
             return Ok(());
         };
-        let _writing = fallback.writing.lock().await;
-        if !fallback.is_removed(stored_key) {
-            // Another has done it, or a copy of what came after was written.
-            return Ok(());
-        }
         let copy_key = fallback.key_of(kind, stored_key);
-        let removal = async {
+        let removed = async {
+            let _writing = fallback.writing.lock().await;
+            if fallback.removal_of(stored_key).is_none() {
+                // Another has done it, or a copy of what came after was written.
+                return Ok(());
+            }
             // Most reports are about records that were never copied, and reading costs less than writing.
             if fallback.copies.head(&copy_key).await?.is_none() {
                 return Ok(());
@@ -197,10 +210,16 @@ impl Inner {
             }
             Ok(fallback.copies.delete(&copy_key, None).await?)
         };
-        let removal = with_deadline(&*self.clock, self.strategy.limits.commit, removal).await;
-        fallback.observe("remove", removal.unwrap_or(Err(CacheError::TimedOut)))?;
-        fallback.known().remove(stored_key);
+        // The wait for its turn included: a fallback store that hangs must not hold up a sign-out for as long as all that wait for it.
+        let removed = with_deadline(&*self.clock, self.strategy.limits.commit, removed).await;
+        fallback.observe("remove", removed.unwrap_or(Err(CacheError::TimedOut)))?;
+        fallback.forget_removal(stored_key, removal);
         Ok(())
+    }
+
+    /// The right to write copies, if it can be had in time.
+    async fn writing_copies<'a>(&self, fallback: &'a Fallback) -> Option<MutexGuard<'a, ()>> {
+        with_deadline(&*self.clock, self.strategy.limits.commit, fallback.writing.lock()).await
     }
 
     /// Keeps the cache's own ring beside the copies, so that a cache can be opened while the store is down.

@@ -83,7 +83,7 @@ pub enum CacheError {
     /// The cache is shutting down.
     #[error("the token cache is shutting down and accepts no new work")]
     ShuttingDown,
-    /// A granted reply had no access token, or one that had expired before it could be stored.
+    /// A granted reply had no access token, or one that expired at the moment at which it was asked for.
     #[error("the authority's reply has no access token that is still valid")]
     NoAccessToken,
     /// A reply was for another account than the one whose tokens were to be stored. Nothing of it was kept.

@@ -33,7 +33,9 @@ const COPIES: &str = "fallback/";
 const RING: &str = "fallback-ring/";
 /// How many copies may wait to be written. Beyond that they are left out: the next lookup makes another.
 const MOST_PENDING: usize = 64;
-/// Of how many records it is remembered that they were copied.
+/// How many removals may be under way. Beyond that copies stay where they are, and do not serve.
+const MOST_REMOVING: usize = 256;
+/// Of how many records it is remembered that they were copied, or must not serve.
 const MOST_KNOWN: usize = 16_384;
 /// How far the clock of another process on the machine, or this one's before it was set back, may have been ahead.
 const SKEW: Duration = Duration::from_secs(300);
@@ -46,9 +48,10 @@ pub(crate) struct Fallback {
     sealer: Sealer,
     terms: Terms,
     pub(super) places: Arc<Semaphore>,
+    pub(super) removals: Arc<Semaphore>,
     /// Held while a copy is written or removed.
     pub(super) writing: tokio::sync::Mutex<()>,
-    known: Mutex<HashMap<StoreKey, Known>>,
+    known: Mutex<Knowledge>,
     /// The generation of the cache's own ring that is kept here.
     pub(super) ring_generation: AtomicU64,
     /// Whether the last operation failed.
@@ -73,6 +76,16 @@ impl Terms {
     }
 }
 
+/// What is known of the copies.
+#[derive(Debug, Default)]
+struct Knowledge {
+    copies: HashMap<StoreKey, Known>,
+    /// How many removals were noted.
+    removals: u64,
+    /// Copies that the store confirmed no later than then do not serve: more was removed than is remembered one by one.
+    not_before: Option<UnixMillis>,
+}
+
 /// What is known of the copy of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
@@ -82,8 +95,12 @@ pub(super) enum Known {
         at: Duration,
     },
     /// It must not serve, whether it is still there or not. Noted then.
-    Removed { since: Duration },
+    Removed { since: Duration, removal: Removal },
 }
+
+/// Which of the removals it is: one that was noted later must not be taken for done with an earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Removal(u64);
 
 impl Fallback {
     /// Opens the copies under a ring of their own, or makes it.
@@ -125,6 +142,7 @@ impl Fallback {
             sealer,
             terms,
             places: Arc::new(Semaphore::new(MOST_PENDING)),
+            removals: Arc::new(Semaphore::new(MOST_REMOVING)),
             writing: tokio::sync::Mutex::default(),
             known: Mutex::default(),
             ring_generation: AtomicU64::new(0),
@@ -142,12 +160,23 @@ impl Fallback {
         self.sealer.stored_key(kind, stored_key.as_str().as_bytes())
     }
 
-    pub(super) fn is_removed(&self, stored_key: &StoreKey) -> bool {
-        matches!(self.known().get(stored_key), Some(Known::Removed { .. }))
+    /// The removal because of which the copy must not serve.
+    pub(super) fn removal_of(&self, stored_key: &StoreKey) -> Option<Removal> {
+        match self.lock().copies.get(stored_key) {
+            Some(Known::Removed { removal, .. }) => Some(*removal),
+            Some(Known::Copied { .. }) | None => None,
+        }
+    }
+
+    /// Whether nothing is known that keeps the copy from serving.
+    pub(super) fn may_serve(&self, stored_key: &StoreKey, copy: &Copied) -> bool {
+        let known = self.lock();
+        known.not_before.is_none_or(|moment| copy.confirmed_at > moment)
+            && !matches!(known.copies.get(stored_key), Some(Known::Removed { .. }))
     }
 
     pub(super) fn is_due(&self, stored_key: &StoreKey, slot: &Slot) -> bool {
-        match self.known().get(stored_key) {
+        match self.lock().copies.get(stored_key) {
             Some(Known::Copied { version, at }) => {
                 *version != slot.version || slot.validated_at.saturating_sub(*at) >= self.terms.at_most / 4
             }
@@ -155,19 +184,70 @@ impl Fallback {
         }
     }
 
-    pub(super) fn note(&self, stored_key: &StoreKey, noted: Known, now: Duration) {
-        let mut known = self.known();
-        if known.len() >= MOST_KNOWN {
-            // A copy that is forgotten is made anew. A removal that was not carried out counts until the copy is too old to serve.
-            known.retain(|_, known| match known {
-                Known::Copied { .. } => false,
-                Known::Removed { since } => now.saturating_sub(*since) < self.terms.bound,
-            });
-        }
-        known.insert(stored_key.clone(), noted);
+    /// Whether the copy is one of `version`.
+    pub(super) fn is_of(&self, stored_key: &StoreKey, version: Option<Version>) -> bool {
+        matches!(self.lock().copies.get(stored_key), Some(Known::Copied { version: copied, .. }) if Some(*copied) == version)
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, HashMap<StoreKey, Known>> {
+    /// From now on the copy does not serve. The caller has told memory before.
+    pub(super) fn note_removed(&self, stored_key: &StoreKey, clock: &dyn Clock) -> Removal {
+        let since = clock.monotonic();
+        let mut known = self.lock();
+        self.make_room(&mut known, clock);
+        known.removals += 1;
+        let removal = Removal(known.removals);
+        let removed = Known::Removed { since, removal };
+        known.copies.insert(stored_key.clone(), removed);
+        removal
+    }
+
+    /// A copy was written of `slot`, which was the latest when `removal` was the last that was noted. One that was noted since overtakes it.
+    pub(super) fn note_copied(
+        &self,
+        stored_key: &StoreKey,
+        slot: &Slot,
+        removal: Option<Removal>,
+        clock: &dyn Clock,
+    ) {
+        let mut known = self.lock();
+        self.make_room(&mut known, clock);
+        match known.copies.get(stored_key) {
+            Some(Known::Removed { removal: latest, .. }) if Some(*latest) != removal => {}
+            _ => {
+                let (version, at) = (slot.version, slot.validated_at);
+                known
+                    .copies
+                    .insert(stored_key.clone(), Known::Copied { version, at });
+            }
+        }
+    }
+
+    /// The removal was carried out, and another is none of its business.
+    pub(super) fn forget_removal(&self, stored_key: &StoreKey, removal: Removal) {
+        let mut known = self.lock();
+        if matches!(known.copies.get(stored_key), Some(Known::Removed { removal: latest, .. }) if *latest == removal)
+        {
+            known.copies.remove(stored_key);
+        }
+    }
+
+    fn make_room(&self, known: &mut Knowledge, clock: &dyn Clock) {
+        if known.copies.len() < MOST_KNOWN {
+            return;
+        }
+        // A copy that is forgotten is made anew. A removal that was not carried out counts until the copy is too old to serve.
+        let now = clock.monotonic();
+        known.copies.retain(|_, known| match known {
+            Known::Copied { .. } => false,
+            Known::Removed { since, .. } => now.saturating_sub(*since) < self.terms.bound,
+        });
+        if known.copies.len() >= MOST_KNOWN {
+            known.copies.clear();
+            known.not_before = Some(clock.now());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Knowledge> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,7 @@
 //! Lookups while the store cannot be reached: what serves without it, and how that is said.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::find::Sighted;
@@ -8,18 +9,36 @@ use super::{CacheError, Inner, TokenSource};
 use crate::schema::PartitionKey;
 use crate::store::StoreKey;
 
+/// How often it is said at most. A part of a store can be down, and lookups then fail and succeed by turns.
+const BETWEEN: Duration = Duration::from_secs(60);
+
 /// Whether the store is being done without. Said once when it begins and once when it ends, however many lookups there are.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_served: AtomicBool,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// On the monotonic clock.
+    at: Option<Duration>,
+    /// Whether that it ended is still to be said.
+    is_open: bool,
 }
 
 impl Outage {
-    /// Something was served `from` elsewhere because the store cannot be reached.
-    pub(crate) fn serve(&self, from: &'static str) {
+    /// Something was served `from` elsewhere because the store cannot be reached, `now` on the monotonic clock.
+    pub(crate) fn serve(&self, from: &'static str, now: Duration) {
         metrics::counter!("tokenkeep_served_during_outage_total", "from" => from).increment(1);
-        if !self.is_served.swap(true, Ordering::Relaxed) {
-            metrics::gauge!("tokenkeep_store_outage").set(1.0);
+        if self.is_served.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        metrics::gauge!("tokenkeep_store_outage").set(1.0);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.at.is_none_or(|at| now.saturating_sub(at) >= BETWEEN) {
+            said.at = Some(now);
+            said.is_open = true;
             tracing::warn!(from, "the store cannot be reached; serving without it");
         }
     }
@@ -29,7 +48,10 @@ impl Outage {
         // A load first: this is on the way of every lookup that asks the store.
         if self.is_served.load(Ordering::Relaxed) && self.is_served.swap(false, Ordering::Relaxed) {
             metrics::gauge!("tokenkeep_store_outage").set(0.0);
-            tracing::info!("the store can be reached again");
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::take(&mut said.is_open) {
+                tracing::info!("the store can be reached again");
+            }
         }
     }
 }
@@ -64,7 +86,7 @@ impl Inner {
         if let Some(known) = self.memory.lookup(stored_key, now)
             && now.saturating_sub(known.slot.validated_at) < bound
         {
-            self.outage.serve("memory");
+            self.outage.serve("memory", now);
             return Ok(Some(Sighted {
                 partition: known.slot.partition,
                 source: TokenSource::Memory,
@@ -75,7 +97,7 @@ impl Inner {
         let Some(copy) = self.read_copy(key, stored_key, bound).await else {
             return Err(error);
         };
-        self.outage.serve("fallback");
+        self.outage.serve("fallback", now);
         Ok(Some(Sighted {
             partition: copy,
             source: TokenSource::Store,

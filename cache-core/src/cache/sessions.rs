@@ -233,7 +233,7 @@ impl Inner {
         };
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
-        let (removed, _) = self
+        let (removed, copy) = self
             .commit_removal(session, move |partition| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
@@ -248,11 +248,11 @@ impl Inner {
             })
             .await?;
         let Some((anchor, mut removed)) = removed else {
-            return Ok(RemovedTokens::default());
+            return copy.map(|()| RemovedTokens::default());
         };
         // The record went first: a link to nothing does no harm, a session that nobody lists would.
         let Some(user) = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user)) else {
-            return Ok(removed);
+            return copy.map(|()| removed);
         };
         let (key, clock) = (session.to_bytes(), Arc::clone(&self.clock));
         let client_id = client_id.clone();
@@ -281,7 +281,7 @@ impl Inner {
         if !is_last {
             removed.refresh_tokens.clear();
         }
-        Ok(removed)
+        copy.map(|()| removed)
     }
 
     /// What was found of a session, if the sign-in that it belongs to still lasts; anything else as it is.
@@ -313,6 +313,10 @@ impl Inner {
             return Ok(None);
         };
         sighted.during_outage |= user.during_outage;
+        // Without the store nobody forgets a session that has ended.
+        if sighted.during_outage && has_ended(user.partition.partition(), key, self.clock.now()) {
+            return Ok(None);
+        }
         Ok(Some(sighted))
     }
 }
@@ -339,6 +343,13 @@ fn keeps_grants(partition: &Partition, client_id: &str, now: UnixMillis) -> bool
     let mut tokens = partition.refresh_tokens.iter();
     let mut sessions = partition.sessions.iter();
     tokens.any(|row| row.client_id == client_id) || sessions.any(|link| link.expires_at > now && is_its(link))
+}
+
+/// Whether the user's partition says that the session is over. One that is not listed may be one of too many.
+fn has_ended(user: &Partition, session: &PartitionKey, now: UnixMillis) -> bool {
+    let key = session.to_bytes();
+    let mut sessions = user.sessions.iter();
+    sessions.any(|link| link.key == key && link.expires_at <= now)
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

@@ -106,11 +106,11 @@ impl Inner {
         self.sign_outs
             .note(self.stored_key(key), Some(client.clone()), self.clock.monotonic());
         let removed = self.remove(key, move |partition| merge::sign_out(partition, &client, scope));
-        let removed = removed.await?;
+        let (removed, copy) = removed.await?;
         self.relist(key).await;
         // Also where nothing was found: an earlier sign-out may have ended between the tokens and the key.
         self.remove_keys_of(key, [client_id.to_owned()]).await;
-        Ok(removed)
+        copy.map(|()| removed)
     }
 
     pub(crate) async fn forget(self: &Arc<Self>, key: &PartitionKey) -> Result<RemovedTokens, CacheError> {
@@ -119,20 +119,21 @@ impl Inner {
         let removed = self.remove(key, |partition| {
             *partition = Partition::new(partition.key.clone())
         });
-        let removed = removed.await?;
+        let (removed, copy) = removed.await?;
         self.relist(key).await;
-        Ok(removed)
+        copy.map(|()| removed)
     }
 
-    /// Applies `change`, and with it removes the sessions that are no longer linked.
+    /// Applies `change`, and with it removes the sessions that are no longer linked. Gives beside it whether the user's copy in the
+    /// fallback store was removed.
     async fn remove(
         self: &Arc<Self>,
         key: &PartitionKey,
         change: impl Fn(&mut Partition) + Send + 'static,
-    ) -> Result<RemovedTokens, CacheError> {
+    ) -> Result<(RemovedTokens, Result<(), CacheError>), CacheError> {
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
-        let (removed, _) = self
+        let (removed, copy) = self
             .commit_removal(key, move |partition| {
                 let Some(mut partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
@@ -166,7 +167,7 @@ impl Inner {
             mut clients,
         }) = removed
         else {
-            return Ok(RemovedTokens::default());
+            return Ok((RemovedTokens::default(), copy));
         };
         // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
         for link in sessions {
@@ -189,6 +190,7 @@ impl Inner {
                 }
             });
             match taken_away.await {
+                // A copy that is left serves nobody without its user's sign-in.
                 Ok((held, _)) => refresh_tokens.extend(held),
                 Err(error) => {
                     tracing::warn!(error = %error, "the record of a session that was signed out could not be removed");
@@ -204,10 +206,11 @@ impl Inner {
                 once.push(token);
             }
         }
-        Ok(RemovedTokens {
+        let removed = RemovedTokens {
             found: true,
             refresh_tokens: once,
-        })
+        };
+        Ok((removed, copy))
     }
 }
 

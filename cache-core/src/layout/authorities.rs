@@ -14,14 +14,15 @@ impl Authorities {
         }
     }
 
-    /// The authority of a row: the one that is asked for if the row can be its, else one that is configured, else what the row
-    /// looks like.
+    /// The authority of a row: the one that is asked for if the row can be its, else one that is configured, else one that the document
+    /// itself `noted`, else what the row looks like.
     pub(super) fn identify(
         &self,
         asked: Option<&AuthorityIdentity>,
+        noted: &[AuthorityIdentity],
         origin: &RowOrigin<'_>,
     ) -> AuthorityIdentity {
-        let mut named = asked.into_iter().chain(&self.0);
+        let mut named = asked.into_iter().chain(&self.0).chain(noted);
         match named.find(|authority| can_be_of(origin, authority)) {
             Some(authority) => authority.clone(),
             None => origin.default_identity(),
@@ -63,17 +64,27 @@ mod tests {
         let mut known = Authorities::default();
         known.name(b2c.clone());
         known.name(issuer.clone());
-        assert_eq!(known.identify(None, &origin("contoso.b2clogin.com", None)), b2c);
-        assert_eq!(known.identify(None, &origin("login.windows.net", None)), entra);
         assert_eq!(
-            known.identify(None, &origin("id.example", Some("https://id.example"))),
+            known.identify(None, &[], &origin("contoso.b2clogin.com", None)),
+            b2c
+        );
+        assert_eq!(
+            known.identify(None, &[], &origin("login.windows.net", None)),
+            entra
+        );
+        assert_eq!(
+            known.identify(None, &[], &origin("id.example", Some("https://id.example"))),
             issuer
         );
         // Neither the host of an issuer nor a host under a similar name is enough.
-        assert_ne!(known.identify(Some(&issuer), &origin("id.example", None)), issuer);
+        assert_ne!(
+            known.identify(Some(&issuer), &[], &origin("id.example", None)),
+            issuer
+        );
         assert_ne!(
             known.identify(
                 Some(&entra),
+                &[],
                 &origin("login.microsoftonline.com.evil.example", None)
             ),
             entra

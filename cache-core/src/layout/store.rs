@@ -9,9 +9,9 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::MsalLayout;
-use crate::codec::msal::Document;
+use crate::codec::msal::{Document, RowOrigin};
 use crate::codec::{BincodeCodec, Codec};
-use crate::schema::{Partition, PartitionKey};
+use crate::schema::{AuthorityIdentity, Partition, PartitionKey};
 use crate::seal::{Incarnation, RecordKind, RecordMeta, Sealer};
 use crate::store::error::{ErrorKind, Operation};
 use crate::store::{
@@ -121,8 +121,9 @@ impl SharedStore {
         operation: Operation,
     ) -> Result<Document, StoreError> {
         let asked = asked.and_then(PartitionKey::authority);
-        let identify =
-            |origin: &crate::codec::msal::RowOrigin<'_>| self.layout.authorities.identify(asked, origin);
+        let identify = |named: &[AuthorityIdentity], origin: &RowOrigin<'_>| {
+            self.layout.authorities.identify(asked, named, origin)
+        };
         Document::read(payload, &identify, self.clock.now().to_seconds()).map_err(|source| {
             let context = format!(
                 "{record} is not a cache in MSAL's JSON. It may be encrypted by the program that wrote it, which nobody else can read; \
@@ -179,9 +180,11 @@ impl SharedStore {
     ) -> Result<Version, StoreError> {
         let conflict = || Err(StoreError::conflict(Operation::Put));
         let found = self.find(record, Some(&partition.key), Operation::Put).await?;
-        let (mut document, mode) = match (found, options.mode) {
+        let (mut document, mode, expires_at) = match (found, options.mode) {
             (None, PutMode::Update(_)) => return conflict(),
-            (None, PutMode::Create | PutMode::Overwrite) => (Document::default(), PutMode::Create),
+            (None, PutMode::Create | PutMode::Overwrite) => {
+                (Document::default(), PutMode::Create, options.expires_at)
+            }
             (Some(found), mode) => {
                 let is_there = found.document.partition(&partition.key).is_some();
                 let applies = match mode {
@@ -192,12 +195,25 @@ impl SharedStore {
                 if !applies {
                     return conflict();
                 }
-                (found.document, PutMode::Update(found.record.version))
+                // What others have in the document must not go with what one partition has.
+                let expires_at = if found.document.has_others_than(&partition.key) {
+                    let both = found.record.expires_at.zip(options.expires_at);
+                    both.map(|(before, wanted)| before.max(wanted))
+                } else {
+                    options.expires_at
+                };
+                let mode = PutMode::Update(found.record.version);
+                (found.document, mode, expires_at)
             }
         };
         document.replace(partition.clone());
         let json = Bytes::copy_from_slice(document.write(self.layout.names).expose());
-        self.store.put(record, json, PutOptions { mode, ..options }).await
+        let options = PutOptions {
+            mode,
+            expires_at,
+            ..options
+        };
+        self.store.put(record, json, options).await
     }
 
     async fn delete_once(

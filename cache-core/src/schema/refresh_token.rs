@@ -98,7 +98,8 @@ pub struct SpendMarker {
     pub deadline: UnixMillis,
     /// How often the token was sent without a known outcome, this attempt included.
     pub attempts: u8,
-    /// Whether the owner has reported that it does not know the outcome.
+    /// Whether the owner has reported that it does not know the outcome, or others have recorded that its time is over. From then on
+    /// it stores no reply any more.
     pub outcome_unknown: bool,
 }
 

@@ -135,7 +135,11 @@ impl Circuit {
     }
 
     /// Whether an operation may go, and in which epoch. `pause` is how long a probe has before another may follow it.
-    pub(super) fn admit(&mut self, now: Duration, pause: Duration) -> Result<u64, CircuitOpen> {
+    pub(super) fn admit(
+        &mut self,
+        now: Duration,
+        pause: impl FnOnce() -> Duration,
+    ) -> Result<u64, CircuitOpen> {
         match self.phase {
             Phase::Closed { .. } => Ok(self.epoch),
             Phase::Open { until } | Phase::HalfOpen { until } if now < until => Err(CircuitOpen {
@@ -143,7 +147,7 @@ impl Circuit {
             }),
             Phase::Open { .. } | Phase::HalfOpen { .. } => {
                 self.enter(Phase::HalfOpen {
-                    until: now.saturating_add(pause),
+                    until: now.saturating_add(pause()),
                 });
                 Ok(self.epoch)
             }
@@ -157,24 +161,25 @@ impl Circuit {
         report: Report,
         policy: &CircuitBreaker,
         now: Duration,
-        pause: Duration,
+        pause: impl FnOnce() -> Duration,
     ) {
         if epoch != self.epoch {
             return;
         }
-        let until = now.saturating_add(pause);
+        // Drawn where it is needed only: most operations are answered.
+        let until = || now.saturating_add(pause());
         match (self.phase, report) {
             (Phase::Closed { failures }, Report::Failed) => {
                 let failures = failures.saturating_add(1);
                 if failures >= policy.failures.get() {
-                    self.enter(Phase::Open { until });
+                    self.enter(Phase::Open { until: until() });
                 } else {
                     self.phase = Phase::Closed { failures };
                 }
             }
             (Phase::Closed { .. }, Report::Answered) => self.phase = Phase::Closed { failures: 0 },
             (Phase::HalfOpen { .. }, Report::Answered) => self.enter(Phase::Closed { failures: 0 }),
-            (Phase::HalfOpen { .. }, Report::Failed) => self.enter(Phase::Open { until }),
+            (Phase::HalfOpen { .. }, Report::Failed) => self.enter(Phase::Open { until: until() }),
             // The next one is the probe.
             (Phase::HalfOpen { .. }, Report::Dropped) => self.enter(Phase::Open { until: now }),
             (Phase::Closed { .. }, Report::Dropped) | (Phase::Open { .. }, _) => {}
@@ -201,14 +206,14 @@ mod tests {
     }
 
     fn report(circuit: &mut Circuit, epoch: u64, report: Report, now: Duration) {
-        circuit.report(epoch, report, &policy(), now, SECOND);
+        circuit.report(epoch, report, &policy(), now, || SECOND);
     }
 
     #[test]
     fn an_answer_between_failures_keeps_it_closed() {
         let mut circuit = Circuit::new();
         for outcome in [Report::Failed, Report::Answered, Report::Failed] {
-            let epoch = circuit.admit(Duration::ZERO, SECOND).unwrap_or(u64::MAX);
+            let epoch = circuit.admit(Duration::ZERO, || SECOND).unwrap_or(u64::MAX);
             report(&mut circuit, epoch, outcome, Duration::ZERO);
             assert_eq!(circuit.state(), CircuitState::Closed);
         }
@@ -227,7 +232,7 @@ mod tests {
             CircuitState::Open,
             "an answer from before it opened"
         );
-        let probe = circuit.admit(SECOND, SECOND).unwrap_or(u64::MAX);
+        let probe = circuit.admit(SECOND, || SECOND).unwrap_or(u64::MAX);
         report(&mut circuit, 0, Report::Answered, SECOND);
         assert_eq!(
             circuit.state(),
@@ -242,13 +247,13 @@ mod tests {
     fn a_probe_that_never_comes_back_is_followed_by_another() {
         let mut circuit = Circuit::new();
         (0..2).for_each(|_| report(&mut circuit, 0, Report::Failed, Duration::ZERO));
-        let lost = circuit.admit(SECOND, SECOND).unwrap_or(u64::MAX);
-        assert!(circuit.admit(SECOND, SECOND).is_err(), "one probe at a time");
-        let second = circuit.admit(2 * SECOND, SECOND).unwrap_or(u64::MAX);
+        let lost = circuit.admit(SECOND, || SECOND).unwrap_or(u64::MAX);
+        assert!(circuit.admit(SECOND, || SECOND).is_err(), "one probe at a time");
+        let second = circuit.admit(2 * SECOND, || SECOND).unwrap_or(u64::MAX);
         assert_ne!(lost, second);
         report(&mut circuit, second, Report::Dropped, 2 * SECOND);
         assert!(
-            circuit.admit(2 * SECOND, SECOND).is_ok(),
+            circuit.admit(2 * SECOND, || SECOND).is_ok(),
             "a dropped probe makes room at once"
         );
     }

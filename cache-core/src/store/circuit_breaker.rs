@@ -105,8 +105,8 @@ impl<S: Store> CircuitBreakerStore<S> {
     }
 
     fn admit(&self, operation: Operation) -> Result<Permit<'_, S>, StoreError> {
-        let (now, pause) = (self.clock.monotonic(), self.pause());
-        let admitted = self.transition(|circuit| circuit.admit(now, pause));
+        let now = self.clock.monotonic();
+        let admitted = self.transition(|circuit| circuit.admit(now, || self.pause()));
         let refused = |cause| {
             metrics::counter!(REJECTED, "store" => self.name.clone(), "operation" => operation_label(operation))
                 .increment(1);
@@ -198,8 +198,10 @@ impl<S: Store> Permit<'_, S> {
     fn end(&mut self, report: Report) {
         self.is_reported = true;
         let store = self.store;
-        let (now, pause) = (store.clock.monotonic(), store.pause());
-        store.transition(|circuit| circuit.report(self.epoch, report, &store.policy, now, pause));
+        let now = store.clock.monotonic();
+        store.transition(|circuit| {
+            circuit.report(self.epoch, report, &store.policy, now, || store.pause());
+        });
     }
 }
 

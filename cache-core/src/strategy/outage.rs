@@ -52,9 +52,12 @@ pub enum OutagePolicy {
     ///   ring is kept there as well, as it is in the store, so that a cache can be opened in an outage.
     /// - They are written in the background, once for each change and again after a quarter of `at_most`. So a copy serves for between
     ///   three quarters of `at_most` and the whole, and then the store's answer is needed.
+    /// - They go by the wall clock, as they outlive a process: while that is set back by some time, they serve for as much longer.
     /// - They are removed with a sign-out, or when the store or its watch says that a record is gone or another.
     /// - They are disposable: when the cache's key source has been changed they are thrown away at the next start, and made anew.
     /// - **Nothing in them is ever written to the store**, nor does anybody refresh by them: who needs a refresh waits for the store.
+    /// - A sign-out whose copy cannot be removed returns an error although the store has done it. This process does not serve the
+    ///   copy, and others of the machine do so within the bound.
     /// - One fallback store serves the processes of one machine and one cache: a process elsewhere does not remove its copies.
     Fallback {
         /// Where the copies are: a file of this machine, such as an SQLite store, beside a server.

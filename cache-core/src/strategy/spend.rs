@@ -13,6 +13,8 @@ use crate::time::UnixMillis;
 
 /// The longest time for which a marker may hold. Waiters rely on it when they meet another's.
 pub(crate) const LONGEST_SPEND: Duration = Duration::from_secs(600);
+/// How far ahead the deadline of a marker is believed.
+const FARTHEST_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// What to do with a refresh token that was sent and whose outcome nobody knows.
 ///
@@ -247,9 +249,10 @@ fn is_over(marker: &SpendMarker, now: UnixMillis) -> bool {
     now >= marker.deadline || is_forged(marker, now)
 }
 
-/// A deadline beyond any that limits can give (a clock that was set back, or a forged row) would block a session for long.
+/// A deadline far beyond any that limits can give (a clock that was set back, or a forged row) would block a session for long. Not barely
+/// beyond: a machine whose clock is behind must not take what another sends at this moment for over.
 fn is_forged(marker: &SpendMarker, now: UnixMillis) -> bool {
-    marker.deadline > now.saturating_add(LONGEST_SPEND)
+    marker.deadline > now.saturating_add(FARTHEST_DEADLINE)
 }
 
 #[cfg(test)]

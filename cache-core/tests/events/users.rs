@@ -281,6 +281,27 @@ async fn after_a_gap_what_changed_in_it_is_told() {
 }
 
 #[tokio::test]
+async fn after_a_gap_records_that_are_not_remembered_are_not_taken_for_changed() {
+    let world = World::new().await;
+    let put = async |index: usize| {
+        let key = StoreKey::new(format!("tokenkeep/proof-key/{index}")).unwrap();
+        let options = PutOptions::overwrite();
+        world.store.put(&key, "x".into(), options).await.unwrap();
+    };
+    // More than is remembered.
+    for index in 0..70_000 {
+        put(index).await;
+    }
+    let mut events = world.looking.events().unwrap().with_baseline().await.unwrap();
+    for _ in 0..600 {
+        put(0).await;
+    }
+    let seen = told(&mut events).await;
+    assert_eq!(seen[0], "Lost");
+    assert!(seen.len() <= 2, "{}", seen.len());
+}
+
+#[tokio::test]
 async fn a_store_that_fails_is_told_and_nothing_is_lost() {
     let world = World::new().await;
     let faults = FaultStore::new(Arc::clone(&world.store), Arc::new(world.clock.clone()));

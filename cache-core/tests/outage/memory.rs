@@ -6,7 +6,8 @@ use cache_core::cache::{AcquireOptions, SignOutScope, TokenSource};
 use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest,
 };
-use cache_core::store::error::ErrorKind;
+use cache_core::seal::{Namespace, RecordKind};
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{PutOptions, Store, StoreKey};
 use cache_core::strategy::Strategy;
 use cache_testkit::fault::Fault;
@@ -14,6 +15,13 @@ use cache_testkit::fault::Fault;
 use crate::recorded::Recorded;
 use crate::scene::*;
 use crate::support::*;
+
+fn nobody() -> PartitionKey {
+    PartitionKey::User {
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        home_account_id: "nobody".into(),
+    }
+}
 
 const SERVED: &str = "tokenkeep_served_during_outage_total from=memory";
 
@@ -285,4 +293,76 @@ async fn a_session_serves_in_an_outage_together_with_its_sign_in_or_not_at_all()
         .unwrap();
     settle().await;
     assert_unavailable(token().await);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_in_an_outage_is_not_served_longer() {
+    let scene = Scene::new();
+    let cache = scene.cache(from_memory(HOUR)).await;
+    let session = PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::CallerKey("a caller's own key".into()),
+    };
+    let response = scene.issuer.sign_in("a");
+    cache
+        .begin_session(&user(), &session, response, 10 * MINUTE)
+        .await
+        .unwrap();
+    settle().await;
+    scene.down();
+    scene.clock.advance(10 * MINUTE - SECOND);
+    let lookup = cache.session_lookup(&session).await.unwrap().unwrap();
+    assert!(lookup.served_during_outage());
+    scene.clock.advance(SECOND);
+    assert!(cache.session_lookup(&session).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_slow_acknowledgement_does_not_stretch_the_staleness() {
+    let scene = Scene::quiet();
+    let cache = scene.cache(from_memory(HOUR)).await;
+    let (pause, point) = Fault::pause_after();
+    let is_user = |key: &StoreKey| RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User);
+    scene
+        .faults
+        .inject(pause.on(Operation::Put).at_key(is_user).once());
+    let (signing_in, response) = (cache.clone(), scene.issuer.sign_in("a"));
+    let signed_in = tokio::spawn(async move { signing_in.sign_in(&user(), response).await });
+    point.reached().await;
+    let elsewhere = scene.elsewhere().await;
+    assert!(
+        elsewhere
+            .sign_out(&user(), CLIENT, SignOutScope::Client)
+            .await
+            .unwrap()
+    );
+    scene.clock.advance(STALE - SECOND);
+    point.release();
+    signed_in.await.unwrap().unwrap();
+    assert_eq!(scene.token(&cache).await.unwrap().source(), TokenSource::Memory);
+    scene.clock.advance(SECOND);
+    assert!(scene.token(&cache).await.unwrap_err().is_interaction_required());
+}
+
+#[test]
+fn a_store_of_which_a_part_is_down_does_not_flood_the_log() {
+    Recorded::run(async |recorded| {
+        let scene = Scene::new();
+        let cache = scene.cache(from_memory(HOUR)).await;
+        scene.sign_in(&cache).await;
+        scene.clock.advance(STALE);
+        for _ in 0..20 {
+            scene.down();
+            assert!(scene.token(&cache).await.unwrap().served_during_outage());
+            scene.faults.heal();
+            assert!(cache.id_tokens(&nobody(), CLIENT).await.unwrap().is_empty());
+        }
+        assert_eq!(recorded.value("tokenkeep_store_outage") as u64, 0);
+        assert_eq!(
+            recorded.logged("the store cannot be reached; serving without it"),
+            1
+        );
+        assert_eq!(recorded.logged("the store can be reached again"), 1);
+    });
 }

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stdout,
     unreachable_pub,
     reason = "a test that cannot go on should stop; figures are printed"

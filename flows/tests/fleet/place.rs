@@ -29,7 +29,7 @@ pub struct Ground {
 #[expect(dead_code, reason = "the store ends with it")]
 enum Kept {
     Directory(TempDir),
-    Server(RedisServer),
+    Server(Box<RedisServer>),
 }
 
 impl Ground {
@@ -46,7 +46,7 @@ impl Ground {
                 let server = RedisServer::start().await.unwrap();
                 Self {
                     place: Place::Redis(server.url()),
-                    _kept: Kept::Server(server),
+                    _kept: Kept::Server(server.into()),
                 }
             }
         }

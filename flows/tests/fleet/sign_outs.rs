@@ -88,18 +88,19 @@ async fn within_the_staleness_bound(backend: Backend) {
 
 async fn in_flight(backend: Backend) {
     let scene = Scene::new(backend, AN_HOUR, true).await;
-    scene.provider.set_access_token_ttl(1).await.unwrap();
+    let order = json!({ "do": "token" });
     let cache = scene.setup.cache().await;
+    // All know the account before there is a token that soon expires: else the slowest of them would refresh it at once.
+    scene.setup.sign_in_to(&cache, 0).await;
+    scene.fleet.ask_all(order.clone()).await;
+    scene.provider.set_access_token_ttl(1).await.unwrap();
     let signed_in = scene.setup.sign_in_to(&cache, 0).await;
     scene.provider.set_access_token_ttl(3600).await.unwrap();
     let account = cache.accounts().await.unwrap().accounts.remove(0);
     let key = cache.stored_key(&account.partition);
-    let order = json!({ "do": "token" });
     let [refreshing, signing_out, ..] = &scene.fleet.members[..] else {
         unreachable!("a fleet of {PROCESSES}")
     };
-    // They know the account from now on.
-    scene.fleet.ask_all(order.clone()).await;
     let clock = SystemClock;
     clock
         .sleep(signed_in.expires_on.to_millis().duration_since(clock.now()))

@@ -86,7 +86,6 @@ pub struct Events {
     pending: VecDeque<(StoreKey, Option<Version>)>,
     /// All records are to be listed: a gap may hide new ones.
     is_to_list: bool,
-    has_baseline: bool,
     /// Every record there is has been seen, so one that has not been is new.
     knows_all: bool,
     /// The store failed, and is asked again at this moment of the monotonic clock.
@@ -123,7 +122,6 @@ impl TokenCache {
             noticed: VecDeque::new(),
             pending: VecDeque::new(),
             is_to_list: false,
-            has_baseline: false,
             knows_all: false,
             retry_at: None,
             check: None,
@@ -142,7 +140,6 @@ impl Events {
     /// # Cancellation safety
     /// Cancellation safe: the stream is gone.
     pub async fn with_baseline(mut self) -> Result<Self, CacheError> {
-        self.has_baseline = true;
         let Some(inner) = self.inner.upgrade() else {
             return Ok(self);
         };
@@ -238,7 +235,8 @@ impl Events {
     /// Notices a gap: everything that was seen is to be looked at again.
     fn lose(&mut self) {
         self.notice(None, CacheChange::Lost);
-        self.is_to_list = self.has_baseline;
+        // Where not all is remembered, what is not need not be new.
+        self.is_to_list = self.knows_all;
         let waiting: std::collections::HashSet<_> = self.pending.drain(..).map(|(key, _)| key).collect();
         let seen = self.seen.iter().map(|(key, _)| key.clone());
         let all: std::collections::HashSet<_> = seen.chain(waiting).collect();

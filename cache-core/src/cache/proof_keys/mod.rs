@@ -16,7 +16,7 @@ mod record;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::{CacheError, Inner, TokenCache};
+use super::{CacheError, Inner, TokenCache, TokenSource};
 use crate::codec::CodecError;
 use crate::schema::index::IndexedPartition;
 use crate::schema::{AuthorityIdentity, Partition, PartitionKey};
@@ -350,9 +350,14 @@ impl Inner {
     /// The refresh token that the owner's account would be refreshed with: the client's own.
     async fn refresh_token_of(self: &Arc<Self>, owner: &ProofKeyOwner) -> Result<Option<Secret>, CacheError> {
         let Some(user) = owner.user() else { return Ok(None) };
-        let Some(rows) = self.sight_rows(&user).await? else {
-            return Ok(None);
+        let rows = match self.sight_rows(&user).await? {
+            // A copy in a fallback store has no refresh token, and so cannot tell which key is the right one.
+            Some(rows) if rows.during_outage && rows.source == TokenSource::Store => {
+                self.sight_rows_latest(&user).await?
+            }
+            rows => rows,
         };
+        let Some(rows) = rows else { return Ok(None) };
         let mut tokens = rows.partition.partition().refresh_tokens.iter();
         let own = tokens.find(|row| row.client_id == owner.client_id);
         Ok(own.map(|row| row.secret.clone()))

@@ -2,8 +2,9 @@
 //!
 //! The five sections are MSAL's alone: their rows are in the exchange form, with nothing of ours in them. What MSAL has no place
 //! for (who is spending a refresh token, what was refused to it, sign-ins, sessions) is in one more member of the document,
-//! `TokenKeep`, which MSAL .NET, Python, Node, Go and Java all write back as they found it. It names tokens by their hash, so what
-//! it says of a token ends with the token, whoever replaces it.
+//! `TokenKeep`. MSAL Node writes it back as it found it, and so does MSAL .NET by its sources; a program that does not leaves a document
+//! without markers, which is what its own rows amount to. It names tokens by their hash, so what it says of a token ends with the
+//! token, whoever replaces it.
 
 use std::collections::BTreeMap;
 
@@ -33,23 +34,34 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Takes a document apart. `identify` says whose a row is; times that lie after `now` count as `now`.
+    /// Takes a document apart. `identify` says whose a row is, given the authorities of which the document has more than rows; times that
+    /// lie after `now` count as `now`.
+    ///
+    /// What is known of a token must find its row whoever reads: a marker that is dropped because its authority is not configured here
+    /// lets others send the token again.
     pub(crate) fn read(
         bytes: &[u8],
-        identify: &dyn Fn(&RowOrigin<'_>) -> AuthorityIdentity,
+        identify: &dyn Fn(&[AuthorityIdentity], &RowOrigin<'_>) -> AuthorityIdentity,
         now: UnixSeconds,
     ) -> Result<Self, CodecError> {
         let mut file = cache::read(bytes)?;
         file.clamp_future(now);
         let extension = file.residue.remove(EXTENSION);
+        let states = extension.as_ref().map(states_of).transpose()?.unwrap_or_default();
+        let mut named: Vec<AuthorityIdentity> = Vec::new();
+        for authority in states.iter().filter_map(|(said, _)| said.key.authority()) {
+            if !named.contains(authority) {
+                named.push(authority.clone());
+            }
+        }
         let mut document = Self {
-            partitions: into_partitions(file, identify)
+            partitions: into_partitions(file, &|origin| identify(&named, origin))
                 .into_iter()
                 .map(|partition| (partition.key.clone(), partition))
                 .collect(),
         };
-        if let Some(extension) = extension {
-            document.take_in(&extension)?;
+        for (said, entry) in states {
+            document.take_in(said, entry)?;
         }
         Ok(document)
     }
@@ -72,6 +84,12 @@ impl Document {
     /// Takes the partition out; `false` when there was none.
     pub(crate) fn remove(&mut self, key: &PartitionKey) -> bool {
         self.partitions.remove(key).is_some()
+    }
+
+    /// Whether there is anything in it but the partition.
+    pub(crate) fn has_others_than(&self, key: &PartitionKey) -> bool {
+        let mut partitions = self.partitions.values();
+        partitions.any(|partition| partition.key != *key && !partition.is_empty())
     }
 
     /// Whether nothing of anybody is left in it.
@@ -98,42 +116,51 @@ impl Document {
         cache::write(&file)
     }
 
-    fn take_in(&mut self, extension: &SecretJson) -> Result<(), CodecError> {
-        let states = match extension.expose().get(PARTITIONS) {
-            None => return Ok(()),
-            Some(states) => states.as_array().ok_or_else(unreadable)?,
+    fn take_in(&mut self, said: Partition, entry: &Map<String, Value>) -> Result<(), CodecError> {
+        let had_account = entry.get(HAD_ACCOUNT).and_then(Value::as_bool) == Some(true);
+        let Some(partition) = self.partitions.get_mut(&said.key) else {
+            // Sessions alone can be all that is known of a user; but not of one whom another program has signed out.
+            if !had_account && said.has_only_sessions() {
+                self.replace(said);
+            }
+            return Ok(());
         };
-        for entry in states {
-            let entry = entry.as_object().ok_or_else(unreadable)?;
-            let said = read_state(entry).ok_or_else(unreadable)?;
-            let had_account = entry.get(HAD_ACCOUNT).and_then(Value::as_bool) == Some(true);
-            let Some(partition) = self.partitions.get_mut(&said.key) else {
-                // Sessions alone can be all that is known of a user; but not of one whom another program has signed out.
-                if !had_account && said.has_only_sessions() {
-                    self.replace(said);
-                }
-                continue;
-            };
-            if !had_account || !partition.accounts.is_empty() {
-                partition.epochs = said.epochs;
-                partition.sessions = said.sessions;
-                partition.anchor = said.anchor;
-            }
-            let known = entry.get(REFRESH_TOKENS).and_then(Value::as_object);
-            for row in &mut partition.refresh_tokens {
-                take_in_spending(row, known)?;
-            }
-            let without_family = entry.get(WITHOUT_FAMILY).and_then(Value::as_array);
-            for row in &mut partition.app_metadata {
-                let is_listed = without_family
-                    .is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
-                if is_listed && row.family_id.is_none() {
-                    row.family_id = Some(String::new());
-                }
+        if !had_account || !partition.accounts.is_empty() {
+            partition.epochs = said.epochs;
+            partition.sessions = said.sessions;
+            partition.anchor = said.anchor;
+        }
+        let known = entry.get(REFRESH_TOKENS).and_then(Value::as_object);
+        for row in &mut partition.refresh_tokens {
+            take_in_spending(row, known)?;
+        }
+        let without_family = entry.get(WITHOUT_FAMILY).and_then(Value::as_array);
+        for row in &mut partition.app_metadata {
+            let is_listed =
+                without_family.is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
+            if is_listed && row.family_id.is_none() {
+                row.family_id = Some(String::new());
             }
         }
         Ok(())
     }
+}
+
+/// What is known of a partition: its parts that are no rows, and the entry with what is said of rows.
+type State<'a> = (Partition, &'a Map<String, Value>);
+
+/// What the extension says, by partition.
+fn states_of(extension: &SecretJson) -> Result<Vec<State<'_>>, CodecError> {
+    let states = match extension.expose().get(PARTITIONS) {
+        None => return Ok(Vec::new()),
+        Some(states) => states.as_array().ok_or_else(unreadable)?,
+    };
+    let state = |entry| {
+        let entry = Value::as_object(entry)?;
+        Some((read_state(entry)?, entry))
+    };
+    let states = states.iter().map(|entry| state(entry).ok_or_else(unreadable));
+    states.collect()
 }
 
 /// What MSAL's rows cannot say of the partition; `None` where they say everything.

@@ -191,8 +191,10 @@ fn a_marker_is_waited_for_and_then_the_policy_decides() {
         (NOW, 1, true, Decision::OutcomeUnknown, Some(2)),
         (after(1), 2, true, Decision::OutcomeUnknown, None),
         (NOW, 255, true, Decision::OutcomeUnknown, None),
+        // A machine whose clock is behind must not take this for over.
+        (after(700), 1, false, Decision::Wait(after(700)), None),
         // No limits can give such a deadline: it is over.
-        (after(601), 1, false, Decision::Overdue, Some(2)),
+        (after(3601), 1, false, Decision::Overdue, Some(2)),
         (UnixMillis(i64::MAX), 1, false, Decision::Overdue, Some(2)),
     ];
     for (deadline, attempts, outcome_unknown, strict, lenient) in cases {
@@ -240,7 +242,8 @@ fn nothing_is_given_up_in_time_nor_while_the_token_may_be_sent_again() {
         (after(1), 1, AskUser, false),
         (NOW, 1, RetryOnce, false),
         (NOW, 2, RetryOnce, true),
-        (after(601), 1, AskUser, true),
+        (after(601), 1, AskUser, false),
+        (after(3601), 1, AskUser, true),
     ];
     for (deadline, attempts, policy, expected) in cases {
         let mut spending = row("c", None, "t", 1);
