@@ -160,6 +160,15 @@ impl Failure {
         self
     }
 
+    /// Names the Redis key, where what is stored there is to blame.
+    #[must_use]
+    pub(crate) fn about(mut self, key: &str) -> Self {
+        if self.kind == ErrorKind::Corrupt {
+            self.context = format!("{key}: {}", self.context).into();
+        }
+        self
+    }
+
     /// Names the server.
     #[must_use]
     pub(crate) fn at(mut self, endpoint: &Endpoint) -> Self {

@@ -107,7 +107,9 @@ async fn live_record(
     else {
         return Ok(None);
     };
-    match records.stored_version(&key).await? {
+    let stored = records.stored_version(&key).await;
+    // Who lists cannot know which of all records it is that stands in the way.
+    match stored.map_err(|failure| failure.about(&records.keys.record(&key)))? {
         Some(stored) => Ok(stored.live_at(records.clock.now()).map(|version| (key, version))),
         None => {
             forget(records, bucket, &key).await;

@@ -52,6 +52,10 @@ fn unpack_backport() -> Result<(), Failure> {
     // Whole or not at all: the folder gets its name when everything is in it.
     let work = root().join("target/valkey.partial");
     let failed = |error: std::io::Error| Failure::new(format!("could not write {}: {error}", work.display()));
+    if work.exists() {
+        // Of a run that was interrupted: its packages may be of another version.
+        fs::remove_dir_all(&work).map_err(failed)?;
+    }
     for folder in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(work.join(folder)).map_err(failed)?;
     }

@@ -39,6 +39,24 @@ async fn a_server_of_another_authority_is_not_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_name_is_not_trusted() {
+    let server = RedisServer::builder()
+        .tls(ClientCertificates::NotAsked)
+        .directive("bind", "127.0.0.1 127.0.0.2")
+        .start()
+        .await
+        .unwrap();
+    let url = format!("rediss://127.0.0.2:{}", server.port());
+    let config = config(&url).ca_certificates(server.ca_pem().unwrap().into());
+    let words = assert_failed(
+        RedisStore::open(config).await,
+        ErrorKind::PermissionDenied,
+        Retry::No,
+    );
+    assert!(words.contains("certificate is not trusted"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_the_right_certificate_is_refused() {
     let (server, other) = tokio::join!(
         server(ClientCertificates::Required),

@@ -118,11 +118,11 @@ async fn a_user_who_may_do_half_of_a_write_does_nothing_of_it() {
         let soon = SystemClock.now().saturating_add(Duration::from_secs(600));
         let expiring = PutOptions::overwrite().expires_at(Some(soon));
         let before = "before".into();
-        all.put(&key("a"), before, expiring.clone()).await.unwrap();
+        all.put(&key("a"), before, expiring).await.unwrap();
         let store = RedisStore::open(as_user(&server, "tokenkeep")).await.unwrap();
         for name in ["a", "b"] {
             let options = if missing == "pexpireat" {
-                expiring.clone()
+                expiring
             } else {
                 PutOptions::overwrite()
             };

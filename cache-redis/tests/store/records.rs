@@ -272,6 +272,22 @@ async fn a_record_that_comes_and_goes_is_there_or_not() {
     coming_and_going.abort();
 }
 
+/// Among thousands of records nobody would find it.
+#[tokio::test]
+async fn a_listing_names_what_is_no_record() {
+    let server = RedisServer::start().await.unwrap();
+    let store = open(&server.url()).await;
+    for name in ["a", "b"] {
+        let put = store.put(&key(name), "1".into(), PutOptions::create()).await;
+        put.unwrap();
+    }
+    let name = redis_key(&server, "a").await;
+    server.command(&["SET", &name, "text"]).await.unwrap();
+    let listed = store.scan("").try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(listed.kind(), ErrorKind::Corrupt);
+    assert!(listed.to_string().contains(&name), "{listed}");
+}
+
 /// What somebody else put into an index is skipped, wherever a page of it ends.
 #[tokio::test]
 async fn what_is_no_text_in_an_index_ends_no_listing() {

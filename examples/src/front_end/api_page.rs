@@ -13,7 +13,7 @@ use super::sign_in::{SignIn, begin_for};
 use crate::api_call::{ApiCallError, Called, call_api as call};
 use crate::logging::chain;
 
-const OWN_ADDRESS: &str = "/call-api";
+pub(super) const OWN_ADDRESS: &str = "/call-api";
 
 /// An API that demands a sign-in again this soon after one for its sake will not be content with the next.
 const JUST_NOW: Duration = Duration::from_secs(60);

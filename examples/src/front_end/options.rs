@@ -32,8 +32,8 @@ pub struct Options {
     #[command(flatten)]
     pub tls: TlsOptions,
 
-    /// A page that a sign-in may lead back to, beside the start page; may be given more than once
-    #[arg(long = "return-to", default_value = "/call-api")]
+    /// A page that a sign-in may lead back to, beside those that are there; may be given more than once
+    #[arg(long = "return-to")]
     pub return_to: Vec<ReturnAddress>,
 
     /// What the issuer asks of the user at each sign-in. Some issuers grant no refresh token without `consent`

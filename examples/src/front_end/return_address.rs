@@ -1,5 +1,7 @@
 //! Where the browser goes after a sign-in.
 
+use super::api_page;
+
 /// The pages that somebody may be sent back to. A list and not a check, because what a browser makes of an address has surprised every
 /// check so far: `//evil.example`, `/\evil.example`, a tab within. What is answered is the listed text, never the one that was asked for.
 #[derive(Clone, Debug)]
@@ -10,10 +12,11 @@ pub struct ReturnAddresses(Vec<ReturnAddress>);
 pub struct ReturnAddress(String);
 
 impl ReturnAddresses {
-    /// The pages of `listed`, and the start page.
+    /// The pages of `listed`, the start page, and the one that sends users through a sign-in itself.
     #[must_use]
     pub fn new(listed: Vec<ReturnAddress>) -> Self {
-        let mut all = vec![ReturnAddress("/".to_owned())];
+        let own = ["/", api_page::OWN_ADDRESS];
+        let mut all: Vec<_> = own.map(|path| ReturnAddress(path.to_owned())).into();
         all.extend(listed);
         Self(all)
     }

@@ -111,7 +111,7 @@ async fn answers_of_others_are_refused_and_shown_as_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_leads_back_to_listed_pages_only() {
-    let scene = Scene::new(1, 3600, &["--return-to", "/call-api", "--return-to", "/reports"]).await;
+    let scene = Scene::new(1, 3600, &["--return-to", "/reports"]).await;
     let mut browser = scene.browser();
     let replica = &scene.replicas[0];
     for listed in ["/", "/call-api", "/reports"] {
