@@ -19,11 +19,13 @@ use std::time::Duration;
 
 use cache_redis::{DurabilityMode, RedisConfig};
 
-/// How long a replica may take to have a write.
-const REPLICATED: DurabilityMode = DurabilityMode::Replicated {
-    replicas: 1,
-    timeout: Duration::from_millis(500),
-};
+/// So many replicas must have a write, and may take so long.
+fn replicated(replicas: usize) -> DurabilityMode {
+    DurabilityMode::Replicated {
+        replicas,
+        timeout: Duration::from_millis(500),
+    }
+}
 
 fn config(url: &str, durability: DurabilityMode) -> RedisConfig {
     RedisConfig::from_url(url)

@@ -12,7 +12,7 @@ use cache_testkit::redis::Sentinels;
 use crate::ledger::Ledger;
 use crate::rounds::Rounds;
 use crate::workload::Workload;
-use crate::{REPLICATED, config};
+use crate::{config, replicated};
 
 /// After this, whatever was under way when the cable was pulled has ended: longer than a replica may take.
 const SETTLES: Duration = Duration::from_millis(600);
@@ -81,7 +81,7 @@ async fn a_primary_that_is_cut_off_loses_what_it_alone_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_is_cut_off_acknowledges_nothing_that_must_be_replicated() {
-    let outcome = cut_off("Replicated", REPLICATED).await;
+    let outcome = cut_off("Replicated", replicated(1)).await;
     assert_eq!(outcome.lost, 0, "acknowledged writes are lost");
     assert_eq!(outcome.acknowledged_alone, 0, "nobody else can have had these");
     assert!(outcome.unknown > 0, "the writes must say that they may be lost");
@@ -91,7 +91,7 @@ async fn a_primary_that_is_cut_off_acknowledges_nothing_that_must_be_replicated(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_on_the_other_side_of_the_cut_go_on_with_another_primary() {
     let sentinels = Sentinels::start_with_proxy(2, 3).await.unwrap();
-    let store = RedisStore::open(config(&sentinels.url(), REPLICATED))
+    let store = RedisStore::open(config(&sentinels.url(), replicated(1)))
         .await
         .unwrap();
     let store = Arc::new(store);
