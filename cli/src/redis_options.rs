@@ -114,7 +114,7 @@ pub(crate) struct RedisOptions {
     )]
     pub(crate) redis_key_prefix: Option<String>,
 
-    /// What a write waits for: acknowledged (by the primary), or replicated:N[:SECONDS] (by N replicas too) [default: acknowledged]
+    /// What a write waits for: acknowledged (by the primary), or replicated:N (by N replicas too), or replicated:N:SECONDS with a time limit [default: acknowledged]
     #[arg(
         long,
         global = true,

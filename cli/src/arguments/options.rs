@@ -15,9 +15,9 @@ use crate::store_address::StoreAddress;
 /// The options that every command accepts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where tokens are kept: sqlite:PATH, redis://[USER@]HOST[:PORT][/DATABASE] (rediss:// with TLS, redis+unix://,
-    /// redis-sentinel://, redis-cluster://), or memory: for this process only. A password in the URL is refused here, as others see
-    /// the command line [default: a file in your data folder]
+    /// Where tokens are kept: sqlite:PATH, redis://USER@HOST:PORT/DATABASE, of which only HOST is needed (rediss:// with TLS,
+    /// redis+unix://, redis-sentinel://, redis-cluster://), or memory: for this process only. A password in the URL is refused here,
+    /// as others see the command line [default: a file in your data folder]
     #[arg(
         long,
         global = true,
