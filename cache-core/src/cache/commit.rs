@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::doubt::Doubt;
 use super::record::{Loaded, Origin};
 use super::{CacheError, Inner};
 use crate::random::jitter;
@@ -202,6 +203,7 @@ impl Inner {
         };
         // Whether a write may have reached the store.
         let mut sent = false;
+        let mut doubt = Doubt::new(&*self.store);
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
@@ -244,7 +246,7 @@ impl Inner {
                     }
                 };
             }
-            if !changed {
+            if !changed && !doubt.is_raised() {
                 let Some((partition, origin)) = partition.zip(origin) else {
                     // An earlier round may have removed the record without hearing of it.
                     self.gone(stored_key);
@@ -259,6 +261,9 @@ impl Inner {
             }
             let Some(partition) = partition else {
                 let Some(origin) = origin else {
+                    if doubt.is_raised() && !self.settle_removal(key, stored_key, &mut doubt).await? {
+                        continue;
+                    }
                     self.gone(stored_key);
                     return Ok(None);
                 };
@@ -266,6 +271,11 @@ impl Inner {
                     Ok(()) => {
                         self.gone(stored_key);
                         return Ok(None);
+                    }
+                    Err(error) if doubt.concerns(&error) => {
+                        doubt.raise(error)?;
+                        sent = true;
+                        continue;
                     }
                     Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
                     Err(error) if again(&error) => {
@@ -285,6 +295,8 @@ impl Inner {
                     .as_ref()
                     .map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
                 expires_at: match (session, idle) {
+                    // It is only written again.
+                    _ if !changed => origin.as_ref().and_then(|origin| origin.expires_at),
                     (Some(session), _) => Some(session),
                     (None, Some(idle)) => Some(longest_session.map_or(idle, |longest| idle.max(longest))),
                     // Of a user who is known by sessions alone nothing is left when the last has ended.
@@ -295,6 +307,11 @@ impl Inner {
             let before_put = self.memory.generation(stored_key);
             let version = match self.store.put(stored_key, payload.clone(), options).await {
                 Ok(version) => version,
+                Err(error) if durable && doubt.concerns(&error) => {
+                    doubt.raise(error)?;
+                    sent = true;
+                    continue;
+                }
                 Err(error) if error.is_outcome_unknown() => match self.store.get(stored_key).await {
                     // A nonce never repeats, so these bytes can only be ours.
                     Ok(Some(record)) if record.payload == payload => record.version,
@@ -329,7 +346,7 @@ impl Inner {
 }
 
 /// Whether the loop should read again and merge again.
-fn again(error: &crate::store::StoreError) -> bool {
+pub(super) fn again(error: &crate::store::StoreError) -> bool {
     error.is_conflict() || error.retry() != Retry::No
 }
 

@@ -45,6 +45,7 @@ mod changes;
 mod commit;
 mod copies;
 mod directory;
+mod doubt;
 mod error;
 mod events;
 mod exchange;

@@ -35,7 +35,7 @@ pub(crate) struct Origin {
     /// Incarnation and generation that the next write continues; `None` where it must begin anew.
     lineage: Option<(Incarnation, u64)>,
     /// When the store forgets the record.
-    expires_at: Option<UnixMillis>,
+    pub(crate) expires_at: Option<UnixMillis>,
 }
 
 impl Origin {

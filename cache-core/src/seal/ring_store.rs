@@ -13,7 +13,7 @@ use super::location::{Namespace, RecordKind};
 use super::ring::KeyRing;
 use super::ring_record::{RingEnvelope, ring_key, seal_ring};
 use crate::random::Random;
-use crate::store::{PutOptions, Store, StoreKey, Version};
+use crate::store::{Persistence, PutOptions, Record, Store, StoreKey, Version};
 use crate::time::UnixSeconds;
 
 /// How often a change is tried against others' changes. Rings change rarely, so more means that something is wrong.
@@ -144,10 +144,8 @@ impl RingStore {
                 // It may have been applied: only what is stored can tell.
                 Err(error) if error.is_outcome_unknown() => match self.store.get(&self.key).await? {
                     Some(record) if record.payload == bytes => {
-                        return Ok(Loaded {
-                            ring,
-                            version: record.version,
-                        });
+                        let version = self.settled(record).await?;
+                        return Ok(Loaded { ring, version });
                     }
                     Some(record) if record.version != version => {}
                     _ => return Err(error.into()),
@@ -158,6 +156,16 @@ impl RingStore {
         Err(SealError::Contended {
             key: self.key.clone(),
         })
+    }
+
+    /// Makes sure that a ring which can be read is there to stay. Where a store shows a write before its replicas have it, a failover would
+    /// take the ring back, and with it the key of everything that is sealed meanwhile.
+    async fn settled(&self, record: Record) -> Result<Version, SealError> {
+        if self.store.capabilities().persistence != Persistence::Replicated {
+            return Ok(record.version);
+        }
+        let options = PutOptions::update(record.version);
+        Ok(self.store.put(&self.key, record.payload, options).await?)
     }
 
     /// Reads the ring; `None` where there is none.
@@ -212,10 +220,15 @@ impl RingStore {
             }
             Err(error) if error.is_conflict() => Ok(None),
             // Ours or another's: whatever is stored now is the ring.
-            Err(error) if error.is_outcome_unknown() => match self.load().await? {
-                Some(loaded) => Ok(Some(loaded)),
-                None => Err(error.into()),
-            },
+            Err(error) if error.is_outcome_unknown() => {
+                if let Some(record) = self.store.get(&self.key).await? {
+                    self.settled(record).await?;
+                }
+                match self.load().await? {
+                    Some(loaded) => Ok(Some(loaded)),
+                    None => Err(error.into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }
