@@ -256,8 +256,13 @@ impl HttpClient for Holding {
         let is_refresh = form.starts_with(b"grant_type=refresh_token&");
         let reply = self.inner.send(request).await;
         if is_refresh && self.holds.swap(false, Ordering::SeqCst) {
+            let until = SystemClock.monotonic() + HOLD;
             say(&json!({ "event": "reply in hand" }));
-            SystemClock.sleep(HOLD).await;
+            // Whoever is stopped before the pause begins must not begin it after waking: the reply would then come too late even for
+            // the request's own time limit.
+            SystemClock
+                .sleep(until.saturating_sub(SystemClock.monotonic()))
+                .await;
         }
         reply
     }
