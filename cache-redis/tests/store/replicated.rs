@@ -1,7 +1,10 @@
 //! Durable writes that wait for replicas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cache_core::cache::TokenCache;
+use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{Durability, Persistence, PutOptions, Store};
 use cache_redis::{DurabilityMode, RedisStore};
@@ -152,4 +155,39 @@ async fn a_response_timeout_without_end_is_none() {
         .put(&key("a"), "1".into(), PutOptions::create())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_cache_takes_nothing_for_written_that_only_the_primary_has() {
+    let (primary, mut replica) = with_replica().await;
+    let store = Arc::new(open(&primary, 1).await);
+    let open_cache = || {
+        let key = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
+        TokenCache::builder(store.clone()).open_sealed(Namespace::default(), key)
+    };
+    replica.stop().await.unwrap();
+    // The primary has the key ring, and everybody could read it there.
+    let error = open_cache().await.unwrap_err();
+    assert!(
+        error.to_string().contains("0 of 1 replicas") || has_source(&error, "0 of 1 replicas"),
+        "{error:?}"
+    );
+    replica.restart().await.unwrap();
+    for _ in 0..200 {
+        if open_cache().await.is_ok()
+            && store
+                .put(&key("settled"), "1".into(), PutOptions::overwrite())
+                .await
+                .is_ok()
+        {
+            return;
+        }
+        pause(100).await;
+    }
+    panic!("the replica is back, and nothing is acknowledged");
+}
+
+fn has_source(error: &dyn std::error::Error, text: &str) -> bool {
+    std::iter::successors(error.source(), |error| error.source())
+        .any(|error| error.to_string().contains(text))
 }
