@@ -14,7 +14,7 @@ use cache_core::random::{OsRandom, Random};
 use cache_core::schema::Partition;
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::{Secret, SecretBytes};
-use cache_core::store::error::{ErrorKind, Operation};
+use cache_core::store::error::{ErrorKind, Operation, Retry};
 use cache_core::store::{MemoryStore, Store, StoreKey};
 use cache_core::strategy::{SealPolicy, Strategy};
 use cache_testkit::clock::ManualClock;
@@ -163,6 +163,24 @@ async fn endless_conflicts_end_in_a_typed_error_and_leave_what_was_there() {
         .unwrap_err();
     assert!(matches!(error, CacheError::Contended { .. }), "{error:?}");
     assert_eq!(store.get(&cache.stored_key(&user())).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_writes_is_not_mistaken_for_one_that_others_write_to() {
+    let (clock, faults, store) = faulty();
+    let _ticking = ticking(&clock);
+    let issuer = Issuer::new(&clock);
+    let cache = open(&store, &clock).await;
+    faults.inject(
+        Fault::fail_as(ErrorKind::ReadOnly, Retry::Yes)
+            .on(Operation::Put)
+            .at_key(is_user),
+    );
+    let error = cache.sign_in(&user(), issuer.sign_in("a")).await.unwrap_err();
+    let CacheError::Store(error) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use cache_core::random::OsRandom;
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenRequest};
 use cache_core::seal::{KeyState, WRITER_WINDOW};
 use cache_core::store::{MemoryStore, Store};
-use cache_core::strategy::{MemoryTier, Strategy};
+use cache_core::strategy::{MemoryTier, Strategy, TimeLimits};
 use cache_testkit::clock::ManualClock;
 use support::*;
 
@@ -59,7 +59,13 @@ async fn no_read_and_no_write_fails_while_keys_rotate_and_old_keys_come_to_an_en
     issuer.lifetime(1_000_000_000);
     let _ticking = ticking(&clock);
     // Every read goes to the store, under whatever ring the process has.
-    let strategy = Strategy::desktop_tool().memory_tier(MemoryTier::off());
+    let strategy = Strategy::desktop_tool()
+        .memory_tier(MemoryTier::off())
+        // The test's clock leaps on while the system may leave a thread waiting.
+        .limits(TimeLimits {
+            acquire: Duration::from_secs(86_400),
+            ..TimeLimits::default()
+        });
     let rotating = open_with(&store, &clock, strategy.clone()).await;
     for number in 0..USERS {
         sign_in(&rotating, &issuer, number).await;

@@ -1,5 +1,7 @@
 //! What is asked of the servers beside records.
 
+use cache_core::store::error::Operation;
+
 use crate::config::DurabilityMode;
 use crate::connection::Connection;
 use crate::error::Failure;
@@ -41,7 +43,7 @@ pub(crate) async fn inspect(
         if !answered {
             return Err(outage);
         }
-        tracing::warn!(?outage, "a part of the Cluster is down");
+        tracing::warn!(error = %outage.during(Operation::Open), "a part of the Cluster is down");
     }
     if matches!(eviction, Eviction::Expiring | Eviction::Any) {
         tracing::warn!(
@@ -66,6 +68,24 @@ pub(crate) async fn greet(connection: &Connection, keys: &KeySpace) -> Result<()
         }
     }
     Err(outage.unwrap_or_else(no_node))
+}
+
+/// Proves that this user may wait for replicas: a write whose wait is refused has reached the primary already.
+pub(crate) async fn may_wait(connection: &Connection) -> Result<(), Failure> {
+    let mut command = redis::cmd("WAIT");
+    // For none, so it answers at once.
+    command.arg(0).arg(1);
+    for link in connection.primaries().await? {
+        match link.call(&command).await {
+            Err(failure) if failure.has_code("NOPERM") => {
+                let context = "the user may not wait for replicas; allow it: ACL SETUSER name +wait";
+                return Err(failure.because(context.to_owned()));
+            }
+            // A node that is away or has become a replica is a matter of the writes.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A Cluster to which no slots were given.

@@ -79,6 +79,9 @@ impl RedisStore {
         let met = async {
             let eviction = inspect::inspect(&connection, topology.arrangement(), config.durability).await?;
             inspect::greet(&connection, &keys).await?;
+            if config.durability != DurabilityMode::Acknowledged {
+                inspect::may_wait(&connection).await?;
+            }
             let subscription = listener.subscribe().await;
             let subscription =
                 subscription.map_err(|failure| inspect::on_channel(failure, "subscribe to", &keys))?;
@@ -86,7 +89,7 @@ impl RedisStore {
         };
         let (eviction, subscription) = match met.await {
             Err(failure) if !config.require_server && failure.is_outage() => {
-                tracing::warn!(?failure, "no Redis server can be reached yet");
+                tracing::warn!(error = %failure.during(Operation::Open), "no Redis server can be reached yet");
                 (Eviction::Unknown, None)
             }
             met => met?,

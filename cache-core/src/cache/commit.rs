@@ -204,6 +204,8 @@ impl Inner {
         // Whether a write may have reached the store.
         let mut sent = false;
         let mut doubt = Doubt::new(&*self.store);
+        // Why the store took no write, other than that somebody was faster.
+        let mut refused = None;
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
@@ -280,6 +282,7 @@ impl Inner {
                     Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
                     Err(error) if again(&error) => {
                         sent |= !error.is_circuit_open();
+                        refused = Some(error).filter(|error| !error.is_conflict());
                         continue;
                     }
                     Err(error) => return Err(error.into()),
@@ -324,6 +327,7 @@ impl Inner {
                 Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
                 Err(error) if again(&error) => {
                     sent |= !error.is_circuit_open();
+                    refused = Some(error).filter(|error| !error.is_conflict());
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -337,6 +341,9 @@ impl Inner {
                 self.copy_later(key, stored_key, &slot, generation);
             }
             return Ok(Some(slot));
+        }
+        if let Some(error) = refused {
+            return Err(error.into());
         }
         metrics::counter!("tokenkeep_commit_contended_total").increment(1);
         Err(CacheError::Contended {

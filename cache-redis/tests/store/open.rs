@@ -1,9 +1,11 @@
 //! What `open` finds out.
 
+use std::time::Duration;
+
 use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{PutOptions, Store, StoreError};
-use cache_redis::{Arrangement, Eviction, RedisConfig, RedisStore};
+use cache_redis::{Arrangement, DurabilityMode, Eviction, RedisConfig, RedisStore};
 use cache_testkit::redis::{ClientCertificates, RedisServer};
 
 use crate::support::{config, key, open};
@@ -208,4 +210,23 @@ async fn a_server_without_hello_is_spoken_to_as_of_old() {
         event,
         "pings are answered too"
     );
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_wait_for_replicas_is_told_so_before_anything_is_written() {
+    let rules = "~tokenkeep:* &tokenkeep:* +@all -wait";
+    let server = RedisServer::builder()
+        .acl_user("hasty", "secret", rules)
+        .start()
+        .await
+        .unwrap();
+    let url = format!("redis://hasty:secret@127.0.0.1:{}", server.port());
+    open(&url).await;
+    let mode = DurabilityMode::Replicated {
+        replicas: 1,
+        timeout: Duration::from_millis(300),
+    };
+    let error = refused(config(&url).durability(mode)).await;
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.to_string().contains("+wait"), "{error}");
 }
