@@ -90,7 +90,7 @@ fn send(child: &tokio::process::Child, signal: Signal) {
 /// waits longer than the deadline, and when it goes on it is told what the others were told.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_stopped_past_its_deadline_revokes_nothing() {
+async fn a_process_that_is_stopped_past_its_deadline_stores_nothing() {
     let (provider, program) = expired().await;
     provider.set_token_delay(500).await.unwrap();
     let child = program.start(&["--json", "token", "--scope", "api:read", "--request-timeout", "1"]);
@@ -115,10 +115,11 @@ async fn a_process_that_is_stopped_past_its_deadline_revokes_nothing() {
     );
     let statistics = provider.statistics().await.unwrap();
     assert_eq!(statistics.refresh_requests(), 1, "the spent token was sent again");
-    assert_eq!(
-        (statistics.refresh_tokens_reused, statistics.grants_revoked),
-        (0, 0)
-    );
+    assert_eq!(statistics.refresh_tokens_reused, 0);
+    // It may wake with its time for the request over, too late even to look at the reply. Else it lets go of what it brought, which
+    // nobody could use any more.
+    let is_let_go = u64::from(kind == Some("interaction_required"));
+    assert!(statistics.grants_revoked <= is_let_go, "{object}");
     let error = program.failing(&TOKEN, 3).await;
     assert_eq!(
         error["kind"], "interaction_required",
