@@ -98,6 +98,13 @@ impl Member {
                 self.http.holds.store(true, Ordering::SeqCst);
                 self.token().await
             }
+            "refresh and hold the reply" => {
+                self.http.holds.store(true, Ordering::SeqCst);
+                let account = self.account(0).await;
+                let refreshing = self.client.acquire_token_silent([&self.setup.scope]);
+                let refreshed = refreshing.account(&account).force_refresh(true).await;
+                refreshed.map_or_else(|error| refused(&error), |result| described(&result))
+            }
             "live" => {
                 self.live(usize::try_from(order["accounts"].as_u64().unwrap()).unwrap())
                     .await

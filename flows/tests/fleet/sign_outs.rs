@@ -105,7 +105,10 @@ async fn in_flight(backend: Backend) {
     clock
         .sleep(signed_in.expires_on.to_millis().duration_since(clock.now()))
         .await;
-    let refresh = refreshing.order(json!({ "do": "hold the reply" })).await;
+    // By force: on a busy machine it may not have heard yet that the token which it remembers was replaced by one that has expired.
+    let refresh = refreshing
+        .order(json!({ "do": "refresh and hold the reply" }))
+        .await;
     refreshing.happened("reply in hand").await;
     let signed_out = signing_out.ask(json!({ "do": "sign out" })).await;
     assert_eq!(signed_out["found"], true);
