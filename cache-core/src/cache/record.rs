@@ -162,19 +162,42 @@ impl Inner {
     ) -> Result<(Bytes, RecordMeta), CacheError> {
         let codec = &self.codecs[0];
         let plaintext = codec.encode(partition)?;
-        let (incarnation, generation) = match origin.and_then(|origin| origin.lineage) {
+        let lineage = origin.and_then(|origin| origin.lineage);
+        let meta = self.successor(lineage, codec.id(), codec.schema_version())?;
+        let sealed = self
+            .seal_fitting(key.record_kind(), stored_key, meta, plaintext.expose())
+            .await?;
+        Ok((sealed, meta))
+    }
+
+    /// What the record after that of `lineage` says of itself; without one it begins a lineage.
+    pub(crate) fn successor(
+        &self,
+        lineage: Option<(Incarnation, u64)>,
+        codec: u8,
+        schema: u16,
+    ) -> Result<RecordMeta, CacheError> {
+        let (incarnation, generation) = match lineage {
             Some((incarnation, generation)) => (incarnation, generation.saturating_add(1)),
             None => (Incarnation::random(&*self.random)?, 1),
         };
-        let meta = RecordMeta {
-            codec: codec.id(),
-            schema: codec.schema_version(),
+        Ok(RecordMeta {
+            codec,
+            schema,
             incarnation,
             generation,
-        };
-        let sealed = self
-            .seal_fresh(key.record_kind(), stored_key, meta, plaintext.expose())
-            .await?;
+        })
+    }
+
+    /// As [`seal_fresh`](Self::seal_fresh), for a record that must fit into the store.
+    pub(crate) async fn seal_fitting(
+        &self,
+        kind: RecordKind,
+        stored_key: &StoreKey,
+        meta: RecordMeta,
+        plaintext: &[u8],
+    ) -> Result<Bytes, CacheError> {
+        let sealed = self.seal_fresh(kind, stored_key, meta, plaintext).await?;
         let limit = self.store.capabilities().max_value_bytes;
         if sealed.len() > limit {
             return Err(CacheError::PartitionTooLarge {
@@ -182,7 +205,7 @@ impl Inner {
                 limit,
             });
         }
-        Ok((sealed, meta))
+        Ok(sealed)
     }
 
     /// Seals under a ring that is known to be fresh.

@@ -12,7 +12,7 @@ use super::record::{Body, DEEPEST, FAN_OUT, MOST_BYTES, MOST_ENTRIES, Page, Plac
 use crate::cache::{CacheError, Inner};
 use crate::codec::CodecError;
 use crate::random::{jitter, random_bytes};
-use crate::seal::{Freshness, Incarnation, RecordKind, RecordMeta};
+use crate::seal::{Freshness, Incarnation, RecordKind};
 use crate::secret::SecretBytes;
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, StoreError, StoreKey, Version};
@@ -300,26 +300,10 @@ impl Inner {
         origin: Option<Origin>,
         durability: Durability,
     ) -> Result<Written, CacheError> {
-        let (incarnation, generation) = match origin.and_then(|origin| origin.lineage) {
-            Some((incarnation, generation)) => (incarnation, generation.saturating_add(1)),
-            None => (Incarnation::random(&*self.random)?, 1),
-        };
-        let meta = RecordMeta {
-            codec: 0,
-            schema: SCHEMA,
-            incarnation,
-            generation,
-        };
+        let meta = self.successor(origin.and_then(|origin| origin.lineage), 0, SCHEMA)?;
         let payload = self
-            .seal_fresh(RecordKind::Directory, stored_key, meta, plaintext.expose())
+            .seal_fitting(RecordKind::Directory, stored_key, meta, plaintext.expose())
             .await?;
-        let limit = self.store.capabilities().max_value_bytes;
-        if payload.len() > limit {
-            return Err(CacheError::PartitionTooLarge {
-                bytes: payload.len(),
-                limit,
-            });
-        }
         let options = PutOptions {
             mode: origin.map_or(PutMode::Create, |origin| PutMode::Update(origin.version)),
             // Its entries outlive each other, and each goes with its account.

@@ -20,7 +20,7 @@ use super::{CacheError, Inner, TokenCache, TokenSource};
 use crate::codec::CodecError;
 use crate::schema::index::IndexedPartition;
 use crate::schema::{AuthorityIdentity, Partition, PartitionKey};
-use crate::seal::{Freshness, Incarnation, RecordKind, RecordMeta};
+use crate::seal::{Freshness, Incarnation, RecordKind};
 use crate::secret::Secret;
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, Store, StoreKey, Version};
@@ -287,16 +287,7 @@ impl Inner {
             if !is_changed {
                 return Ok(value);
             }
-            let (incarnation, generation) = match read.as_ref().and_then(|read| read.lineage) {
-                Some((incarnation, generation)) => (incarnation, generation.saturating_add(1)),
-                None => (Incarnation::random(&*self.random)?, 1),
-            };
-            let meta = RecordMeta {
-                codec: 0,
-                schema: SCHEMA,
-                incarnation,
-                generation,
-            };
+            let meta = self.successor(read.as_ref().and_then(|read| read.lineage), 0, SCHEMA)?;
             let plaintext = keys.encode(&owner.to_bytes());
             let payload = self
                 .seal_fresh(RecordKind::ProofKey, &stored_key, meta, &plaintext)
