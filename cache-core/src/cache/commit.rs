@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::doubt::Doubt;
 use super::record::{Loaded, Origin};
+use super::writes::Writes;
 use super::{CacheError, Inner};
 use crate::random::jitter;
 use crate::schema::{Partition, PartitionKey};
@@ -201,11 +201,7 @@ impl Inner {
         } else {
             Durability::Relaxed
         };
-        // Whether a write may have reached the store.
-        let mut sent = false;
-        let mut doubt = Doubt::new(&*self.store);
-        // Why the store took no write, other than that somebody was faster.
-        let mut refused = None;
+        let mut writes = Writes::new(&*self.store);
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
@@ -216,8 +212,7 @@ impl Inner {
             let began = self.clock.monotonic();
             let generation = self.memory.generation(stored_key);
             let loaded = match self.load(key, stored_key).await {
-                // Nothing has happened, and nothing will before the circuit closes.
-                Err(CacheError::Store(error)) if error.is_circuit_open() && !sent => {
+                Err(CacheError::Store(error)) if writes.are_hopeless(&error) => {
                     return Err(CacheError::Store(error));
                 }
                 // Reading again is always safe, and giving up could leave a marker behind whose owner never knew that it had won.
@@ -248,7 +243,7 @@ impl Inner {
                     }
                 };
             }
-            if !changed && !doubt.is_raised() {
+            if !changed && !writes.is_in_doubt() {
                 let Some((partition, origin)) = partition.zip(origin) else {
                     // An earlier round may have removed the record without hearing of it.
                     self.gone(stored_key);
@@ -263,7 +258,7 @@ impl Inner {
             }
             let Some(partition) = partition else {
                 let Some(origin) = origin else {
-                    if doubt.is_raised() && !self.settle_removal(key, stored_key, &mut doubt).await? {
+                    if writes.is_in_doubt() && !self.settle_removal(key, stored_key, &mut writes).await? {
                         continue;
                     }
                     self.gone(stored_key);
@@ -274,18 +269,10 @@ impl Inner {
                         self.gone(stored_key);
                         return Ok(None);
                     }
-                    Err(error) if doubt.concerns(&error) => {
-                        doubt.raise(error)?;
-                        sent = true;
+                    Err(error) => {
+                        writes.note_failed(error)?;
                         continue;
                     }
-                    Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
-                    Err(error) if again(&error) => {
-                        sent |= !error.is_circuit_open();
-                        refused = Some(error).filter(|error| !error.is_conflict());
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
                 }
             };
             let (payload, meta) = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
@@ -310,27 +297,21 @@ impl Inner {
             let before_put = self.memory.generation(stored_key);
             let version = match self.store.put(stored_key, payload.clone(), options).await {
                 Ok(version) => version,
-                Err(error) if durable && doubt.concerns(&error) => {
-                    doubt.raise(error)?;
-                    sent = true;
-                    continue;
-                }
-                Err(error) if error.is_outcome_unknown() => match self.store.get(stored_key).await {
-                    // A nonce never repeats, so these bytes can only be ours.
-                    Ok(Some(record)) if record.payload == payload => record.version,
-                    Err(error) if error.retry() == Retry::No => return Err(error.into()),
-                    _ => {
-                        sent = true;
-                        continue;
+                Err(error) if error.is_outcome_unknown() && !(durable && writes.show_early()) => {
+                    match self.store.get(stored_key).await {
+                        // A nonce never repeats, so these bytes can only be ours.
+                        Ok(Some(record)) if record.payload == payload => record.version,
+                        Err(error) if error.retry() == Retry::No => return Err(error.into()),
+                        _ => {
+                            writes.note_sent();
+                            continue;
+                        }
                     }
-                },
-                Err(error) if error.is_circuit_open() && !sent => return Err(error.into()),
-                Err(error) if again(&error) => {
-                    sent |= !error.is_circuit_open();
-                    refused = Some(error).filter(|error| !error.is_conflict());
+                }
+                Err(error) => {
+                    writes.note_failed(error)?;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
             };
             self.rollback.record(stored_key, &meta);
             let slot = Slot {
@@ -342,7 +323,7 @@ impl Inner {
             }
             return Ok(Some(slot));
         }
-        if let Some(error) = refused {
+        if let Some(error) = writes.into_refusal() {
             return Err(error.into());
         }
         metrics::counter!("tokenkeep_commit_contended_total").increment(1);
@@ -350,11 +331,6 @@ impl Inner {
             attempts: MAX_ATTEMPTS,
         })
     }
-}
-
-/// Whether the loop should read again and merge again.
-pub(super) fn again(error: &crate::store::StoreError) -> bool {
-    error.is_conflict() || error.retry() != Retry::No
 }
 
 /// The task that works on one record until nothing waits for it.

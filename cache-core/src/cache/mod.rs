@@ -45,7 +45,6 @@ mod changes;
 mod commit;
 mod copies;
 mod directory;
-mod doubt;
 mod error;
 mod events;
 mod exchange;
@@ -62,6 +61,7 @@ mod reply;
 mod sessions;
 mod sign_out;
 mod tasks;
+mod writes;
 mod written_behind;
 
 use std::fmt;

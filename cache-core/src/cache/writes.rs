@@ -1,4 +1,4 @@
-//! Writes that can be seen and may yet be lost.
+//! What a commit makes of writes that fail, above all of those that can be seen and may yet be lost.
 //!
 //! A store that replicates shows a write to everybody as soon as its primary has it, and says that the outcome is unknown where too few
 //! replicas have it in time. To find one's own bytes by reading again proves nothing then: a failover can still undo them, and a refresh
@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use super::commit::again;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
+use crate::store::error::Retry;
 use crate::store::{Persistence, PutOptions, Store, StoreError, StoreKey};
 
 /// How often a commit is written again for want of replicas. Each time takes as long as the store waits for them.
@@ -18,41 +18,72 @@ const MOST_DOUBTS: u32 = 3;
 /// How long an empty record may stand whose removal failed.
 const EMPTY_RECORD: Duration = Duration::from_secs(60);
 
-/// What a commit knows of its own writes.
-pub(super) struct Doubt {
+/// What a commit knows of its own writes so far.
+pub(super) struct Writes {
     /// Whether the store shows writes that it may lose.
-    is_possible: bool,
-    raised: u32,
+    shows_early: bool,
+    /// How many of them it may lose.
+    in_doubt: u32,
+    /// Whether one may have reached the store.
+    sent: bool,
+    /// Why the store took none, other than that somebody was faster.
+    refused: Option<StoreError>,
 }
 
-impl Doubt {
+impl Writes {
     pub(super) fn new(store: &dyn Store) -> Self {
         Self {
-            is_possible: store.capabilities().persistence == Persistence::Replicated,
-            raised: 0,
+            shows_early: store.capabilities().persistence == Persistence::Replicated,
+            in_doubt: 0,
+            sent: false,
+            refused: None,
         }
     }
 
-    /// Whether a write that failed so is visible perhaps, and not safe.
-    pub(super) fn concerns(&self, error: &StoreError) -> bool {
-        self.is_possible && error.is_outcome_unknown()
+    /// Whether to read back what is stored does not settle a durable write.
+    pub(super) fn show_early(&self) -> bool {
+        self.shows_early
     }
 
-    /// Whether a write of this commit is still in doubt.
-    pub(super) fn is_raised(&self) -> bool {
-        self.raised > 0
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt > 0
     }
 
-    /// Notes a write that is in doubt.
+    /// Whether nothing can have happened and nothing will before the circuit closes.
+    pub(super) fn are_hopeless(&self, error: &StoreError) -> bool {
+        error.is_circuit_open() && !self.sent
+    }
+
+    /// One may have reached the store.
+    pub(super) fn note_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// One failed: the commit looks again, unless this is its end.
     ///
     /// # Errors
-    /// That it was written again often enough: the replicas are not there.
-    pub(super) fn raise(&mut self, error: StoreError) -> Result<(), CacheError> {
-        self.raised += 1;
-        if self.raised > MOST_DOUBTS {
+    /// The error, where another attempt would fail too, or was made often enough for want of replicas.
+    pub(super) fn note_failed(&mut self, error: StoreError) -> Result<(), CacheError> {
+        if self.shows_early && error.is_outcome_unknown() {
+            self.sent = true;
+            self.in_doubt += 1;
+            return if self.in_doubt > MOST_DOUBTS {
+                Err(error.into())
+            } else {
+                Ok(())
+            };
+        }
+        if self.are_hopeless(&error) || !(error.is_conflict() || error.retry() != Retry::No) {
             return Err(error.into());
         }
+        self.sent |= !error.is_circuit_open();
+        self.refused = Some(error).filter(|error| !error.is_conflict());
         Ok(())
+    }
+
+    /// Why all attempts failed, other than that somebody was always faster.
+    pub(super) fn into_refusal(self) -> Option<StoreError> {
+        self.refused
     }
 }
 
@@ -63,7 +94,7 @@ impl Inner {
         &self,
         key: &PartitionKey,
         stored_key: &StoreKey,
-        doubt: &mut Doubt,
+        writes: &mut Writes,
     ) -> Result<bool, CacheError> {
         let empty = Partition::new(key.clone());
         let (payload, _) = self.encode(key, stored_key, &empty, None).await?;
@@ -75,9 +106,7 @@ impl Inner {
                 let _ = self.store.delete(stored_key, Some(version)).await;
                 Ok(true)
             }
-            Err(error) if doubt.concerns(&error) => doubt.raise(error).map(|()| false),
-            Err(error) if again(&error) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => writes.note_failed(error).map(|()| false),
         }
     }
 }
