@@ -218,8 +218,13 @@ impl RingStore {
                 self.known = Some((description, key));
                 Ok(Some(Loaded { ring, version }))
             }
-            Err(error) if error.is_conflict() => Ok(None),
-            // Ours or another's: whatever is stored now is the ring.
+            Err(error) if error.is_conflict() => {
+                if let Err(error) = self.source.discard(&description).await {
+                    tracing::warn!(%error, "the key of a ring that was not stored could not be removed");
+                }
+                Ok(None)
+            }
+            // Ours or another's: whatever is stored now is the ring. The key stays, as this one may still arrive.
             Err(error) if error.is_outcome_unknown() => {
                 if let Some(record) = self.store.get(&self.key).await? {
                     self.settled(record).await?;

@@ -83,6 +83,11 @@ impl KeySource for EnvironmentKeySource {
         description.expect_no_parameters()?;
         self.read()
     }
+
+    async fn discard(&self, _description: &SourceDescription) -> Result<(), KeySourceError> {
+        // It was not made here.
+        Ok(())
+    }
 }
 
 /// Exactly 32 bytes, encoded; `None` for anything else. Lengths do not overlap: 43 or 44 is base64, 64 hexadecimal.

@@ -76,6 +76,11 @@ impl KeySource for FileKeySource {
         let path = self.path.clone();
         blocking(move || platform::read(&path)).await
     }
+
+    async fn discard(&self, _description: &SourceDescription) -> Result<(), KeySourceError> {
+        // Other rings may be sealed under it.
+        Ok(())
+    }
 }
 
 fn encode(key: &SecretKey) -> Zeroizing<Vec<u8>> {

@@ -36,4 +36,9 @@ impl KeySource for FixedKeySource {
         description.expect_no_parameters()?;
         Ok(self.0.copy())
     }
+
+    async fn discard(&self, _description: &SourceDescription) -> Result<(), KeySourceError> {
+        // It was not made here.
+        Ok(())
+    }
 }

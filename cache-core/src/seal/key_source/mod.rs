@@ -37,8 +37,9 @@ pub trait KeySource: fmt::Debug + Send + Sync + 'static {
 
     /// The key for a ring that is about to be created or wrapped anew, and how to find it again.
     ///
-    /// A source whose key exists already hands out that one; it replaces nothing. When several processes create at
-    /// once, all must be given the same key or all but one fail: only one of their rings is stored.
+    /// A source with one key hands out that one where it exists already; it replaces nothing. A source that makes a key for each
+    /// ring names it in the description. When several processes create at once, only one of their rings is stored: either all are
+    /// given the same key, or the description tells each ring's key from the others'.
     ///
     /// # Errors
     /// [`KeySourceError`] when no key can be had.
@@ -52,6 +53,13 @@ pub trait KeySource: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`KeySourceError`] when no key can be had.
     async fn load(&self, description: &SourceDescription) -> Result<SecretKey, KeySourceError>;
+
+    /// The ring that [`create`](Self::create) gave this description for was never stored, as another process was faster. A source
+    /// that made a key for that ring alone removes it; one whose key others may use does nothing.
+    ///
+    /// # Errors
+    /// [`KeySourceError`] when the key could not be removed. Nobody uses it, so the caller goes on.
+    async fn discard(&self, description: &SourceDescription) -> Result<(), KeySourceError>;
 }
 
 /// What the ring record says of its key source, in clear but authenticated: the kind, and what the source needs to find
@@ -168,6 +176,18 @@ pub enum KeySourceError {
     Parameters {
         /// What is wrong.
         what: String,
+    },
+    /// The place of the key cannot be used now, though the key may well be in it: a keychain that is absent, locked or does not
+    /// answer.
+    #[error("{place} cannot be used: {what}")]
+    Unavailable {
+        /// Where the key should be.
+        place: String,
+        /// What stands in the way, and what to do next.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// This platform or configuration cannot do it.
     #[error("not supported here: {what}")]

@@ -86,6 +86,11 @@ impl KeySource for PassphraseKeySource {
         let (cost, salt) = PassphraseCost::decode(description.parameters())?;
         self.derive(cost, salt).await
     }
+
+    async fn discard(&self, _description: &SourceDescription) -> Result<(), KeySourceError> {
+        // Nothing is kept.
+        Ok(())
+    }
 }
 
 /// What one guess at the pass phrase costs.

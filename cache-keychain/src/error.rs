@@ -1,0 +1,112 @@
+//! What a keychain can fail with.
+
+use std::fmt;
+
+/// Why a call of the keychain failed. `Display` says what failed and what to do next; the cause is in
+/// [`source`](std::error::Error::source). It never holds a secret.
+#[derive(Debug)]
+pub struct KeychainError {
+    kind: KeychainErrorKind,
+    context: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeychainErrorKind {
+    /// There is no keychain: no session bus, no service on it, or a kernel without keyrings.
+    Absent,
+    /// The keychain is locked, and nobody unlocked it.
+    Locked,
+    /// The keychain did not answer in time. A write may have been made.
+    TimedOut,
+    /// The keychain, or the system, does not allow it.
+    Denied,
+    /// The connection to the keychain ended during the call: its daemon was stopped or replaced. A write may have been made.
+    Disconnected,
+    /// There is no such item.
+    Missing,
+    /// Several items bear the name.
+    Ambiguous,
+    /// The item is too long, or the keychain is full.
+    TooLarge,
+    /// What the keychain holds under the name is not what this program put there.
+    Malformed,
+    /// This keychain, or this platform, cannot do it.
+    Unsupported,
+    /// Anything else.
+    Other,
+}
+
+impl KeychainError {
+    pub(crate) fn new(kind: KeychainErrorKind, context: impl Into<String>) -> Self {
+        Self {
+            kind,
+            context: context.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a library of the `keyring` family says. Errors of it may hold the secret itself, which goes no further.
+    pub(crate) fn of_keyring(error: keyring_core::Error) -> Self {
+        use keyring_core::Error as Keyring;
+        match error {
+            Keyring::NoEntry => Self::new(KeychainErrorKind::Missing, "the keychain has no such item"),
+            Keyring::Ambiguous(_) => Self::new(
+                KeychainErrorKind::Ambiguous,
+                "the keychain has several items of this name; remove all but one",
+            ),
+            Keyring::NoStorageAccess(source) => {
+                Self::new(KeychainErrorKind::Locked, "the keychain is locked; unlock it").with_source(source)
+            }
+            Keyring::PlatformFailure(source) => {
+                Self::new(KeychainErrorKind::Other, "the keychain failed").with_source(source)
+            }
+            Keyring::TooLong(what, limit) => Self::new(
+                KeychainErrorKind::TooLarge,
+                format!("the keychain takes at most {limit} bytes as {what}"),
+            ),
+            Keyring::BadEncoding(_) | Keyring::BadDataFormat(..) | Keyring::BadStoreFormat(_) => Self::new(
+                KeychainErrorKind::Malformed,
+                "the keychain's item is not what this program wrote",
+            ),
+            Keyring::NotSupportedByStore(what) => Self::new(KeychainErrorKind::Unsupported, what),
+            Keyring::Invalid(what, why) => Self::new(
+                KeychainErrorKind::Unsupported,
+                format!("the keychain does not take {what}: {why}"),
+            ),
+            _ => Self::new(KeychainErrorKind::Other, "the keychain failed"),
+        }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> KeychainErrorKind {
+        self.kind
+    }
+
+    /// Whether the keychain as such cannot be used now, so that it is not known what it holds.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        use KeychainErrorKind::{Absent, Disconnected, Locked, TimedOut};
+        matches!(self.kind, Absent | Locked | TimedOut | Disconnected)
+    }
+}
+
+impl fmt::Display for KeychainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl std::error::Error for KeychainError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,15 @@
+//! The operating system's keychain for the token cache: the key that seals it, small caches themselves, and the files and items that
+//! MSAL programs keep.
+
+mod config;
+mod error;
+mod keychain;
+mod worker;
+
+pub use config::KeychainConfig;
+pub use error::{KeychainError, KeychainErrorKind};
+pub use keychain::Keychain;
+
+// Tests have a manifest of features that the library alone does not need.
+#[cfg(test)]
+use {cache_testkit as _, flows as _, serde_json as _, tempfile as _};

@@ -1,0 +1,223 @@
+//! The one thread that talks to a keychain.
+//!
+//! Keychain libraries block, hold a mutex that a panic poisons for good, and must not be called on a thread of an async runtime. So one
+//! thread of its own makes every call, in order. A thread that does not answer by the deadline is left behind, and the next call has a
+//! new one with a new connection: one hung call must not hang the program for ever.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use cache_core::time::Clock;
+use tokio::sync::oneshot;
+
+use crate::error::{KeychainError, KeychainErrorKind};
+
+/// How many threads may be left behind at a keychain that hangs. Beyond, calls fail at once until one of them comes back.
+const MAX_LEFT_BEHIND: usize = 4;
+
+/// Makes calls on connections of the type `C`.
+pub(crate) struct Worker<C> {
+    open: Arc<dyn Fn() -> Result<C, KeychainError> + Send + Sync>,
+    deadline: Duration,
+    clock: Arc<dyn Clock>,
+    current: Mutex<Option<Thread<C>>>,
+    left_behind: Arc<AtomicUsize>,
+}
+
+struct Thread<C> {
+    jobs: mpsc::Sender<Job<C>>,
+    fate: Arc<Fate>,
+}
+
+/// Whether a thread was left behind, which it must know when its call comes back after all.
+#[derive(Default)]
+struct Fate(AtomicBool);
+
+/// `C` is taken out where the connection is not to be used again.
+type Work<C> = Box<dyn FnOnce(&mut Option<C>) + Send>;
+
+struct Job<C> {
+    work: Work<C>,
+    turn: Arc<Turn>,
+}
+
+/// Who has the say over a job: the thread that starts it, or the caller who gave up before that.
+#[derive(Default)]
+struct Turn(AtomicBool);
+
+impl Turn {
+    /// Whether this was the first to take it.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Gives a job up whose caller is gone before it began, so that it is not made behind everybody's back.
+struct GiveUp(Arc<Turn>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.take();
+    }
+}
+
+impl<C: 'static> Worker<C> {
+    /// A worker that opens its connection by `open`, on its thread and before the first call.
+    pub(crate) fn new(
+        deadline: Duration,
+        clock: Arc<dyn Clock>,
+        open: impl Fn() -> Result<C, KeychainError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: Arc::new(open),
+            deadline,
+            clock,
+            current: Mutex::new(None),
+            left_behind: Arc::default(),
+        }
+    }
+
+    /// Makes one call.
+    ///
+    /// A call that is dropped before its turn is not made; one that is dropped, or has timed out, during its turn may be made.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&C) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        let (answer, answered) = oneshot::channel();
+        let turn = Arc::new(Turn::default());
+        let open = Arc::clone(&self.open);
+        let work: Work<C> = Box::new(move |connection| {
+            let result = match connection.take().map_or_else(|| open(), Ok) {
+                Ok(opened) => {
+                    let result = call(&opened);
+                    // A connection that ended, and one that may be about to, is made anew for the next call.
+                    if !result.as_ref().is_err_and(KeychainError::is_unavailable) {
+                        *connection = Some(opened);
+                    }
+                    result
+                }
+                Err(error) => Err(error),
+            };
+            let _ = answer.send(result);
+        });
+        let fate = self.send(Job {
+            work,
+            turn: Arc::clone(&turn),
+        })?;
+        let _give_up = GiveUp(Arc::clone(&turn));
+        tokio::select! {
+            biased;
+            answered = answered => answered.unwrap_or_else(|_| {
+                self.forget(&fate);
+                Err(KeychainError::new(KeychainErrorKind::Other, "the keychain's library panicked; report it as a bug"))
+            }),
+            () = self.clock.sleep(self.deadline) => {
+                if turn.take() {
+                    return Err(KeychainError::new(
+                        KeychainErrorKind::TimedOut,
+                        format!("the keychain was busy with other calls for {:?}; nothing was done", self.deadline),
+                    ));
+                }
+                self.leave_behind(&fate);
+                Err(KeychainError::new(
+                    KeychainErrorKind::TimedOut,
+                    format!(
+                        "the keychain did not answer within {:?}; it may be waiting to be unlocked, or hang",
+                        self.deadline
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Hands the job to the thread, and says which that is.
+    fn send(&self, job: Job<C>) -> Result<Arc<Fate>, KeychainError> {
+        let mut current = self.lock();
+        let job = match &*current {
+            Some(thread) => match thread.jobs.send(job) {
+                Ok(()) => return Ok(Arc::clone(&thread.fate)),
+                // It ended by a panic.
+                Err(mpsc::SendError(job)) => job,
+            },
+            None => job,
+        };
+        if self.left_behind.load(Ordering::Acquire) >= MAX_LEFT_BEHIND {
+            return Err(KeychainError::new(
+                KeychainErrorKind::TimedOut,
+                "the keychain hangs: earlier calls have not come back yet",
+            ));
+        }
+        let (jobs, queue) = mpsc::channel();
+        let fate = Arc::new(Fate::default());
+        let (own_fate, left_behind) = (Arc::clone(&fate), Arc::clone(&self.left_behind));
+        let spawned = std::thread::Builder::new()
+            .name("keychain".to_owned())
+            .spawn(move || {
+                work_through(&queue);
+                if own_fate.0.load(Ordering::Acquire) {
+                    left_behind.fetch_sub(1, Ordering::AcqRel);
+                }
+            });
+        spawned.map_err(|error| {
+            KeychainError::new(
+                KeychainErrorKind::Other,
+                "no thread for the keychain can be started",
+            )
+            .with_source(error)
+        })?;
+        let _ = jobs.send(job);
+        *current = Some(Thread {
+            jobs,
+            fate: Arc::clone(&fate),
+        });
+        Ok(fate)
+    }
+}
+
+impl<C> Worker<C> {
+    fn lock(&self) -> MutexGuard<'_, Option<Thread<C>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next call start a thread of its own. Whether the thread was the current one.
+    fn forget(&self, fate: &Arc<Fate>) -> bool {
+        let mut current = self.lock();
+        let is_current = current
+            .as_ref()
+            .is_some_and(|thread| Arc::ptr_eq(&thread.fate, fate));
+        if is_current {
+            *current = None;
+        }
+        is_current
+    }
+
+    fn leave_behind(&self, fate: &Arc<Fate>) {
+        // Counted before the thread can know, so that it never takes back what was not added.
+        self.left_behind.fetch_add(1, Ordering::AcqRel);
+        let was_there = fate.0.swap(true, Ordering::AcqRel);
+        if was_there || !self.forget(fate) {
+            self.left_behind.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl<C> fmt::Debug for Worker<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the calls until nobody can send another.
+fn work_through<C>(queue: &mpsc::Receiver<Job<C>>) {
+    let mut connection = None;
+    while let Ok(Job { work, turn }) = queue.recv() {
+        if turn.take() {
+            work(&mut connection);
+        }
+    }
+}
