@@ -4,11 +4,13 @@
 mod config;
 mod error;
 mod keychain;
+pub mod store;
 mod worker;
 
 pub use config::KeychainConfig;
 pub use error::{KeychainError, KeychainErrorKind};
 pub use keychain::Keychain;
+pub use store::{KeychainLimits, KeychainStore, KeychainStoreConfig};
 
 // Tests have a manifest of features that the library alone does not need.
 #[cfg(test)]
