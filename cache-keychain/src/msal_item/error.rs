@@ -3,7 +3,7 @@
 use std::io;
 
 use cache_core::store::StoreError;
-use cache_core::store::error::{ErrorKind, Operation, Retry};
+use cache_core::store::error::{ErrorKind, Operation};
 use secret_service::Error;
 
 use crate::error::{KeychainError, KeychainErrorKind};
@@ -88,22 +88,6 @@ impl Failure {
                 };
                 new(kind, "the directory of the cache path cannot be used").with_source(error)
             }
-        }
-        .with_certainty()
-    }
-}
-
-/// Says that a write which failed so was not made.
-trait Certain {
-    fn with_certainty(self) -> Self;
-}
-
-impl Certain for StoreError {
-    fn with_certainty(self) -> Self {
-        if self.is_outcome_unknown() {
-            self.with_retry(Retry::Yes)
-        } else {
-            self
         }
     }
 }
