@@ -137,7 +137,7 @@ fn of_bus(error: &zbus::Error) -> (KeychainErrorKind, &'static str) {
     let name = match error {
         zbus::Error::MethodError(name, ..) => name.as_str(),
         zbus::Error::InputOutput(_) => return (KeychainErrorKind::Disconnected, DISCONNECTED),
-        zbus::Error::Address(_) | zbus::Error::Handshake(_) => return (KeychainErrorKind::Absent, ABSENT),
+        zbus::Error::Address(_) | zbus::Error::Connection(..) | zbus::Error::Handshake(_) => return (KeychainErrorKind::Absent, ABSENT),
         zbus::Error::FDO(error) => match &**error {
             zbus::fdo::Error::ServiceUnknown(_) => return (KeychainErrorKind::Absent, ABSENT),
             _ => return (KeychainErrorKind::Other, FAILED),

@@ -17,7 +17,14 @@ use futures_util::TryStreamExt;
 
 use crate::session::{items, run, within_session};
 
-const ITEM: [&str; 4] = ["service", "mytool", "account", "cache"];
+const ITEM: [&str; 6] = [
+    "service",
+    "mytool",
+    "account",
+    "cache",
+    "xdg:schema",
+    "org.freedesktop.Secret.Generic",
+];
 const JSON: &str = r#"{"AccessToken":{},"Kept":{"a":[1]}}"#;
 
 pub(crate) fn config() -> MsalSecretServiceConfig {
