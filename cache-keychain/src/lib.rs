@@ -4,12 +4,16 @@
 mod config;
 mod error;
 mod keychain;
+mod platform;
+mod report;
 mod worker;
 
-pub use config::KeychainConfig;
+pub use config::{KeychainConfig, Prompt};
 pub use error::{KeychainError, KeychainErrorKind};
 pub use keychain::Keychain;
+pub use platform::{KeychainKind, KeychainPersistence};
+pub use report::KeychainReport;
 
 // Tests have a manifest of features that the library alone does not need.
 #[cfg(test)]
-use {cache_testkit as _, flows as _, serde_json as _, tempfile as _};
+use {cache_sqlite as _, cache_testkit as _, flows as _, serde_json as _, tempfile as _};
