@@ -3,6 +3,8 @@
 
 mod config;
 mod error;
+mod key_policy;
+mod key_source;
 mod keychain;
 mod platform;
 mod report;
@@ -10,6 +12,8 @@ mod worker;
 
 pub use config::{KeychainConfig, Prompt};
 pub use error::{KeychainError, KeychainErrorKind};
+pub use key_policy::KeyPolicy;
+pub use key_source::KeychainKeySource;
 pub use keychain::Keychain;
 pub use platform::{KeychainKind, KeychainPersistence};
 pub use report::KeychainReport;
