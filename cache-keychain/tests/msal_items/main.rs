@@ -6,4 +6,5 @@
 mod conditions;
 mod item;
 mod programs;
+#[path = "../session/mod.rs"]
 mod session;

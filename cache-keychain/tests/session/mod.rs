@@ -3,6 +3,8 @@
 //! A process finds its session by environment variables, so the test runs itself once more inside. There it asks the outer one to do to
 //! the session what the test needs, line by line.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
