@@ -153,7 +153,12 @@ fn an_exhausted_quota_refuses_a_key_and_leaves_nothing() {
     program.expect("prefer keyutils", "TooLarge");
     assert_nothing_was_written(&mut program, session.folder());
     program.expect("run - keyctl clear @s", "ok");
-    program.expect("open keyutils", "ok");
+    // The kernel gives back what cleared keys took when it comes to it.
+    let is_open = (0..500).any(|_| {
+        program.ask("attempt - sleep 0.02");
+        program.ask("open keyutils").word == "ok"
+    });
+    assert!(is_open);
     program.expect("clear keyutils", "ok");
 }
 
