@@ -9,15 +9,9 @@ use crate::real::{self, Real};
 const INSIDE: &str = "TOKENKEEP_TEST_INSIDE_KEYRING";
 
 /// Runs `test` with a session keyring of its own; `name` is that of the calling test, with its module.
-async fn within_keyring(name: &str, test: impl AsyncFnOnce(&Real)) {
+async fn within_keyring(name: &str, test: impl Future<Output = ()>) {
     if std::env::var_os(INSIDE).is_some() {
-        let place = Real::new("keyutils");
-        test(&place).await;
-        // The user's persistent keyring has it too, for days.
-        let keyrings = linux_keyutils_keyring_store::Store::new().unwrap();
-        let manifest = keyrings.build(&place.service, "token-cache", None).unwrap();
-        manifest.delete_credential().unwrap();
-        return;
+        return test.await;
     }
     let status = Command::new("keyctl")
         .args(["session", "-"])
@@ -29,25 +23,39 @@ async fn within_keyring(name: &str, test: impl AsyncFnOnce(&Real)) {
     assert!(status.success(), "{name} failed inside: {status}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_contract_holds() {
-    within_keyring("keyutils::the_contract_holds", real::the_contract_holds).await;
+/// Removes the manifest, which the user's persistent keyring has too, for days.
+fn clear(place: &Real) {
+    let keyrings = linux_keyutils_keyring_store::Store::new().unwrap();
+    let manifest = keyrings.build(&place.service, "token-cache", None).unwrap();
+    // Not every rule writes.
+    let _ = manifest.delete_credential();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_count_together() {
+async fn the_contract_holds() {
     within_keyring(
-        "keyutils::processes_count_together",
-        real::processes_count_together,
+        "keyutils::the_contract_holds",
+        real::the_contract_holds("keyutils", clear),
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn processes_count_together() {
+    within_keyring("keyutils::processes_count_together", async {
+        let place = Real::new("keyutils");
+        real::processes_count_together(&place).await;
+        clear(&place);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_processes_leave_whole_records() {
-    within_keyring(
-        "keyutils::killed_processes_leave_whole_records",
-        real::killed_processes_leave_whole_records,
-    )
+    within_keyring("keyutils::killed_processes_leave_whole_records", async {
+        let place = Real::new("keyutils");
+        real::killed_processes_leave_whole_records(&place).await;
+        clear(&place);
+    })
     .await;
 }
