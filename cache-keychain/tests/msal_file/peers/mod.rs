@@ -77,17 +77,17 @@ async fn loses_no_row(protocol: Protocol) {
     let store = open(&path).await;
     let mut peer = Peer::start(protocol, &path).await;
     let theirs = async {
-        for row in 0..12 {
+        for row in 0..40 {
             peer.must(&format!("add their-{row}")).await;
         }
     };
     let ours = async {
-        for row in 0..60 {
+        for row in 0..200 {
             add_row(&store, &format!("our-{row}")).await;
         }
     };
     within(PATIENCE * 2, "all rows", async { tokio::join!(theirs, ours) }).await;
-    assert_eq!(count_rows(&path), 72);
+    assert_eq!(count_rows(&path), 240);
     assert_eq!(names_in(directory.path()), ["msal_token_cache.json"]);
 }
 
