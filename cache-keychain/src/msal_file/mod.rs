@@ -7,6 +7,7 @@ mod lock;
 mod place;
 mod reading;
 mod store;
+mod temporary;
 mod watch;
 mod writing;
 
