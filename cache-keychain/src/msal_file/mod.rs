@@ -94,6 +94,7 @@
 
 mod config;
 mod error;
+mod file;
 mod json;
 mod lock;
 mod place;

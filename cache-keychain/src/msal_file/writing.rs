@@ -46,6 +46,8 @@ pub(super) enum Outcome {
     Conflict,
     /// Nothing was changed: a program that takes no lock is writing, or somebody took the lock from us.
     Again(Staged),
+    /// Nothing was changed: somebody to whom this process does not exist removed the temporary file.
+    Swept,
 }
 
 impl Staged {
@@ -104,11 +106,7 @@ impl Staged {
             return Ok(Outcome::Again(self));
         }
         match fs::rename(&self.path, place.target()) {
-            // Swept by somebody to whom this process does not exist.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let context = format!("the temporary file {} was removed", self.path.display());
-                return Err(Failure::new(ErrorKind::Unavailable, context).with_source(error));
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Swept),
             renamed => renamed.map_err(|error| Failure::io(place.target(), "replace", error))?,
         }
         drop(guard);
@@ -203,8 +201,7 @@ fn sync_directory(path: &Path) -> Result<(), Failure> {
 
 /// Removes temporary files whose writers were killed.
 ///
-/// A writer in another container, whose process does not exist here, may lose its file by this; it is told so before it has changed
-/// anything, and makes another.
+/// A writer in another container, whose process does not exist here, may lose its file by this, and makes another.
 pub(super) fn sweep(directory: &Path, now: UnixMillis) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;

@@ -93,6 +93,10 @@ pub(super) fn attempt(
     let taken = match open(path, false) {
         Ok(file) => existing(file, path, limits, now, observation),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path, tag),
+        // Another user's program has it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => {
+            Ok(Attempt::Busy(None))
+        }
         Err(error) => Err(error),
     };
     taken.map_err(|source| {
