@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 12] = [
+const PREREQUISITES: [Prerequisite; 14] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -144,6 +144,23 @@ const PREREQUISITES: [Prerequisite; 12] = [
         reason: "it gives each test keyrings of the kernel of its own, on Linux",
         is_present: has_keyctl,
         packages: ["keyutils", "keyutils", "keyutils", ""],
+    },
+    Prerequisite {
+        name: "Java 17 or newer, with its compiler",
+        reason: "it locks a cache file as MSAL Java does",
+        is_present: has_java,
+        packages: [
+            "default-jdk-headless",
+            "java-latest-openjdk-devel",
+            "openjdk17-jdk",
+            "openjdk",
+        ],
+    },
+    Prerequisite {
+        name: "flock and setpriv of util-linux",
+        reason: "they lock a cache file and try it as another user, on Linux",
+        is_present: has_util_linux,
+        packages: ["util-linux", "util-linux", "util-linux", ""],
     },
 ];
 
@@ -248,6 +265,18 @@ fn has_keyctl() -> bool {
     !cfg!(target_os = "linux") || succeeds(Command::new("keyctl").arg("--version"))
 }
 
+/// The program `java` of a runtime alone does not run sources.
+fn has_java() -> bool {
+    succeeds(Command::new("javac").arg("--version"))
+}
+
+fn has_util_linux() -> bool {
+    !cfg!(target_os = "linux")
+        || ["flock", "setpriv"]
+            .iter()
+            .all(|name| succeeds(Command::new(name).arg("--version")))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -265,7 +294,7 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils"
+             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils default-jdk-headless util-linux"
         ));
     }
 
@@ -274,7 +303,7 @@ mod tests {
         let missing: Vec<_> = PREREQUISITES.iter().collect();
         assert_eq!(
             packages(&missing, PackageManager::Brew),
-            ["node", "python3", "redis", "valkey"]
+            ["node", "python3", "redis", "valkey", "openjdk"]
         );
     }
 }

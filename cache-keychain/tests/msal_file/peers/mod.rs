@@ -207,6 +207,7 @@ with_peers! {
     as_msal_go: Flock, passes_over_our_dead;
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn flock_keeps_out_and_is_kept_out() {
     let (directory, path) = place();
