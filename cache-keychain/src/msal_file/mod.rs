@@ -96,7 +96,7 @@ mod config;
 mod error;
 mod file;
 mod json;
-mod lock;
+pub(crate) mod lock;
 mod place;
 mod reading;
 mod store;

@@ -23,8 +23,9 @@ use super::json::Shape;
 use super::lock::{Guard, PeerLock};
 use super::place::Place;
 use super::reading::{self, Content, DELETED, MAX_BYTES, Memory};
+use super::temporary;
 use super::watch::{Announcer, follow};
-use super::writing::{Condition, Outcome, not_a_cache, sweep};
+use super::writing::{Condition, Outcome, not_a_cache};
 
 /// The cache file of MSAL programs, as a store of one record. Nothing in it is encrypted; see the [module](super).
 pub struct MsalFileStore {
@@ -60,7 +61,9 @@ impl MsalFileStore {
         let (path, create, now) = (config.path.clone(), config.create, config.clock.now());
         let located = blocking(move || {
             let place = Place::locate(&path, create)?;
-            sweep(place.directory(), now);
+            for directory in place.directories() {
+                temporary::sweep(directory, now);
+            }
             Ok(place)
         });
         let place = located.await.map_err(|failure| failure.during(Operation::Open))?;

@@ -20,6 +20,8 @@
 mod attempt;
 mod guard;
 mod holder;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::fmt;
