@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 16] = [
+const PREREQUISITES: [Prerequisite; 18] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -168,6 +168,23 @@ const PREREQUISITES: [Prerequisite; 16] = [
         reason: "MSAL Python keeps items of the Secret Service with it, on Linux",
         is_present: has_python_libsecret,
         packages: ["gir1.2-secret-1", "libsecret", "libsecret", ""],
+    },
+    Prerequisite {
+        name: "Java 17 or newer, with its compiler",
+        reason: "it locks a cache file as MSAL Java does",
+        is_present: has_java,
+        packages: [
+            "default-jdk-headless",
+            "java-latest-openjdk-devel",
+            "openjdk17-jdk",
+            "openjdk",
+        ],
+    },
+    Prerequisite {
+        name: "flock and setpriv of util-linux",
+        reason: "they lock a cache file and try it as another user, on Linux",
+        is_present: has_util_linux,
+        packages: ["util-linux", "util-linux", "util-linux", ""],
     },
 ];
 
@@ -295,6 +312,18 @@ fn system_python_runs(program: &str) -> bool {
     succeeds(Command::new("/usr/bin/python3").args(["-c", program]))
 }
 
+/// The program `java` of a runtime alone does not run sources.
+fn has_java() -> bool {
+    succeeds(Command::new("javac").arg("--version"))
+}
+
+fn has_util_linux() -> bool {
+    !cfg!(target_os = "linux")
+        || ["flock", "setpriv"]
+            .iter()
+            .all(|name| succeeds(Command::new(name).arg("--version")))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -312,7 +341,8 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils"
+             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils libsecret-tools libsecret-1-dev \
+             python3-gi gir1.2-secret-1 default-jdk-headless util-linux"
         ));
     }
 
@@ -321,7 +351,7 @@ mod tests {
         let missing: Vec<_> = PREREQUISITES.iter().collect();
         assert_eq!(
             packages(&missing, PackageManager::Brew),
-            ["node", "python3", "redis", "valkey"]
+            ["node", "python3", "redis", "valkey", "openjdk"]
         );
     }
 }

@@ -264,6 +264,11 @@ impl MsalLayout {
         matches!(self.records, Records::Single { beside: false, .. })
     }
 
+    /// Whether one document is for all, so that nothing in it has an expiry of its own: files and items of keychains know none.
+    fn is_single(&self) -> bool {
+        matches!(self.records, Records::Single { .. })
+    }
+
     /// Whether MSAL itself would suggest this key, so that a record under it which cannot be read is worth a report.
     fn is_usual(&self, record: &StoreKey) -> bool {
         match &self.records {
