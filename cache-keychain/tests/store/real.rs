@@ -1,6 +1,7 @@
 //! What is tried with each real keychain: the contract, several processes, and processes that are killed.
 
 #![allow(dead_code, reason = "there may be no real keychain in this build")]
+#![allow(clippy::print_stdout, reason = "a child tells its parent what was acknowledged")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
