@@ -7,9 +7,10 @@ mod lock;
 mod place;
 mod reading;
 mod store;
+mod temporary;
 mod watch;
 mod writing;
 
 pub use config::MsalFileConfig;
 pub use lock::LockLimits;
-pub use store::MsalFileStore;
+pub use store::{FileHold, MsalFileStore};

@@ -17,9 +17,7 @@ use super::error::Failure;
 use super::lock::{self, Guard};
 use super::place::{Place, check_file};
 use super::reading::{self, Content, Reading};
-
-const PREFIX: &str = ".tokenkeep-";
-const SUFFIX: &str = ".tmp";
+use super::temporary;
 
 /// After how long a temporary file is removed although there is a process of its number.
 const LONGEST_WRITE: Duration = Duration::from_secs(600);
@@ -56,9 +54,7 @@ impl Staged {
         let tag: [u8; 8] = random_bytes(random).map_err(|source| {
             Failure::new(ErrorKind::Other, "no name for a temporary file").with_source(source)
         })?;
-        let tag = u64::from_be_bytes(tag);
-        let name = format!("{PREFIX}{}-{tag:016x}{SUFFIX}", std::process::id());
-        let path = place.directory().join(name);
+        let path = temporary::beside(place.target(), u64::from_be_bytes(tag));
         let failed = |error| Failure::io(&path, "write", error);
         let file = OpenOptions::new()
             .write(true)
@@ -78,17 +74,18 @@ impl Staged {
     }
 
     /// Puts it in the place of the file, if `condition` holds. Under the lock, which is released before the directory is forced to the
-    /// disk.
+    /// disk. A file of the version `known` is known to be a cache.
     pub(super) fn replace(
         self,
         place: &Place,
+        known: Option<Version>,
         condition: Condition,
         durability: Durability,
         now: UnixMillis,
         guard: Guard,
     ) -> Result<Outcome, Failure> {
         place.check()?;
-        let found = match reading::read(place.target())? {
+        let found = match reading::read(place.target(), known)? {
             Reading::Missing => Content::Absent,
             Reading::Settled(_, content) => content,
             // MSAL programs make their file and write to it later.
@@ -213,7 +210,7 @@ pub(super) fn sweep(directory: &Path, now: UnixMillis) {
         return;
     };
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(writer) else {
+        let Some(pid) = entry.file_name().to_str().and_then(temporary::writer) else {
             continue;
         };
         let Ok(found) = entry.metadata() else {
@@ -228,11 +225,4 @@ pub(super) fn sweep(directory: &Path, now: UnixMillis) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// The process that made the temporary file of this name.
-fn writer(name: &str) -> Option<u32> {
-    let (pid, tag) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
-    let is_tag = tag.len() == 16 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-    pid.parse().ok().filter(|_| is_tag)
 }

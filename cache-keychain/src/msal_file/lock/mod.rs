@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::random::{Random, jitter};
+use cache_core::random::{Random, jitter, random_bytes};
 use cache_core::time::{Clock, UnixMillis, with_deadline};
 
 use attempt::{Attempt, Observation};
@@ -66,7 +66,7 @@ impl LockLimits {
         self
     }
 
-    /// After how long without a change a lock file is abandoned that names no process, or one that exists; 30 s by default.
+    /// After how long without a change a lock file is abandoned that names no process, or one that exists; 10 s by default.
     ///
     /// That a process of this number exists need not mean that it is the one which made the file. MSAL programs hold the lock for
     /// milliseconds, and never while they wait for a network or a user.
@@ -82,7 +82,7 @@ impl Default for LockLimits {
         Self {
             patience: Duration::from_secs(15),
             ended_after: Duration::from_secs(1),
-            abandoned_after: Duration::from_secs(30),
+            abandoned_after: Duration::from_secs(10),
         }
     }
 }
@@ -163,10 +163,6 @@ impl PeerLock {
     /// Takes the lock and keeps it until the guard is dropped, which takes some microseconds.
     ///
     /// Cancellation safe: a lock that is taken for a caller who is gone is released at once.
-    #[cfg_attr(
-        not(feature = "msal-secret-service"),
-        expect(dead_code, reason = "files are written within one blocking call")
-    )]
     pub(crate) async fn acquire(&self) -> Result<Guard, LockError> {
         self.with(|guard| guard).await
     }
@@ -189,8 +185,13 @@ impl PeerLock {
         loop {
             let (paths, limits, turn) = (Arc::clone(&self.paths), self.limits, Arc::clone(&turn));
             let (now, mut seen) = (self.clock.now(), std::mem::take(&mut observations));
+            let tag = random_bytes(&*self.random).map_err(|source| LockError::Io {
+                path: self.paths[0].clone(),
+                source: std::io::Error::other(source),
+            })?;
+            let tag = u64::from_ne_bytes(tag);
             let attempt = tokio::task::spawn_blocking(move || {
-                let round = try_all(&paths, &limits, now, &mut seen, turn, work);
+                let round = try_all(&paths, &limits, now, tag, &mut seen, turn, work);
                 (round, seen)
             });
             // The runtime ends, or the work panicked, which has been reported.
@@ -258,13 +259,14 @@ fn try_all<T, W: FnOnce(Guard) -> T>(
     paths: &[PathBuf],
     limits: &LockLimits,
     now: UnixMillis,
+    tag: u64,
     observations: &mut [Observation],
     turn: Arc<Turn>,
     work: W,
 ) -> Result<Round<W, T>, LockError> {
     let mut guard = Guard::new(turn);
     for (path, observation) in paths.iter().zip(observations) {
-        match attempt::attempt(path, limits, now, observation)? {
+        match attempt::attempt(path, limits, now, tag, observation)? {
             Attempt::Taken(held) => guard.add(held),
             Attempt::Busy(holder) => {
                 return Ok(Round::Busy {
