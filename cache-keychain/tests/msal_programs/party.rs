@@ -1,7 +1,7 @@
 //! Who shares a file: tokenkeep and real MSAL programs, behind one face.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cache_core::cache::TokenCache;
@@ -69,16 +69,20 @@ enum Kind {
 }
 
 struct Own {
-    path: std::path::PathBuf,
+    path: PathBuf,
+    node_names: bool,
     authority: String,
     http: Arc<ReqwestClient>,
     cache: TokenCache,
 }
 
 impl Own {
-    async fn open(path: &Path) -> TokenCache {
+    async fn open(path: &Path, node_names: bool) -> TokenCache {
         let store = MsalFileStore::open(MsalFileConfig::new(path)).await.unwrap();
-        let layout = MsalLayout::single_record(store.record());
+        let mut layout = MsalLayout::single_record(store.record());
+        if node_names {
+            layout = layout.node_names();
+        }
         let strategy = Strategy::desktop_tool()
             .memory_tier(MemoryTier::off())
             .seal(SealPolicy::PlaintextAllowed);
@@ -142,11 +146,20 @@ impl Party {
                     path: file.to_owned(),
                     authority: url,
                     http: Arc::new(http),
-                    cache: Own::open(file).await,
+                    node_names: false,
+                    cache: Own::open(file, false).await,
                 }))
             }
         };
         Self { who, usage, kind }
+    }
+
+    /// Lets tokenkeep name new rows as Node does.
+    pub(crate) async fn name_as_node(&mut self) {
+        if let Kind::Own(own) = &mut self.kind {
+            own.node_names = true;
+            own.cache = Own::open(&own.path, true).await;
+        }
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -252,7 +265,7 @@ impl Party {
             return;
         }
         match &mut self.kind {
-            Kind::Own(own) => own.cache = Own::open(&own.path).await,
+            Kind::Own(own) => own.cache = Own::open(&own.path, own.node_names).await,
             Kind::Msal(program) => {
                 program.ask("restart", json!({})).await.unwrap();
             }
