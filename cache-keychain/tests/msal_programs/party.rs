@@ -154,11 +154,17 @@ impl Party {
         Self { who, usage, kind }
     }
 
-    /// Lets tokenkeep name new rows as Node does.
-    pub(crate) async fn name_as_node(&mut self) {
-        if let Kind::Own(own) = &mut self.kind {
-            own.node_names = true;
-            own.cache = Own::open(&own.path, true).await;
+    /// Says that nobody but tokenkeep and Node shares the file.
+    pub(crate) async fn share_with_node_alone(&mut self) {
+        match &mut self.kind {
+            Kind::Own(own) => {
+                own.node_names = true;
+                own.cache = Own::open(&own.path, true).await;
+            }
+            Kind::Msal(program) if self.who == Who::Node => {
+                program.ask("keepPorts", json!({})).await.unwrap();
+            }
+            Kind::Msal(_) => {}
         }
     }
 

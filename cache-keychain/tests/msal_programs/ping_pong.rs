@@ -16,7 +16,9 @@ async fn take_turns(first: Who, second: Who, usage: Usage, rotations: usize) {
         scene.party(second, usage, file).await,
     ];
     if second == Who::Node {
-        parties[0].name_as_node().await;
+        for party in &mut parties {
+            party.share_with_node_alone().await;
+        }
     }
     let (home, _) = parties[0].sign_in().await;
     let mut most = scene.rows(file);
