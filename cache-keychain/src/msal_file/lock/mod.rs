@@ -1,13 +1,5 @@
-//! The lock that programs with MSAL's extensions take around their cache: a file beside it, used in three ways at once.
-//!
-//! | program | holds the lock while | a holder that was killed |
-//! |---|---|---|
-//! | MSAL Python with portalocker | the file exists, and `flock` on it | is waited for 5 s, then passed over |
-//! | MSAL Python without, MSAL Node | the file exists | bars all of its kind, until somebody removes the file |
-//! | MSAL Go, MSAL .NET | `flock` on the file | is not noticed |
-//! | MSAL Java | the file exists, and `fcntl` on it | is waited for, then passed over |
-//!
-//! (msal-extensions 1.0 to 1.3, msal-node-extensions 5.6, microsoft-authentication-extensions for Go, .NET and Java.)
+//! The lock that programs with MSAL's extensions take around their cache: a file beside it, used in three ways:
+//! by its existence, by `flock`, and by `fcntl`. Which program does what is in the [module above](super).
 //!
 //! So whoever takes it here makes the file, or finds it abandoned, and holds `flock` and `fcntl` on it too.
 //!
@@ -17,6 +9,8 @@
 //! [`LockLimits`] call it abandoned. That is done in place: the file is never removed to be made anew, because between a look and a
 //! removal it may have become somebody else's. Of several who try, `flock` lets one through, and that one checks that the path still
 //! leads to the file that it locked.
+//!
+//! Our own never is without its content: a file that names nobody bars others for longer than one that names the dead.
 //!
 //! # Within one process
 //!
