@@ -246,7 +246,7 @@ impl MsalLayout {
     fn style(&self) -> Style {
         Style {
             names: self.names,
-            twins: matches!(self.records, Records::Single { .. }),
+            twins: self.is_single(),
         }
     }
 
