@@ -167,10 +167,10 @@ impl TokenCacheBuilder {
         }
         let sealer = Sealer::legible_plaintext(&namespace);
         let clock = Arc::clone(&self.clock);
-        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        let store = Arc::new(SharedStore::new(self.guarded()?, layout, sealer.clone(), clock));
         // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
         self.strategy.codec = Arc::new(BincodeCodec);
-        self.build(Arc::new(store), sealer, None)
+        self.build(store.clone(), sealer, None, Some(store))
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -223,7 +223,7 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
-        self.build(store, sealer, fallback)
+        self.build(store, sealer, fallback, None)
     }
 
     fn allow_plaintext(&self) -> Result<(), CacheError> {
@@ -240,6 +240,7 @@ impl TokenCacheBuilder {
         store: Arc<dyn Store>,
         sealer: Sealer,
         fallback: Option<Fallback>,
+        shared: Option<Arc<SharedStore>>,
     ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
@@ -272,6 +273,7 @@ impl TokenCacheBuilder {
             lineage_locks: lineage_locks::LineageLocks::default(),
             outage: Outage::default(),
             fallback,
+            shared,
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),

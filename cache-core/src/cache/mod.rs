@@ -52,6 +52,7 @@ mod fallback;
 mod find;
 mod inspect;
 mod lineage_locks;
+pub mod migration;
 mod observe;
 mod outage;
 mod proof_keys;
@@ -95,6 +96,7 @@ pub use crate::strategy::UnknownOutcomePolicy;
 
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
+use crate::layout::SharedStore;
 use crate::random::Random;
 use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
@@ -130,6 +132,8 @@ pub(crate) struct Inner {
     written_behind: written_behind::WrittenBehind,
     outage: outage::Outage,
     fallback: Option<fallback::Fallback>,
+    /// The documents of MSAL programs that partitions lie in, where they do.
+    shared: Option<Arc<SharedStore>>,
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
