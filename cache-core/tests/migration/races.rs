@@ -155,7 +155,10 @@ async fn a_sign_out_on_the_way_is_not_undone() {
     let migration = held.migrate_to(&target);
     let (report, ()) = tokio::join!(migration.run(), async {
         paused.reached().await;
-        source.sign_out(&account(1), CLIENT, SignOutScope::Client).await.unwrap();
+        source
+            .sign_out(&account(1), CLIENT, SignOutScope::Client)
+            .await
+            .unwrap();
         paused.release();
     });
     let report = report.unwrap();
@@ -237,7 +240,10 @@ async fn two_runs_at_once_move_everything_once() {
         let target = scene.target().await;
         let (other_source, other_target) = (scene.source().await, scene.target().await);
         let (one, two) = (source.migrate_to(&target), other_source.migrate_to(&other_target));
-        let (one, two) = tokio::join!(tokio::spawn(async move { one.run().await }), tokio::spawn(async move { two.run().await }));
+        let (one, two) = tokio::join!(
+            tokio::spawn(async move { one.run().await }),
+            tokio::spawn(async move { two.run().await })
+        );
         one.unwrap().unwrap();
         two.unwrap().unwrap();
         assert!(source.migrate_to(&target).run().await.unwrap().is_complete());

@@ -21,8 +21,18 @@ async fn every_kind_of_record_arrives_as_it_was_and_leaves_the_source() {
     assert_eq!((before.partitions.len(), before.keys.len()), (5, 2));
 
     let plan = source.migrate_to(&target).plan().await.unwrap();
-    let counts: BTreeMap<_, _> = plan.records.iter().map(|(kind, count)| (kind.tag(), *count)).collect();
-    let expected = [("app", 1), ("proof-key", 2), ("residue", 1), ("session", 1), ("user", 2)];
+    let counts: BTreeMap<_, _> = plan
+        .records
+        .iter()
+        .map(|(kind, count)| (kind.tag(), *count))
+        .collect();
+    let expected = [
+        ("app", 1),
+        ("proof-key", 2),
+        ("residue", 1),
+        ("session", 1),
+        ("user", 2),
+    ];
     assert_eq!(counts, expected.into());
     assert_eq!((plan.total(), plan.already_there, plan.unfinished), (7, 0, 0));
     assert_eq!(Holdings::of(&source).await, before, "a plan changes nothing");
@@ -44,13 +54,19 @@ async fn every_kind_of_record_arrives_as_it_was_and_leaves_the_source() {
         .unwrap();
     assert_eq!(found.source(), TokenSource::Store);
     assert!(target.session_account(&session("s")).await.unwrap().is_some());
-    assert_eq!(target.proof_key(&owner(Some(1))).await.unwrap().unwrap().key_id, "one");
+    assert_eq!(
+        target.proof_key(&owner(Some(1))).await.unwrap().unwrap().key_id,
+        "one"
+    );
     scene.refresh(&target, 1).await.unwrap();
     scene.refresh(&target, 2).await.unwrap();
     scene.assert_no_token_was_spent_twice();
 
     let again = source.migrate_to(&target).run().await.unwrap();
-    assert_eq!((again.moved, again.already_there, again.is_complete()), (0, 0, true));
+    assert_eq!(
+        (again.moved, again.already_there, again.is_complete()),
+        (0, 0, true)
+    );
 }
 
 #[tokio::test]
@@ -84,7 +100,12 @@ async fn another_sign_in_in_the_target_is_never_overwritten() {
     // Its session and its keys stay with it.
     let because: Vec<_> = report.left.iter().map(|left| left.because.to_string()).collect();
     assert_eq!(because.len(), 2, "{because:?}");
-    assert!(report.left.iter().all(|left| matches!(left.because, LeftBecause::AccountStays)));
+    assert!(
+        report
+            .left
+            .iter()
+            .all(|left| matches!(left.because, LeftBecause::AccountStays))
+    );
     let (now, there) = (Holdings::of(&source).await, Holdings::of(&target).await);
     for key in [account(1).to_bytes(), session("s").to_bytes()] {
         assert_eq!(now.partitions.get(&key), kept.partitions.get(&key));
@@ -94,7 +115,10 @@ async fn another_sign_in_in_the_target_is_never_overwritten() {
     assert_eq!(there.partitions.len(), 4, "everything else has moved");
 
     // Whoever signs out in the target lets it in.
-    target.sign_out(&account(1), CLIENT, SignOutScope::Client).await.unwrap();
+    target
+        .sign_out(&account(1), CLIENT, SignOutScope::Client)
+        .await
+        .unwrap();
     let report = source.migrate_to(&target).run().await.unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert!(Holdings::of(&source).await.is_empty());
@@ -112,10 +136,18 @@ async fn what_cannot_be_opened_or_is_set_aside_stays_and_is_told() {
     let mut bytes = scene.from.get(&damaged).await.unwrap().unwrap().payload.to_vec();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    scene.from.put(&damaged, bytes.into(), PutOptions::overwrite()).await.unwrap();
+    scene
+        .from
+        .put(&damaged, bytes.into(), PutOptions::overwrite())
+        .await
+        .unwrap();
     let random = std::sync::Arc::new(OsRandom);
     let aside = Quarantine::new(std::sync::Arc::clone(&scene.from), Namespace::default(), random);
-    aside.put_aside(&source.stored_key(&app())).await.unwrap().unwrap();
+    aside
+        .put_aside(&source.stored_key(&app()))
+        .await
+        .unwrap()
+        .unwrap();
 
     let plan = source.migrate_to(&target).plan().await.unwrap();
     assert_eq!(plan.unreadable.len(), 1);
@@ -124,8 +156,15 @@ async fn what_cannot_be_opened_or_is_set_aside_stays_and_is_told() {
     assert_eq!(report.left.len(), 1, "{report:?}");
     assert_eq!(report.left[0].key, damaged);
     assert!(matches!(report.left[0].because, LeftBecause::Unreadable(_)));
-    let stays: Vec<_> = report.stays.iter().map(|stays| (stays.kind, stays.count)).collect();
-    assert_eq!(stays, [(Some(RecordKind::KeyRing), 1), (Some(RecordKind::Quarantine), 1)]);
+    let stays: Vec<_> = report
+        .stays
+        .iter()
+        .map(|stays| (stays.kind, stays.count))
+        .collect();
+    assert_eq!(
+        stays,
+        [(Some(RecordKind::KeyRing), 1), (Some(RecordKind::Quarantine), 1)]
+    );
     assert!(scene.from.get(&damaged).await.unwrap().is_some());
     assert_eq!(report.moved, 5);
 }
@@ -155,19 +194,29 @@ async fn a_copy_takes_no_refresh_tokens_unless_it_is_told_twice() {
     scene.fill().await;
     let (source, target) = (scene.source().await, scene.target().await);
     let before = Holdings::of(&source).await;
-    let copy = source.migrate_to(&target).keep_source(CopiedTokens::WithoutRefreshTokens);
+    let copy = source
+        .migrate_to(&target)
+        .keep_source(CopiedTokens::WithoutRefreshTokens);
     let report = copy.run().await.unwrap();
     assert_eq!((report.moved, report.is_complete()), (7, true), "{report:?}");
     assert_eq!(Holdings::of(&source).await, before);
     let copied = Holdings::of(&target).await;
     assert!(copied.refresh_tokens().is_empty());
-    let accesses = |holdings: &Holdings| holdings.partitions.values().map(|rows| rows.access_tokens.len()).sum::<usize>();
+    let accesses = |holdings: &Holdings| {
+        holdings
+            .partitions
+            .values()
+            .map(|rows| rows.access_tokens.len())
+            .sum::<usize>()
+    };
     assert_eq!(accesses(&copied), accesses(&before));
     assert_eq!(copy.run().await.unwrap().already_there, 7);
 
     let fresh = empty(&scene.clock);
     let target = target_over(&fresh, &scene.clock).await;
-    let copy = source.migrate_to(&target).keep_source(CopiedTokens::WithRefreshTokens);
+    let copy = source
+        .migrate_to(&target)
+        .keep_source(CopiedTokens::WithRefreshTokens);
     assert!(copy.run().await.unwrap().is_complete());
     assert_eq!(Holdings::of(&target).await, before);
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::cache::TokenCache;
-use cache_core::cache::migration::{LeftBecause, MigrationError, MigrationObserver, MigrationProgress, NotKeptBecause};
+use cache_core::cache::migration::{
+    LeftBecause, MigrationError, MigrationObserver, MigrationProgress, NotKeptBecause,
+};
 use cache_core::layout::MsalLayout;
 use cache_core::seal::Namespace;
 use cache_core::store::Store;
@@ -32,7 +34,11 @@ async fn one_place_by_two_names_is_refused() {
     let copy = restored(&scene.clock, &before).await;
     let copy = source_over(&copy, &scene.clock).await;
     let report = source.migrate_to(&copy).run().await.unwrap();
-    assert_eq!((report.already_there, report.is_complete()), (7, true), "{report:?}");
+    assert_eq!(
+        (report.already_there, report.is_complete()),
+        (7, true),
+        "{report:?}"
+    );
     assert!(Holdings::of(&source).await.is_empty());
 
     // Nor is another namespace of one store.
@@ -59,7 +65,14 @@ async fn sealed_tokens_are_laid_open_only_on_request() {
     assert!(report.is_complete());
     assert_eq!(Holdings::of(&open).await, before);
     // The way back needs no such word.
-    assert!(open.migrate_to(&source).source_name("open").run().await.unwrap().is_complete());
+    assert!(
+        open.migrate_to(&source)
+            .source_name("open")
+            .run()
+            .await
+            .unwrap()
+            .is_complete()
+    );
     assert_eq!(Holdings::of(&source).await, before);
 }
 
@@ -78,7 +91,10 @@ async fn what_the_target_cannot_keep_is_found_before_anything_moves() {
         panic!("{error:?}");
     };
     assert_eq!(plan.not_kept, not_kept);
-    let mut because: Vec<_> = not_kept.iter().map(|kept| (kept.kind.tag(), kept.because)).collect();
+    let mut because: Vec<_> = not_kept
+        .iter()
+        .map(|kept| (kept.kind.tag(), kept.because))
+        .collect();
     because.sort_by_key(|kept| kept.0);
     // The account's tokens are bound to its keys, and its session would die without it.
     let expected = [
@@ -93,10 +109,18 @@ async fn what_the_target_cannot_keep_is_found_before_anything_moves() {
 
     let report = migration.leave_behind().run().await.unwrap();
     assert_eq!((report.moved, report.left.len()), (3, 4), "{report:?}");
-    assert!(report.left.iter().all(|left| matches!(left.because, LeftBecause::NotKept(_))));
+    assert!(
+        report
+            .left
+            .iter()
+            .all(|left| matches!(left.because, LeftBecause::NotKept(_)))
+    );
     let kept = Holdings::of(&source).await;
     assert_eq!((kept.partitions.len(), kept.keys.len()), (2, 2));
-    assert_eq!(kept.partitions.get(&account(1).to_bytes()), before.partitions.get(&account(1).to_bytes()));
+    assert_eq!(
+        kept.partitions.get(&account(1).to_bytes()),
+        before.partitions.get(&account(1).to_bytes())
+    );
     scene.refresh(&source, 1).await.unwrap();
     scene.refresh(&file, 2).await.unwrap();
     scene.assert_no_token_was_spent_twice();
@@ -118,7 +142,10 @@ async fn records_that_are_too_large_stay() {
     let report = source.migrate_to(&target).leave_behind().run().await.unwrap();
     let (kept, there) = (Holdings::of(&source).await, Holdings::of(&target).await);
     assert_eq!((kept.on_their_way, there.on_their_way), (0, 0));
-    assert_eq!(kept.partitions.len() + there.partitions.len(), before.partitions.len());
+    assert_eq!(
+        kept.partitions.len() + there.partitions.len(),
+        before.partitions.len()
+    );
     assert!(!report.is_complete() && kept.partitions.contains_key(&account(1).to_bytes()));
 }
 
@@ -162,6 +189,9 @@ pub fn file_over(store: &Arc<dyn Store>, clock: &cache_testkit::clock::ManualClo
     TokenCache::builder(Arc::clone(store))
         .clock(Arc::new(clock.clone()))
         .strategy(strategy().seal(SealPolicy::PlaintextAllowed))
-        .open_plaintext_shared(Namespace::default(), MsalLayout::single_record(record).authority(authority()))
+        .open_plaintext_shared(
+            Namespace::default(),
+            MsalLayout::single_record(record).authority(authority()),
+        )
         .unwrap()
 }

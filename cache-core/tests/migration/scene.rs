@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cache_core::cache::{
-    AcquireOptions, Acquired, AuthorityCall, CacheError, CallError, CallOutcome, ProofKey, ProofKeyOwner, Redemption,
-    TokenCache,
+    AcquireOptions, Acquired, AuthorityCall, CacheError, CallError, CallOutcome, ProofKey, ProofKeyOwner,
+    Redemption, TokenCache,
 };
 use cache_core::codec::msal::RowOrigin;
 use cache_core::codec::{BincodeCodec, Codec};
 use cache_core::schema::{
-    AuthorityIdentity, AuthorityKind, Partition, PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse,
+    AuthorityIdentity, AuthorityKind, Partition, PartitionKey, ScopeSet, SessionKey, TokenRequest,
+    TokenResponse,
 };
 use cache_core::seal::{FixedKeySource, Namespace, RecordKind, SecretKey};
 use cache_core::secret::{Secret, SecretBytes};
-use bytes::Bytes;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
-use cache_core::strategy::{MemoryTier, Strategy};
+use cache_core::strategy::{DirectoryPolicy, MemoryTier, Strategy};
 use cache_testkit::clock::ManualClock;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
@@ -56,7 +57,10 @@ impl Scene {
     }
 
     pub async fn sign_in(&self, cache: &TokenCache, number: usize) {
-        cache.sign_in(&account(number), self.granted(number)).await.unwrap();
+        cache
+            .sign_in(&account(number), self.granted(number))
+            .await
+            .unwrap();
     }
 
     pub fn granted(&self, number: usize) -> TokenResponse {
@@ -72,11 +76,17 @@ impl Scene {
     pub async fn fill_with(&self, cache: &TokenCache) {
         let response = self.granted(1);
         let token = response.refresh_token.clone();
-        cache.add_proof_key(&owner(Some(1)), &proof_key("one"), token.as_ref()).await.unwrap();
+        cache
+            .add_proof_key(&owner(Some(1)), &proof_key("one"), token.as_ref())
+            .await
+            .unwrap();
         cache.sign_in(&account(1), response).await.unwrap();
         self.sign_in(cache, 2).await;
         let response = self.granted(1);
-        cache.begin_session(&account(1), &session("s"), response, 24 * HOUR).await.unwrap();
+        cache
+            .begin_session(&account(1), &session("s"), response, 24 * HOUR)
+            .await
+            .unwrap();
         let app = Arc::new(TokenRequest::new(
             app(),
             AuthorityKind::Oidc,
@@ -85,11 +95,19 @@ impl Scene {
             "",
             ScopeSet::parse("app"),
         ));
-        cache.acquire_app(app, AcquireOptions::default(), self.issuer.call("app")).await.unwrap();
-        cache.proof_key_or(&owner(None), proof_key("client")).await.unwrap();
+        cache
+            .acquire_app(app, AcquireOptions::default(), self.issuer.call("app"))
+            .await
+            .unwrap();
+        cache
+            .proof_key_or(&owner(None), proof_key("client"))
+            .await
+            .unwrap();
         let file = serde_json::json!({ "Future": { "row": { "secret": "canary-residue" } } });
         cache
-            .import(file.to_string().as_bytes(), &|origin: &RowOrigin<'_>| origin.default_identity())
+            .import(file.to_string().as_bytes(), &|origin: &RowOrigin<'_>| {
+                origin.default_identity()
+            })
             .await
             .unwrap();
     }
@@ -105,7 +123,11 @@ impl Scene {
     }
 
     pub fn assert_no_token_was_spent_twice(&self) {
-        assert!(!self.issuer.sent_twice(), "a refresh token was sent twice: {:?}", self.issuer.sent());
+        assert!(
+            !self.issuer.sent_twice(),
+            "a refresh token was sent twice: {:?}",
+            self.issuer.sent()
+        );
         assert_eq!(self.issuer.revoked_families(), 0);
     }
 }
@@ -141,11 +163,17 @@ fn as_account(mut response: TokenResponse, number: usize) -> TokenResponse {
 
 pub fn empty(clock: &ManualClock) -> Arc<dyn Store> {
     let random = Arc::new(cache_core::random::OsRandom);
-    Arc::new(cache_core::store::MemoryStore::with(Arc::new(clock.clone()), random))
+    Arc::new(cache_core::store::MemoryStore::with(
+        Arc::new(clock.clone()),
+        random,
+    ))
 }
 
 pub fn strategy() -> Strategy {
-    Strategy::web_front_end().memory_tier(MemoryTier::off()).idle_lifetime(None)
+    Strategy::web_front_end()
+        .memory_tier(MemoryTier::off())
+        .idle_lifetime(None)
+        .directory(DirectoryPolicy::Off)
 }
 
 pub async fn source_over(store: &Arc<dyn Store>, clock: &ManualClock) -> TokenCache {
@@ -263,7 +291,12 @@ impl Holdings {
         };
         let namespace = cache.sealer().namespace().clone();
         let prefix = namespace.prefix();
-        let keys: Vec<_> = cache.store().scan(&prefix).map(|found| found.unwrap().0).collect().await;
+        let keys: Vec<_> = cache
+            .store()
+            .scan(&prefix)
+            .map(|found| found.unwrap().0)
+            .collect()
+            .await;
         for key in keys {
             let kind = RecordKind::of(&namespace, &key).unwrap();
             let record = cache.store().get(&key).await.unwrap().unwrap();
@@ -275,7 +308,9 @@ impl Holdings {
                 }
                 RecordKind::User | RecordKind::App | RecordKind::Session | RecordKind::Residue => {
                     let opened = cache.sealer().open_record(kind, &key, &record.payload).unwrap();
-                    let partition = BincodeCodec.decode(opened.payload.expose(), opened.meta.schema).unwrap();
+                    let partition = BincodeCodec
+                        .decode(opened.payload.expose(), opened.meta.schema)
+                        .unwrap();
                     let logical = partition.key.to_bytes();
                     if let Some(expiry) = record.expires_at {
                         holdings.expiries.insert(logical.clone(), expiry.0);
@@ -294,10 +329,16 @@ impl Holdings {
 
     /// The refresh tokens, each of which must be there once.
     pub fn refresh_tokens(&self) -> BTreeSet<String> {
-        let rows = self.partitions.values().flat_map(|partition| &partition.refresh_tokens);
+        let rows = self
+            .partitions
+            .values()
+            .flat_map(|partition| &partition.refresh_tokens);
         let mut found = BTreeSet::new();
         for row in rows {
-            assert!(found.insert(row.secret.expose().to_owned()), "a refresh token is there twice");
+            assert!(
+                found.insert(row.secret.expose().to_owned()),
+                "a refresh token is there twice"
+            );
         }
         found
     }
@@ -341,7 +382,11 @@ impl Store for OneRecord {
 
     async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
         if *key != Self::key() {
-            return Err(StoreError::new(ErrorKind::Unsupported, Operation::Put, "this place has one record"));
+            return Err(StoreError::new(
+                ErrorKind::Unsupported,
+                Operation::Put,
+                "this place has one record",
+            ));
         }
         self.0.put(key, payload, options).await
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::{Entry, Journal, Written};
+use super::removal::{Removed, remove_if_same};
 use super::report::{ConflictCause, LeftBecause};
 use super::sameness::{OF_DOCUMENTS, is_same, is_same_life, shares_sign_in, supersedes};
 use super::{CopiedTokens, Options};
@@ -55,14 +56,6 @@ enum Placed {
     NotVerified,
 }
 
-/// What became of the source's record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Removed {
-    Yes,
-    Gone,
-    Changed,
-}
-
 impl Carrier {
     /// Moves the partition, or goes on where an earlier run stopped.
     ///
@@ -84,7 +77,10 @@ impl Carrier {
         while round < MAX_ROUNDS {
             // The journal is read before the source: what another run writes between the two is then a conflict, and never overwritten.
             let entry = journal.read(key).await?;
-            if entry.as_ref().is_some_and(|(entry, _)| entry.source != self.source_id) {
+            if entry
+                .as_ref()
+                .is_some_and(|(entry, _)| entry.source != self.source_id)
+            {
                 return Ok(Moved::Conflict(ConflictCause::OtherMigration));
             }
             let found = match self.find(key).await? {
@@ -97,7 +93,9 @@ impl Carrier {
                 (entry, Some(found)) => (entry, found),
             };
             let expected = match entry {
-                Some((entry, version)) if !is_same_life(&entry, &found, self.options.source_name.is_some()) => {
+                Some((entry, version))
+                    if !is_same_life(&entry, &found, self.options.source_name.is_some()) =>
+                {
                     // A user who came back while this was on its way: that is another sign-in, and this one goes first.
                     match self.place(journal, entry, version).await? {
                         Moved::Now(_) | Moved::AlreadyThere | Moved::Gone => {}
@@ -122,7 +120,9 @@ impl Carrier {
             let version = match journal.write(&entry, expected).await {
                 Ok(Written::At(version)) => version,
                 Ok(Written::Conflict) => continue,
-                Err(error) if is_of_the_record(&error) => return Ok(Moved::Left(LeftBecause::Refused(error))),
+                Err(error) if is_of_the_record(&error) => {
+                    return Ok(Moved::Left(LeftBecause::Refused(error)));
+                }
                 Err(error) => return Err(error),
             };
             // Before anything is removed: what lies there now must be what was read.
@@ -204,11 +204,13 @@ impl Carrier {
         let until = expires_at.filter(|_| {
             matches!(key, PartitionKey::Session { .. }) || self.target.strategy.idle_lifetime.is_none()
         });
-        let committed = self.target.commit(key, Durability::Durable, move |held| match (held, until) {
-            (None, None) => (Verdict::Store(content_.clone()), None),
-            (None, Some(until)) => (Verdict::StoreUntil(content_.clone(), until), None),
-            (Some(held), _) => (Verdict::Keep(Some(held.clone())), Some(held)),
-        });
+        let committed = self
+            .target
+            .commit(key, Durability::Durable, move |held| match (held, until) {
+                (None, None) => (Verdict::Store(content_.clone()), None),
+                (None, Some(until)) => (Verdict::StoreUntil(content_.clone(), until), None),
+                (Some(held), _) => (Verdict::Keep(Some(held.clone())), Some(held)),
+            });
         let met = match committed.await {
             Ok((met, _)) => met,
             Err(error) if is_of_the_record(&error) => return Ok(Placed::Refused(error)),
@@ -219,7 +221,9 @@ impl Carrier {
             return Ok(if is_ours { Placed::Known } else { Placed::Other });
         }
         let stored = self.target.load(key, &self.target.stored_key(key)).await?;
-        let Some(stored) = stored else { return Ok(Placed::NotVerified) };
+        let Some(stored) = stored else {
+            return Ok(Placed::NotVerified);
+        };
         // It may be in use already.
         if is_same(&self.target, &stored.partition, content) || supersedes(&stored.partition, content) {
             return Ok(Placed::New);
@@ -232,12 +236,14 @@ impl Carrier {
         let (content, until) = (entry.partition.clone(), entry.expires_at);
         let put = self
             .source
-            .commit(&entry.partition.key, Durability::Durable, move |held| match (held, until) {
-                (None, None) => (Verdict::Store(content.clone()), true),
-                (None, Some(until)) => (Verdict::StoreUntil(content.clone(), until), true),
-                (Some(held), _) => {
-                    let is_back = held == content || shares_sign_in(&held, &content);
-                    (Verdict::Keep(Some(held)), is_back)
+            .commit(&entry.partition.key, Durability::Durable, move |held| {
+                match (held, until) {
+                    (None, None) => (Verdict::Store(content.clone()), true),
+                    (None, Some(until)) => (Verdict::StoreUntil(content.clone(), until), true),
+                    (Some(held), _) => {
+                        let is_back = held == content || shares_sign_in(&held, &content);
+                        (Verdict::Keep(Some(held)), is_back)
+                    }
                 }
             });
         let (is_back, _) = put.await?;
@@ -296,12 +302,21 @@ impl Carrier {
             match self.remove(key, &found.partition).await? {
                 Removed::Yes => {
                     // Two names of one place: what was removed from the one is gone from the other.
-                    if self.target.load(key, &self.target.stored_key(key)).await?.is_none() {
+                    if self
+                        .target
+                        .load(key, &self.target.stored_key(key))
+                        .await?
+                        .is_none()
+                    {
                         self.put(&found.partition, found.origin().expires_at).await?;
                         return Ok(Moved::Left(LeftBecause::NotVerified));
                     }
                     self.target.relist(key).await;
-                    return Ok(if is_new { Moved::Now(bytes) } else { Moved::AlreadyThere });
+                    return Ok(if is_new {
+                        Moved::Now(bytes)
+                    } else {
+                        Moved::AlreadyThere
+                    });
                 }
                 Removed::Gone | Removed::Changed => written = held.map(|held| held.partition),
             }
@@ -335,16 +350,18 @@ impl Carrier {
                 Moved::Conflict(ConflictCause::TargetDiffers)
             });
         }
-        Ok(match self.put(&found.partition, found.origin().expires_at).await? {
-            Placed::New => {
-                self.target.relist(key).await;
-                Moved::Now(bytes)
-            }
-            Placed::Known => Moved::AlreadyThere,
-            Placed::Other => Moved::Conflict(ConflictCause::TargetDiffers),
-            Placed::Refused(error) => Moved::Left(LeftBecause::Refused(error)),
-            Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
-        })
+        Ok(
+            match self.put(&found.partition, found.origin().expires_at).await? {
+                Placed::New => {
+                    self.target.relist(key).await;
+                    Moved::Now(bytes)
+                }
+                Placed::Known => Moved::AlreadyThere,
+                Placed::Other => Moved::Conflict(ConflictCause::TargetDiffers),
+                Placed::Refused(error) => Moved::Left(LeftBecause::Refused(error)),
+                Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
+            },
+        )
     }
 
     /// What the source has, or why it stays there.
@@ -368,12 +385,17 @@ impl Carrier {
     }
 
     fn entry(&self, found: &Loaded) -> Result<Entry, CacheError> {
-        let incarnation = found.origin().lineage().map_or(OF_DOCUMENTS, |(incarnation, _)| incarnation);
+        let incarnation = found
+            .origin()
+            .lineage()
+            .map_or(OF_DOCUMENTS, |(incarnation, _)| incarnation);
         let mut partition = found.partition.clone();
         if self.target.shared.is_none() {
             // As at an import: a program that never named sign-ins leaves them to us.
             let seed: [u8; 16] = random_bytes(&*self.source.random)?;
-            merge::add_epochs(&mut partition, |client_id| crate::cache::exchange::epoch_of(&seed, client_id));
+            merge::add_epochs(&mut partition, |client_id| {
+                crate::cache::exchange::epoch_of(&seed, client_id)
+            });
         }
         Ok(Entry {
             source: self.source_id,
@@ -403,24 +425,6 @@ impl Carrier {
     }
 }
 
-async fn remove_if_same(cache: &Arc<Inner>, key: &PartitionKey, read: &Partition) -> Result<Removed, CacheError> {
-    let read = read.clone();
-    let mut is_tried = false;
-    let removed = cache.commit_removal(key, move |held| match held {
-        // An earlier round may have removed it without hearing of that.
-        None if is_tried => (Verdict::Keep(None), Removed::Yes),
-        None => (Verdict::Keep(None), Removed::Gone),
-        Some(held) if held == read => {
-            is_tried = true;
-            (Verdict::Delete, Removed::Yes)
-        }
-        Some(held) => (Verdict::Keep(Some(held)), Removed::Changed),
-    });
-    let (removed, copy) = removed.await?;
-    copy?;
-    Ok(removed)
-}
-
 /// Whether the record itself is the reason, and other records may fare better.
 pub(super) fn is_of_the_record(error: &CacheError) -> bool {
     match error {
@@ -431,12 +435,18 @@ pub(super) fn is_of_the_record(error: &CacheError) -> bool {
         CacheError::Seal(error) => {
             let is_of_the_cache = matches!(
                 &**error,
-                SealError::Store(_) | SealError::Random(_) | SealError::StaleRing { .. } | SealError::RingRolledBack { .. }
+                SealError::Store(_)
+                    | SealError::Random(_)
+                    | SealError::StaleRing { .. }
+                    | SealError::RingRolledBack { .. }
             );
             !is_of_the_cache && !error.is_about_ring()
         }
         CacheError::Store(error) => {
-            matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Unsupported)
+            matches!(
+                error.kind(),
+                ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Unsupported
+            )
         }
         _ => false,
     }

@@ -104,7 +104,11 @@ impl Journal {
         }
         let key = inner.sealer.stored_key(RecordKind::Migration, b"5:probe,");
         let never = PutOptions::update(Version::random(&*inner.random)?);
-        match inner.store.put(&key, bytes::Bytes::from_static(b"probe"), never).await {
+        match inner
+            .store
+            .put(&key, bytes::Bytes::from_static(b"probe"), never)
+            .await
+        {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(false),
             Err(error) if !error.is_conflict() => Err(error.into()),
             _ => Ok(true),
@@ -118,7 +122,10 @@ impl Journal {
     }
 
     /// The entry of a partition.
-    pub(super) async fn read(&self, partition: &PartitionKey) -> Result<Option<(Entry, Version)>, CacheError> {
+    pub(super) async fn read(
+        &self,
+        partition: &PartitionKey,
+    ) -> Result<Option<(Entry, Version)>, CacheError> {
         let key = self.key(partition);
         let Some((entry, version)) = self.read_at(&key).await? else {
             return Ok(None);
@@ -146,7 +153,11 @@ impl Journal {
     }
 
     /// Writes the entry over the one of `expected`, durably and settled; `None` where there must be none.
-    pub(super) async fn write(&self, entry: &Entry, expected: Option<Version>) -> Result<Written, CacheError> {
+    pub(super) async fn write(
+        &self,
+        entry: &Entry,
+        expected: Option<Version>,
+    ) -> Result<Written, CacheError> {
         let inner = &self.inner;
         let key = self.key(&entry.partition.key);
         let meta = inner.successor(None, 0, SCHEMA)?;
@@ -158,7 +169,10 @@ impl Journal {
         let (mut doubts, mut failure) = (0, None);
         for attempt in 0..MAX_ATTEMPTS {
             self.pause(attempt).await?;
-            let options = PutOptions { mode, ..PutOptions::create() };
+            let options = PutOptions {
+                mode,
+                ..PutOptions::create()
+            };
             let error = match inner.store.put(&key, bytes.clone(), options).await {
                 Ok(version) => return Ok(Written::At(version)),
                 Err(error) => error,
@@ -178,7 +192,11 @@ impl Journal {
                 // These bytes can only be ours. Whether replicas have them only a write tells that they acknowledge.
                 Some(found) if found.payload == bytes => {
                     if !shows_early || doubts == MOST_DOUBTS {
-                        return if shows_early { Err(error.into()) } else { Ok(Written::At(found.version)) };
+                        return if shows_early {
+                            Err(error.into())
+                        } else {
+                            Ok(Written::At(found.version))
+                        };
                     }
                     doubts += 1;
                     mode = PutMode::Update(found.version);
@@ -212,7 +230,11 @@ impl Journal {
         &self,
         source: &[u8; 32],
     ) -> Result<(Vec<PartitionKey>, Vec<(StoreKey, CacheError)>), CacheError> {
-        let prefix = format!("{}{}/", self.inner.sealer.namespace().prefix(), RecordKind::Migration.tag());
+        let prefix = format!(
+            "{}{}/",
+            self.inner.sealer.namespace().prefix(),
+            RecordKind::Migration.tag()
+        );
         let keys: Vec<StoreKey> = self
             .inner
             .store
@@ -245,7 +267,9 @@ impl Journal {
 fn exhausted(failure: Option<StoreError>) -> CacheError {
     match failure {
         Some(error) => error.into(),
-        None => CacheError::Contended { attempts: MAX_ATTEMPTS },
+        None => CacheError::Contended {
+            attempts: MAX_ATTEMPTS,
+        },
     }
 }
 

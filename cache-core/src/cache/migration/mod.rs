@@ -80,6 +80,7 @@
 mod carrier;
 mod error;
 mod journal;
+mod removal;
 mod report;
 mod run;
 mod sameness;
@@ -94,8 +95,8 @@ use carrier::Carrier;
 pub use error::MigrationError;
 use journal::Journal;
 pub use report::{
-    COPY_WARNING, ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver, MigrationPlan,
-    MigrationProgress, MigrationReport, NotKept, NotKeptBecause, StayingRecords,
+    COPY_WARNING, ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver,
+    MigrationPlan, MigrationProgress, MigrationReport, NotKept, NotKeptBecause, StayingRecords,
 };
 use run::Run;
 use survey::{Content, Survey};
@@ -224,7 +225,10 @@ impl Migration {
     /// [`MigrationError::SamePlace`], [`MigrationError::PlaintextTarget`] and [`MigrationError::NotKept`] before anything is moved;
     /// [`MigrationError::Stopped`] when a store failed. A record that stays for a reason of its own is no error: it is in the report.
     pub async fn run(&self) -> Result<MigrationReport, MigrationError> {
-        if self.source.sealer().is_sealed() && !self.target.sealer().is_sealed() && !self.options.allows_plaintext {
+        if self.source.sealer().is_sealed()
+            && !self.target.sealer().is_sealed()
+            && !self.options.allows_plaintext
+        {
             return Err(MigrationError::PlaintextTarget);
         }
         let stopped = |source| MigrationError::Stopped {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::carrier::{Carrier, Moved, is_of_the_record};
 use super::error::MigrationError;
 use super::report::{
-    ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver, MigrationProgress, MigrationReport,
+    ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver, MigrationProgress,
+    MigrationReport,
 };
 use super::sameness::is_same;
 use super::survey::{Content, Item, Survey};
@@ -118,7 +119,11 @@ impl Run {
         Ok(waiting)
     }
 
-    async fn pass(&mut self, survey: Survey, waiting: Vec<PartitionKey>) -> Result<ControlFlow<()>, CacheError> {
+    async fn pass(
+        &mut self,
+        survey: Survey,
+        waiting: Vec<PartitionKey>,
+    ) -> Result<ControlFlow<()>, CacheError> {
         if self.progress.total == 0 {
             self.report.stays = survey.stays;
         }
@@ -190,13 +195,19 @@ impl Run {
             return Ok(self.done(item.stored_key, 0));
         }
         let (key, sessions, account) = match item.content {
-            Content::Partition { key, sessions, account } => (key, sessions, account),
+            Content::Partition {
+                key,
+                sessions,
+                account,
+            } => (key, sessions, account),
             Content::Unreadable(error) => {
                 self.left(item.stored_key.clone(), item.kind, LeftBecause::Unreadable(error));
                 return Ok(self.done(item.stored_key, 0));
             }
             Content::Keys(owner) => {
-                return self.copy_keys(item.stored_key, item.bytes, owner, accounts, owners).await;
+                return self
+                    .copy_keys(item.stored_key, item.bytes, owner, accounts, owners)
+                    .await;
             }
         };
         if account.is_some_and(|account| self.staying.contains(&account)) {
@@ -233,7 +244,11 @@ impl Run {
         Ok(found.is_some_and(|found| is_same(target, &held.partition, &found.partition)))
     }
 
-    async fn carry(&mut self, key: &PartitionKey, stored_key: StoreKey) -> Result<ControlFlow<()>, CacheError> {
+    async fn carry(
+        &mut self,
+        key: &PartitionKey,
+        stored_key: StoreKey,
+    ) -> Result<ControlFlow<()>, CacheError> {
         let kind = key.record_kind();
         let mut bytes = 0;
         let mut stays = true;
@@ -276,12 +291,20 @@ impl Run {
         owners: &mut Vec<(StoreKey, ProofKeyOwner, KeysCopied)>,
     ) -> Result<ControlFlow<()>, CacheError> {
         let account = owner.account();
-        let copied = self.carrier.source.copy_keys_to(&self.carrier.target, &owner).await;
+        let copied = self
+            .carrier
+            .source
+            .copy_keys_to(&self.carrier.target, &owner)
+            .await;
         let copied = match copied {
             Ok(copied) => copied,
             Err(error) if is_of_the_record(&error) => {
                 self.staying.extend(account);
-                self.left(stored_key.clone(), RecordKind::ProofKey, LeftBecause::Refused(error));
+                self.left(
+                    stored_key.clone(),
+                    RecordKind::ProofKey,
+                    LeftBecause::Refused(error),
+                );
                 return Ok(self.done(stored_key, 0));
             }
             Err(error) => return Err(error),
@@ -289,12 +312,20 @@ impl Run {
         match copied {
             None => self.report.gone += 1,
             // The account has moved already, and the target's keys have gone their own way with it.
-            Some(KeysCopied::Differ) if account.as_ref().is_some_and(|account| !accounts.contains(account)) => {
+            Some(KeysCopied::Differ)
+                if account
+                    .as_ref()
+                    .is_some_and(|account| !accounts.contains(account)) =>
+            {
                 owners.push((stored_key.clone(), owner, KeysCopied::AlreadyThere));
             }
             Some(KeysCopied::Differ) => {
                 self.staying.extend(account);
-                self.conflict(stored_key.clone(), RecordKind::ProofKey, ConflictCause::ProofKeysDiffer);
+                self.conflict(
+                    stored_key.clone(),
+                    RecordKind::ProofKey,
+                    ConflictCause::ProofKeysDiffer,
+                );
             }
             Some(copied) => {
                 owners.push((stored_key.clone(), owner, copied));

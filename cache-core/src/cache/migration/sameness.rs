@@ -16,7 +16,10 @@ pub(super) fn is_same(target: &Inner, held: &Partition, sent: &Partition) -> boo
     if held == sent {
         return true;
     }
-    let kept = target.shared.as_ref().filter(|shared| shared.has_place_for(&sent.key));
+    let kept = target
+        .shared
+        .as_ref()
+        .filter(|shared| shared.has_place_for(&sent.key));
     if let Some(shared) = kept {
         return shared
             .as_kept(sent)
@@ -37,17 +40,21 @@ pub(super) fn is_same(target: &Inner, held: &Partition, sent: &Partition) -> boo
 pub(super) fn is_kept_whole(kept: Option<&Partition>, sent: &Partition) -> bool {
     let Some(kept) = kept else { return sent.is_empty() };
     let missing_refresh = sent.refresh_tokens.iter().any(|row| {
-        let same = |other: &&crate::schema::RefreshToken| other.secret == row.secret && other.spending == row.spending;
+        let same = |other: &&crate::schema::RefreshToken| {
+            other.secret == row.secret && other.spending == row.spending
+        };
         !kept.refresh_tokens.iter().any(|other| same(&other))
     });
     let missing_access = sent
         .access_tokens
         .iter()
         .any(|row| !kept.access_tokens.iter().any(|other| other.secret == row.secret));
-    let missing_account = sent
-        .accounts
-        .iter()
-        .any(|row| !kept.accounts.iter().any(|other| other.home_account_id == row.home_account_id));
+    let missing_account = sent.accounts.iter().any(|row| {
+        !kept
+            .accounts
+            .iter()
+            .any(|other| other.home_account_id == row.home_account_id)
+    });
     let missing_sections = sent.residue.keys().any(|name| !kept.residue.contains_key(name));
     let missing_sessions = kept.sessions.len() < sent.sessions.len() || kept.epochs.len() < sent.epochs.len();
     !(missing_refresh || missing_access || missing_account || missing_sections || missing_sessions)
@@ -98,6 +105,7 @@ pub(super) fn shares_sign_in(a: &Partition, b: &Partition) -> bool {
 }
 
 fn shares_token(a: &Partition, b: &Partition) -> bool {
-    let in_b = |row: &crate::schema::RefreshToken| b.refresh_tokens.iter().any(|other| other.secret == row.secret);
+    let in_b =
+        |row: &crate::schema::RefreshToken| b.refresh_tokens.iter().any(|other| other.secret == row.secret);
     a.refresh_tokens.iter().any(in_b)
 }

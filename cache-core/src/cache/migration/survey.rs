@@ -47,11 +47,20 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Opens every record of `source` but those in `seen`.
-    pub(super) async fn of(source: &Inner, target: &Inner, seen: &HashSet<StoreKey>) -> Result<Self, CacheError> {
+    pub(super) async fn of(
+        source: &Inner,
+        target: &Inner,
+        seen: &HashSet<StoreKey>,
+    ) -> Result<Self, CacheError> {
         let namespace = source.sealer.namespace();
         let prefix = namespace.prefix();
         // Collected first, because a scan may not be held open across writes.
-        let found: Vec<StoreKey> = source.store.scan(&prefix).map_ok(|(key, _)| key).try_collect().await?;
+        let found: Vec<StoreKey> = source
+            .store
+            .scan(&prefix)
+            .map_ok(|(key, _)| key)
+            .try_collect()
+            .await?;
         let takes_records = Journal::fits_into(target).await?;
         let mut survey = Self::default();
         let mut stays: BTreeMap<&str, StayingRecords> = BTreeMap::new();
@@ -66,7 +75,9 @@ impl Survey {
                     | RecordKind::ProofKey),
                 ) => {
                     if !seen.contains(&stored_key) {
-                        survey.take(source, target, takes_records, kind, stored_key).await?;
+                        survey
+                            .take(source, target, takes_records, kind, stored_key)
+                            .await?;
                     }
                 }
                 kind => {
@@ -113,7 +124,12 @@ impl Survey {
         let bytes = record.payload.len() as u64;
         let taken = if kind == RecordKind::ProofKey {
             let owner = source.proof_key_owner(&stored_key, &record).await;
-            owner.map(|owner| (Content::Keys(owner), refusal_of_keys(target, takes_records, &record)))
+            owner.map(|owner| {
+                (
+                    Content::Keys(owner),
+                    refusal_of_keys(target, takes_records, &record),
+                )
+            })
         } else {
             let opened = source.open(&stored_key, &record, kind, known).await;
             opened.and_then(|loaded| content_of(target, takes_records, &loaded.partition))
@@ -182,7 +198,9 @@ fn content_of(
     let sessions = partition.sessions.iter();
     let content = Content::Partition {
         key: partition.key.clone(),
-        sessions: sessions.filter_map(|link| PartitionKey::from_bytes(&link.key)).collect(),
+        sessions: sessions
+            .filter_map(|link| PartitionKey::from_bytes(&link.key))
+            .collect(),
         account: partition
             .anchor
             .as_ref()

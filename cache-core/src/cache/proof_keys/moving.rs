@@ -34,7 +34,11 @@ impl ProofKeyOwner {
         let owner = Self {
             authority,
             client_id: text(3)?,
-            home_account_id: if text(4)? == "account" { Some(text(5)?) } else { None },
+            home_account_id: if text(4)? == "account" {
+                Some(text(5)?)
+            } else {
+                None
+            },
         };
         (owner.to_bytes() == bytes).then_some(owner)
     }
@@ -47,7 +51,11 @@ impl ProofKeyOwner {
 
 impl Inner {
     /// Whose keys a record holds.
-    pub(crate) async fn proof_key_owner(&self, key: &StoreKey, record: &Record) -> Result<ProofKeyOwner, CacheError> {
+    pub(crate) async fn proof_key_owner(
+        &self,
+        key: &StoreKey,
+        record: &Record,
+    ) -> Result<ProofKeyOwner, CacheError> {
         let opened = self
             .sealer
             .open_or_reload(RecordKind::ProofKey, key, &record.payload)

@@ -109,7 +109,10 @@ impl Keys {
 
     /// Whether all of `others` are among these.
     pub(super) fn include(&self, others: &Self) -> bool {
-        let has = |entry: &Entry| self.by_id(&entry.key.key_id).is_some_and(|held| held.key.material == entry.key.material);
+        let has = |entry: &Entry| {
+            self.by_id(&entry.key.key_id)
+                .is_some_and(|held| held.key.material == entry.key.material)
+        };
         others.0.iter().all(has)
     }
 
