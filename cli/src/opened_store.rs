@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
-use cache_core::store::{MemoryStore, Store, StoreError};
+use cache_core::store::{MemoryStore, Store, StoreError, StoreKey};
 use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use futures_util::StreamExt;
@@ -49,7 +49,13 @@ impl OpenedStore {
             }),
             StoreAddress::Sqlite(path) => Self::open_sqlite(path, missing).await,
             StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
+            _ => Err(Failure::usage("not yet")),
         }
+    }
+
+    /// The record that MSAL programs keep their tokens in, where it is their place.
+    pub(crate) fn msal_record(&self) -> Option<StoreKey> {
+        None
     }
 
     async fn open_sqlite(path: &Path, missing: Missing) -> Result<Self, Failure> {

@@ -95,6 +95,7 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             ));
         }
         StoreAddress::Redis(address) => checks.push(redis::connection(address)),
+        _ => {}
     }
     checks.extend(key::source(&session.key_address()?, &store));
     let is_there = match &store {
@@ -105,6 +106,7 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             checks.extend(found);
             is_there
         }
+        _ => true,
     };
     if is_there {
         checks.extend(contents(session).await);
