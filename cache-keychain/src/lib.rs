@@ -4,6 +4,8 @@
 mod config;
 mod error;
 mod keychain;
+#[cfg(all(unix, feature = "msal-file"))]
+pub mod msal_file;
 mod worker;
 
 pub use config::KeychainConfig;
