@@ -6,11 +6,13 @@ mod error;
 mod keychain;
 #[cfg(all(unix, feature = "msal-file"))]
 pub mod msal_file;
+pub mod store;
 mod worker;
 
 pub use config::KeychainConfig;
 pub use error::{KeychainError, KeychainErrorKind};
 pub use keychain::Keychain;
+pub use store::{KeychainLimits, KeychainStore, KeychainStoreConfig};
 
 // Tests have a manifest of features that the library alone does not need.
 #[cfg(test)]
