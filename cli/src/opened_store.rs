@@ -7,10 +7,13 @@ use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{MemoryStore, Store, StoreError, StoreKey};
+#[cfg(unix)]
+use cache_keychain::msal_file::{MsalFileConfig, MsalFileStore};
 use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use futures_util::StreamExt;
 
+use crate::azure_cli;
 use crate::credential_options::CredentialFile;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,6 +35,8 @@ enum Handle {
     Memory,
     Sqlite(Arc<SqliteStore>),
     Redis(Arc<RedisStore>),
+    #[cfg(unix)]
+    MsalFile(Arc<MsalFileStore>),
 }
 
 impl OpenedStore {
@@ -49,13 +54,19 @@ impl OpenedStore {
             }),
             StoreAddress::Sqlite(path) => Self::open_sqlite(path, missing).await,
             StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
+            StoreAddress::AzureCli => Self::open_msal_file(&azure_cli::token_cache()?, missing).await,
+            StoreAddress::MsalFile(path) => Self::open_msal_file(path, missing).await,
             _ => Err(Failure::usage("not yet")),
         }
     }
 
     /// The record that MSAL programs keep their tokens in, where it is their place.
     pub(crate) fn msal_record(&self) -> Option<StoreKey> {
-        None
+        match &self.handle {
+            #[cfg(unix)]
+            Handle::MsalFile(file) => Some(file.record()),
+            _ => None,
+        }
     }
 
     async fn open_sqlite(path: &Path, missing: Missing) -> Result<Self, Failure> {
@@ -68,6 +79,27 @@ impl OpenedStore {
             store: Arc::clone(&sqlite) as Arc<dyn Store>,
             handle: Handle::Sqlite(sqlite),
         })
+    }
+
+    /// A missing file is made by the first write.
+    #[cfg(unix)]
+    async fn open_msal_file(path: &Path, missing: Missing) -> Result<Self, Failure> {
+        if missing == Missing::Refuse && !path.exists() {
+            return Err(missing_store(&path.display().to_string()));
+        }
+        let config = MsalFileConfig::new(path).create(missing == Missing::Create);
+        let file = Arc::new(MsalFileStore::open(config).await?);
+        Ok(Self {
+            store: Arc::clone(&file) as Arc<dyn Store>,
+            handle: Handle::MsalFile(file),
+        })
+    }
+
+    #[cfg(not(unix))]
+    async fn open_msal_file(_path: &Path, _missing: Missing) -> Result<Self, Failure> {
+        Err(Failure::usage(
+            "files of MSAL programs are encrypted on this system, and cannot be shared",
+        ))
     }
 
     async fn open_redis(
@@ -113,7 +145,7 @@ impl OpenedStore {
     pub(crate) async fn describe(&self) -> Option<Result<ServerInfo, StoreError>> {
         match &self.handle {
             Handle::Redis(redis) => Some(redis.describe().await),
-            Handle::Memory | Handle::Sqlite(_) => None,
+            _ => None,
         }
     }
 
@@ -123,6 +155,8 @@ impl OpenedStore {
             Handle::Memory => {}
             Handle::Sqlite(sqlite) => sqlite.close().await,
             Handle::Redis(redis) => redis.close().await,
+            #[cfg(unix)]
+            Handle::MsalFile(file) => file.close(),
         }
     }
 }

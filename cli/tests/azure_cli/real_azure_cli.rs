@@ -39,6 +39,10 @@ async fn a_users_sign_in_is_shared_and_renewed_by_both() {
         assert_eq!(ours["metadata"]["source"], "authority", "round {round}");
         let theirs = scene.az_token().await;
         assert_ne!(ours["access_token"], theirs, "the Azure CLI had to refresh");
+        let dump = std::fs::read_to_string(scene.tokenkeep.path("azure/msal_token_cache.json")).unwrap();
+        let mut dump: serde_json::Value = serde_json::from_str(&dump).unwrap();
+        for row in dump["AccessToken"].as_object_mut().unwrap().values_mut() { let n = row["secret"].as_str().unwrap().len(); row["secret"] = n.into(); }
+        eprintln!("{:#} {:#}", dump["AccessToken"], dump["RefreshToken"]);
         let found = scene.token(&[]).await;
         assert_eq!(found["access_token"], theirs, "round {round}");
         assert_eq!(found["metadata"]["source"], "store");
