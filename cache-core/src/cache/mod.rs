@@ -134,6 +134,27 @@ pub(crate) struct Inner {
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
     directory: directory::DirectoryQueue,
+    /// Whether there is no place for what MSAL programs have no record for.
+    only_documents: bool,
+}
+
+impl Inner {
+    /// Refuses a partition that has no place, before anything is asked for or written on its behalf.
+    pub(crate) fn has_place(&self, key: &PartitionKey) -> Result<(), CacheError> {
+        let what = match key {
+            _ if !self.only_documents => return Ok(()),
+            PartitionKey::Session { .. } => {
+                "place for sessions beside the one record that it shares with MSAL programs"
+            }
+            PartitionKey::App {
+                components, resource, ..
+            } if !components.is_empty() || resource.is_some() => {
+                "place for tokens with components beside the one record that it shares with MSAL programs"
+            }
+            _ => return Ok(()),
+        };
+        Err(CacheError::Unsupported(what))
+    }
 }
 
 struct Listening(Option<AbortHandle>);
