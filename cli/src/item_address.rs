@@ -87,7 +87,11 @@ impl fmt::Display for ItemAddress {
             Item::Python { schema, attributes } => {
                 write!(f, "schema={}", encode(schema))?;
                 for (name, value) in attributes {
-                    let name = if name == "lock" { "%6Cock".to_owned() } else { encode(name) };
+                    let name = if name == "lock" {
+                        "%6Cock".to_owned()
+                    } else {
+                        encode(name)
+                    };
                     write!(f, ",{name}={}", encode(value))?;
                 }
             }

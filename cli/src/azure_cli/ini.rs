@@ -53,7 +53,8 @@ impl Ini {
             depth = Some(indent);
         }
         for (name, value) in ini.0.iter_mut().flat_map(|(_, options)| options) {
-            *value = without_escapes(value).ok_or_else(|| format!("the value of {name} has a stray % in it"))?;
+            *value =
+                without_escapes(value).ok_or_else(|| format!("the value of {name} has a stray % in it"))?;
         }
         Ok(ini)
     }
@@ -67,7 +68,6 @@ impl Ini {
         let value = of(section).or_else(|| self.section(section).and(of("DEFAULT")))?;
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
-
 
     fn section(&self, name: &str) -> Option<&Vec<(String, String)>> {
         let found = self.0.iter().find(|(known, _)| known == name);

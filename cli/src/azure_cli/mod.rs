@@ -186,11 +186,11 @@ fn token_cache_in(folder: &Path) -> PathBuf {
 fn folder() -> Result<PathBuf, Failure> {
     match env::var_os("AZURE_CONFIG_DIR").filter(|value| !value.is_empty()) {
         Some(folder) => Ok(folder.into()),
-        None => folders::home()
-            .map(|home| home.join(".azure"))
-            .ok_or_else(|| {
-                Failure::usage("this account has no home folder; say in AZURE_CONFIG_DIR where the Azure CLI's files are")
-            }),
+        None => folders::home().map(|home| home.join(".azure")).ok_or_else(|| {
+            Failure::usage(
+                "this account has no home folder; say in AZURE_CONFIG_DIR where the Azure CLI's files are",
+            )
+        }),
     }
 }
 
@@ -235,7 +235,10 @@ fn certificate(path: &Path) -> Result<ClientCredential, Failure> {
 }
 
 fn malformed(path: &Path, why: &str) -> Failure {
-    let message = format!("{}, a file of the Azure CLI, cannot be used: {why}", path.display());
+    let message = format!(
+        "{}, a file of the Azure CLI, cannot be used: {why}",
+        path.display()
+    );
     Failure::new("azure_cli", Exit::Storage, one_line(&message))
         .next("see whether `az account show` can; the file was not changed")
 }
@@ -278,7 +281,13 @@ mod tests {
             (failure.kind, failure.exit),
             ("interaction_required", Exit::InteractionRequired)
         );
-        assert!(elsewhere.authority().unwrap().url().contains("chinacloudapi.cn/organizations"));
+        assert!(
+            elsewhere
+                .authority()
+                .unwrap()
+                .url()
+                .contains("chinacloudapi.cn/organizations")
+        );
     }
 
     #[test]
@@ -287,10 +296,7 @@ mod tests {
         let cli = AzureCli::read_in(folder.path().join("none"), None).unwrap();
         assert_eq!(cli.cloud.name, "AzureCloud");
         assert!(cli.require_sign_in().is_err());
-        assert_eq!(
-            cli.credential("c").unwrap_err().kind,
-            "interaction_required"
-        );
+        assert_eq!(cli.credential("c").unwrap_err().kind, "interaction_required");
     }
 
     #[test]

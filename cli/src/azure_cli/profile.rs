@@ -31,8 +31,13 @@ impl SignIn {
     /// What in the file is not as it should be. Its content is not repeated.
     pub(super) fn read(profile: &[u8], cloud: &str) -> Result<Option<Self>, String> {
         let profile = profile.strip_prefix(b"\xef\xbb\xbf").unwrap_or(profile);
-        let profile: Value = serde_json::from_slice(profile)
-            .map_err(|error| format!("it is not JSON (line {}, column {})", error.line(), error.column()))?;
+        let profile: Value = serde_json::from_slice(profile).map_err(|error| {
+            format!(
+                "it is not JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            )
+        })?;
         let subscriptions = match profile.get("subscriptions") {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(subscriptions)) => subscriptions,
@@ -60,7 +65,11 @@ impl SignIn {
             }
             "user" => Identity::User(name),
             "servicePrincipal" => Identity::ServicePrincipal(name),
-            _ => return Err("its default subscription is of neither a user nor a service principal".to_owned()),
+            _ => {
+                return Err(
+                    "its default subscription is of neither a user nor a service principal".to_owned(),
+                );
+            }
         };
         Ok(Some(Self {
             tenant: text(default, "tenantId")?,
@@ -114,13 +123,13 @@ mod tests {
 
     #[test]
     fn identities_are_told_apart() {
-        let application = json!({ "name": "dddddddd-0000-4000-8000-00000000000b", "type": "servicePrincipal" });
+        let application =
+            json!({ "name": "dddddddd-0000-4000-8000-00000000000b", "type": "servicePrincipal" });
         assert_eq!(
             identity(application),
             Identity::ServicePrincipal("dddddddd-0000-4000-8000-00000000000b".to_owned())
         );
-        let managed =
-            json!({ "name": "systemAssignedIdentity", "type": "servicePrincipal", "assignedIdentityInfo": "MSI" });
+        let managed = json!({ "name": "systemAssignedIdentity", "type": "servicePrincipal", "assignedIdentityInfo": "MSI" });
         assert_eq!(identity(managed), Identity::Managed);
         let shell = json!({ "name": "live.com#alice@contoso.test", "type": "user", "cloudShellID": true });
         assert_eq!(identity(shell), Identity::CloudShell);

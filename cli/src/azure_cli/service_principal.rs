@@ -106,7 +106,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(secret("aaaaaaaa-0000-4000-8000-000000000001"), "canary-secret");
-        assert_eq!(secret("a third tenant"), "canary-elsewhere", "as the Azure CLI does");
+        assert_eq!(
+            secret("a third tenant"),
+            "canary-elsewhere",
+            "as the Azure CLI does"
+        );
         let certificate = read("eeeeeeee-0000-4000-8000-00000000000c", "t");
         assert!(matches!(
             certificate,
@@ -124,7 +128,12 @@ mod tests {
     fn nothing_of_a_damaged_file_is_shown() {
         let shown = format!("{:?}", read("dddddddd-0000-4000-8000-00000000000b", "t"));
         assert!(!shown.contains("canary"), "{shown}");
-        for text in ["canary", "{\"canary\": 1}", "[{\"client_id\": 1, \"x\": \"canary\"}]", "[\"canary\"]"] {
+        for text in [
+            "canary",
+            "{\"canary\": 1}",
+            "[{\"client_id\": 1, \"x\": \"canary\"}]",
+            "[\"canary\"]",
+        ] {
             let error = ServicePrincipalCredential::read(text.as_bytes(), "c", "t").unwrap_err();
             assert!(!error.contains("canary"), "{error}");
         }

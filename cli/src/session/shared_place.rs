@@ -74,7 +74,8 @@ impl Session {
             return Ok(());
         }
         let message = format!("{address} is a place of MSAL programs, which have {what}");
-        Err(Failure::usage(one_line(&message)).next("leave --store out, or name a store of this program's own"))
+        Err(Failure::usage(one_line(&message))
+            .next("leave --store out, or name a store of this program's own"))
     }
 
     /// The Azure CLI's files, where its token cache is the store.

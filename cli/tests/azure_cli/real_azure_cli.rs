@@ -12,7 +12,9 @@ async fn a_users_sign_in_is_shared_and_renewed_by_both() {
     let error = scene.tokenkeep.failing(&["token", "--scope", SCOPE], 3).await;
     assert!(error["next"].as_str().unwrap().contains("az login"), "{error}");
 
-    let signed_in = scene.az(&["login", "--use-device-code", "--output", "json"]).await;
+    let signed_in = scene
+        .az(&["login", "--use-device-code", "--output", "json"])
+        .await;
     signed_in.succeeded();
     let before = scene.requests();
     let found = scene.token(&[]).await;
@@ -39,10 +41,6 @@ async fn a_users_sign_in_is_shared_and_renewed_by_both() {
         assert_eq!(ours["metadata"]["source"], "authority", "round {round}");
         let theirs = scene.az_token().await;
         assert_ne!(ours["access_token"], theirs, "the Azure CLI had to refresh");
-        let dump = std::fs::read_to_string(scene.tokenkeep.path("azure/msal_token_cache.json")).unwrap();
-        let mut dump: serde_json::Value = serde_json::from_str(&dump).unwrap();
-        for row in dump["AccessToken"].as_object_mut().unwrap().values_mut() { let n = row["secret"].as_str().unwrap().len(); row["secret"] = n.into(); }
-        eprintln!("{:#} {:#}", dump["AccessToken"], dump["RefreshToken"]);
         let found = scene.token(&[]).await;
         assert_eq!(found["access_token"], theirs, "round {round}");
         assert_eq!(found["metadata"]["source"], "store");
@@ -104,7 +102,10 @@ async fn a_service_principals_sign_in_is_shared_and_renewed_by_both() {
     assert_eq!(scene.token(&[]).await["access_token"], theirs);
 
     let refused = scene.tokenkeep.failing(&["logout"], 2).await;
-    assert!(refused["next"].as_str().unwrap().contains("az logout"), "{refused}");
+    assert!(
+        refused["next"].as_str().unwrap().contains("az logout"),
+        "{refused}"
+    );
     scene.az(&["logout"]).await.succeeded();
     scene.tokenkeep.failing(&["token", "--scope", SCOPE], 3).await;
 }

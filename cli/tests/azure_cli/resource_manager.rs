@@ -92,13 +92,19 @@ async fn answer(
     });
     let path = head.split([' ', '?']).nth(1).unwrap_or_default();
     let (status, body) = match (bearer, path) {
-        (None, _) => ("401 Unauthorized", json!({ "error": { "code": "AuthenticationFailed" } })),
+        (None, _) => (
+            "401 Unauthorized",
+            json!({ "error": { "code": "AuthenticationFailed" } }),
+        ),
         (Some(bearer), path) => {
             bearers.lock().unwrap().push(bearer);
             match path {
                 "/subscriptions" => ("200 OK", json!({ "value": [subscription()] })),
                 "/tenants" => ("200 OK", json!({ "value": [tenant()] })),
-                _ => ("404 Not Found", json!({ "error": { "code": "NotFound", "message": path } })),
+                _ => (
+                    "404 Not Found",
+                    json!({ "error": { "code": "NotFound", "message": path } }),
+                ),
             }
         }
     };

@@ -25,6 +25,10 @@ mod program;
 #[cfg(unix)]
 mod redis;
 mod secrecy;
+#[cfg(unix)]
+mod shared_azure_cli;
+#[cfg(unix)]
+mod shared_file;
 mod tampering;
 mod usage;
 #[cfg(unix)]
