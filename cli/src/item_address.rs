@@ -7,13 +7,14 @@ use std::str::FromStr;
 use crate::path_text;
 
 const EXAMPLE: &str = "msal-secret-service:service=NAME,account=NAME for MSAL Node, or \
-                       msal-secret-service:schema=NAME,ATTRIBUTE=VALUE,… for MSAL Python; write a comma in a value as %2C and a percent sign as %25";
+                       msal-secret-service:schema=NAME,ATTRIBUTE=VALUE,… for MSAL Python, each with path=PATH where its programs name one; write a \
+                       comma in a value as %2C and a percent sign as %25";
 
-/// An item, and the file that its programs lock before they write to it.
+/// An item, and the path that its programs name with it: they take their lock beside that, and look there for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ItemAddress {
     pub(crate) item: Item,
-    pub(crate) lock: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// What identifies an item. None of it is a secret: the keychain shows it to whoever asks.
@@ -26,6 +27,8 @@ pub(crate) enum Item {
         schema: String,
         attributes: Vec<(String, String)>,
     },
+    /// As MSAL Python names it for a program that gives the path alone.
+    OfPath,
 }
 
 impl FromStr for ItemAddress {
@@ -34,17 +37,17 @@ impl FromStr for ItemAddress {
     /// Parses what stands behind `msal-secret-service:`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut pairs: Vec<(String, String)> = Vec::new();
-        let mut lock = None;
+        let mut path = None;
         for part in text.split(',') {
             let (name, value) = part
                 .split_once('=')
                 .filter(|(name, value)| !name.is_empty() && !value.is_empty())
                 .ok_or_else(|| format!("an item is named as in {EXAMPLE}"))?;
             let (decoded, value) = (decode(name)?, decode(value)?);
-            // As it is written: an attribute of this name is written %6Cock.
-            if name == "lock" {
-                if lock.replace(path_text::parse(&value)?).is_some() {
-                    return Err("lock stands there a second time".to_owned());
+            // As it is written: an attribute of this name is written %70ath.
+            if name == "path" {
+                if path.replace(path_text::parse(&value)?).is_some() {
+                    return Err("path stands there a second time".to_owned());
                 }
                 continue;
             }
@@ -62,6 +65,8 @@ impl FromStr for ItemAddress {
                 schema,
                 attributes: pairs,
             }
+        } else if pairs.is_empty() && path.is_some() {
+            Item::OfPath
         } else {
             let (Some(service), Some(account)) = (take("service"), take("account")) else {
                 return Err(format!("an item is named as in {EXAMPLE}"));
@@ -74,7 +79,7 @@ impl FromStr for ItemAddress {
             }
             Item::Node { service, account }
         };
-        Ok(Self { item, lock })
+        Ok(Self { item, path })
     }
 }
 
@@ -95,9 +100,11 @@ impl fmt::Display for ItemAddress {
                     write!(f, ",{name}={}", encode(value))?;
                 }
             }
+            Item::OfPath => {}
         }
-        if let Some(lock) = &self.lock {
-            write!(f, ",lock={}", encode(&lock.display().to_string()))?;
+        if let Some(path) = &self.path {
+            let comma = if self.item == Item::OfPath { "" } else { "," };
+            write!(f, "{comma}path={}", encode(&path.display().to_string()))?;
         }
         Ok(())
     }
@@ -150,11 +157,12 @@ mod tests {
     fn items_are_parsed_and_shown_alike() {
         for text in [
             "service=my app,account=msal",
-            "service=a,account=b,lock=/run/user/0/cache.lockfile",
+            "service=a,account=b,path=/home/me/cache.json",
             "schema=my_schema_name,my_attr1=foo,my_attr2=bar",
             "schema=s",
             "schema=s,service=a,account=b",
-            "schema=s,%6Cock=x,lock=/l",
+            "schema=s,%70ath=x,path=/l",
+            "path=/home/me/cache.bin",
             "service=a%2Cb%3Dc%25,account=%0A",
         ] {
             let address: ItemAddress = text.parse().unwrap();
@@ -166,7 +174,7 @@ mod tests {
             service: "a,b".to_owned(),
             account: "c".to_owned(),
         };
-        assert_eq!(address, ItemAddress { item, lock: None });
+        assert_eq!(address, ItemAddress { item, path: None });
     }
 
     #[test]
@@ -178,14 +186,14 @@ mod tests {
             "service=a,account=",
             "service=a,account=b,more=c",
             "service=a,service=b,account=c",
-            "service=a,account=b,lock=/l,lock=/m",
+            "service=a,account=b,path=/l,path=/m",
             "my_attr1=foo",
             "service=a,account=%2",
             "service=a,account=%zz",
             "service=a,account=%00",
             "service=a,account=%FF",
             "service=a,account=b,",
-            "service=a,account=b,lock=~/l",
+            "service=a,account=b,path=~/l",
         ] {
             assert!(text.parse::<ItemAddress>().is_err(), "{text}");
         }

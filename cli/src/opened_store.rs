@@ -17,6 +17,15 @@ use crate::azure_cli;
 use crate::credential_options::CredentialFile;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::item_address::ItemAddress;
+#[cfg(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "openbsd",
+    target_os = "netbsd",
+    target_os = "dragonfly"
+))]
+use crate::item_address::Item;
 use crate::private_file;
 use crate::redis_address::RedisAddress;
 use crate::redis_options::{PASSWORD_VARIABLE, RedisDurability, RedisOptions, SENTINEL_PASSWORD_VARIABLE};
@@ -37,6 +46,8 @@ enum Handle {
     Redis(Arc<RedisStore>),
     #[cfg(unix)]
     MsalFile(Arc<MsalFileStore>),
+    /// It has the record of MSAL programs, and nothing to close.
+    MsalItem(StoreKey),
 }
 
 impl OpenedStore {
@@ -56,6 +67,7 @@ impl OpenedStore {
             StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
             StoreAddress::AzureCli => Self::open_msal_file(&azure_cli::token_cache()?, missing).await,
             StoreAddress::MsalFile(path) => Self::open_msal_file(path, missing).await,
+            StoreAddress::MsalItem(address) => open_msal_item(address).await,
             _ => Err(Failure::usage("not yet")),
         }
     }
@@ -65,6 +77,7 @@ impl OpenedStore {
         match &self.handle {
             #[cfg(unix)]
             Handle::MsalFile(file) => Some(file.record()),
+            Handle::MsalItem(record) => Some(record.clone()),
             _ => None,
         }
     }
@@ -152,13 +165,58 @@ impl OpenedStore {
     /// Closes it.
     pub(crate) async fn close(&self) {
         match &self.handle {
-            Handle::Memory => {}
+            Handle::Memory | Handle::MsalItem(_) => {}
             Handle::Sqlite(sqlite) => sqlite.close().await,
             Handle::Redis(redis) => redis.close().await,
             #[cfg(unix)]
             Handle::MsalFile(file) => file.close(),
         }
     }
+}
+
+/// An item that is not there is made by the first write.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "openbsd",
+    target_os = "netbsd",
+    target_os = "dragonfly"
+))]
+async fn open_msal_item(address: &ItemAddress) -> Result<OpenedStore, Failure> {
+    use cache_keychain::{MsalSecretServiceConfig, MsalSecretServiceStore};
+
+    let config = match (&address.item, &address.path) {
+        (Item::Node { service, account }, _) => MsalSecretServiceConfig::node(service, account),
+        (Item::Python { schema, attributes }, _) => {
+            let attributes = attributes.iter().map(|(name, value)| (name, value));
+            MsalSecretServiceConfig::python(schema, attributes)
+        }
+        (Item::OfPath, path) => {
+            let path = path.as_ref().map(|path| path.display().to_string());
+            MsalSecretServiceConfig::python_at(path.unwrap_or_default())
+        }
+    };
+    let config = match &address.path {
+        Some(path) => config.cache_path(path),
+        None => config,
+    };
+    let item = MsalSecretServiceStore::open(config).await?;
+    let handle = Handle::MsalItem(item.record());
+    Ok(OpenedStore {
+        store: Arc::new(item),
+        handle,
+    })
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "openbsd",
+    target_os = "netbsd",
+    target_os = "dragonfly"
+)))]
+async fn open_msal_item(_address: &ItemAddress) -> Result<OpenedStore, Failure> {
+    Err(Failure::usage("there is no Secret Service on this system"))
 }
 
 fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {

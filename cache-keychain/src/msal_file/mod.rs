@@ -3,7 +3,7 @@
 mod config;
 mod error;
 mod json;
-mod lock;
+pub(crate) mod lock;
 mod place;
 mod reading;
 mod store;

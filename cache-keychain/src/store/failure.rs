@@ -11,7 +11,7 @@ use crate::error::{KeychainError, KeychainErrorKind};
 
 /// Why a piece of work failed, before it is known whose operation it was.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Keychain(KeychainError),
     /// The manifest is none of this program's.
     Manifest(Damage),

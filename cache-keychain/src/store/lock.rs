@@ -21,7 +21,7 @@ type LocalLock = tokio::sync::Mutex<()>;
 static LOCAL: LazyLock<Mutex<HashMap<(String, String), Weak<LocalLock>>>> = LazyLock::new(Mutex::default);
 
 /// The lock of a store.
-pub(super) struct StoreLock {
+pub(crate) struct StoreLock {
     local: Arc<LocalLock>,
     file: Option<PathBuf>,
     deadline: Duration,
@@ -29,13 +29,13 @@ pub(super) struct StoreLock {
 }
 
 /// The lock is held. The system takes it back when the process ends, however that happens.
-pub(super) struct LockGuard {
+pub(crate) struct LockGuard {
     _file: Option<File>,
     _local: OwnedMutexGuard<()>,
 }
 
 impl StoreLock {
-    pub(super) fn new(
+    pub(crate) fn new(
         service: &str,
         store: &str,
         file: Option<PathBuf>,
@@ -59,10 +59,7 @@ impl StoreLock {
     /// Waits for the lock, at most until the deadline. Cancellation safe.
     pub(super) async fn acquire(&self) -> Result<LockGuard, Failure> {
         let start = self.clock.monotonic();
-        let local = Arc::clone(&self.local).lock_owned();
-        let local = with_deadline(&*self.clock, self.deadline, local)
-            .await
-            .ok_or(Failure::LockHeld)?;
+        let local = self.acquire_local().await.ok_or(Failure::LockHeld)?;
         let Some(path) = &self.file else {
             return Ok(LockGuard {
                 _file: None,
@@ -81,6 +78,12 @@ impl StoreLock {
             }
             self.clock.sleep(POLL).await;
         }
+    }
+
+    /// Waits for this process's own tasks only; `None` at the deadline.
+    pub(crate) async fn acquire_local(&self) -> Option<OwnedMutexGuard<()>> {
+        let local = Arc::clone(&self.local).lock_owned();
+        with_deadline(&*self.clock, self.deadline, local).await
     }
 }
 

@@ -71,12 +71,12 @@
 
 mod backend;
 mod config;
-mod failure;
+pub(crate) mod failure;
 mod items;
 mod limits;
-mod lock;
+pub(crate) mod lock;
 mod manifest;
-mod permit;
+pub(crate) mod permit;
 mod wire;
 mod work;
 

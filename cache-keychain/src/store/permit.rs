@@ -2,33 +2,31 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::lock::LockGuard;
-
 /// Permission to write, between the caller that may give up and the keychain's thread that may be late.
 ///
-/// A thread that hangs in a call may come back much later. It must then not replace the manifest for a caller who was told that nothing
+/// A thread that hangs in a call may come back much later. It must then not replace the record for a caller who was told that nothing
 /// happened, and the lock must not be another's while it still may: so the lock goes with the work and not with the caller, and
 /// whoever comes first of the two decides.
-pub(super) struct Permit(Mutex<State>);
+pub(crate) struct Permit<G>(Mutex<State<G>>);
 
-enum State {
-    /// Nobody began.
-    Waiting(LockGuard),
-    /// Nothing was decided: chunks may be there, the manifest is as it was.
+enum State<G> {
+    /// Nobody began. The lock is held.
+    Waiting(G),
+    /// Nothing was decided: the record is as it was.
     Working,
-    /// The manifest is being replaced.
+    /// The record is being replaced.
     Committing,
     /// The caller gave up before that.
     Revoked,
 }
 
-impl Permit {
-    pub(super) fn new(guard: LockGuard) -> Arc<Self> {
+impl<G> Permit<G> {
+    pub(crate) fn new(guard: G) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State::Waiting(guard))))
     }
 
     /// Begins the work, if the caller still wants it. Whoever works keeps the lock.
-    pub(super) fn begin(&self) -> Option<LockGuard> {
+    pub(crate) fn begin(&self) -> Option<G> {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, State::Working) {
             State::Waiting(guard) => Some(guard),
@@ -39,8 +37,8 @@ impl Permit {
         }
     }
 
-    /// Asks to replace the manifest. Whether the caller still wants it.
-    pub(super) fn commit(&self) -> bool {
+    /// Asks to replace the record. Whether the caller still wants it.
+    pub(crate) fn commit(&self) -> bool {
         let mut state = self.lock();
         if matches!(*state, State::Working) {
             *state = State::Committing;
@@ -48,8 +46,8 @@ impl Permit {
         matches!(*state, State::Committing)
     }
 
-    /// Gives up. Whether the manifest is certain to stay as it was.
-    pub(super) fn revoke(&self) -> bool {
+    /// Gives up. Whether the record is certain to stay as it was.
+    pub(crate) fn revoke(&self) -> bool {
         let mut state = self.lock();
         if !matches!(*state, State::Committing) {
             *state = State::Revoked;
@@ -57,15 +55,15 @@ impl Permit {
         matches!(*state, State::Revoked)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<G>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Gives up for a caller whose future is dropped.
-pub(super) struct RevokeOnDrop(pub(super) Arc<Permit>);
+pub(crate) struct RevokeOnDrop<G>(pub(crate) Arc<Permit<G>>);
 
-impl Drop for RevokeOnDrop {
+impl<G> Drop for RevokeOnDrop<G> {
     fn drop(&mut self) {
         self.0.revoke();
     }

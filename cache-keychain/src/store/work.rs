@@ -13,6 +13,7 @@ use keyring_core::api::CredentialStore;
 use super::failure::Failure;
 use super::items::Items;
 use super::limits::{KeychainLimits, MAX_INDEX_CHUNKS};
+use super::lock::LockGuard;
 use super::manifest::{ChunkName, Content, Entry, Index, Root};
 use super::permit::Permit;
 use crate::error::KeychainError;
@@ -90,7 +91,7 @@ impl Place {
         keychain: &Arc<CredentialStore>,
         key: &StoreKey,
         change: Change,
-        permit: &Permit,
+        permit: &Permit<LockGuard>,
     ) -> Result<(), Failure> {
         let _lock = permit.begin().ok_or(Failure::Abandoned)?;
         let items = self.items(keychain);

@@ -127,7 +127,7 @@ redis-sentinel://, redis-cluster://), keychain (or keychain:NAME) for a few acco
 this process only. A password in the URL is refused here, as others see the command line. Not encrypted by this program, because others \
 read and write them: azure-cli (the Azure CLI's sign-in; it needs no --authority and no --client-id), msal-file:PATH, and \
 msal-secret-service:service=NAME,account=NAME (MSAL Node) or msal-secret-service:schema=NAME,ATTRIBUTE=VALUE (MSAL Python) with \
-lock=PATH where its programs lock one [default: a file in your data folder]";
+path=PATH where its programs name one [default: a file in your data folder]";
 
 const AUTHORITY_HELP: &str = "\
 Who issues the tokens: a URL such as https://login.microsoftonline.com/common or the issuer of an OpenID provider. The \

@@ -170,10 +170,12 @@ pub(crate) fn token_cache() -> Result<PathBuf, Failure> {
             "the Azure CLI encrypts its token cache here ({}), which other programs cannot read",
             encrypted.display()
         );
-        return Err(Failure::new("azure_cli", Exit::Storage, message).next(
+        // The names are the Azure CLI's own (`azure.cli.core.auth.persistence`).
+        return Err(Failure::new("azure_cli", Exit::Storage, message).next(format!(
             "`az config set core.encrypt_token_cache=false` and `az login` make it a file that can be shared; on Linux the tokens are \
-             in the keyring: --store msal-secret-service:schema=my_schema_name,my_attr1=foo,my_attr2=bar",
-        ));
+             in the keyring: --store msal-secret-service:schema=my_schema_name,my_attr1=foo,my_attr2=bar,path={}",
+            encrypted.display()
+        )));
     }
     Ok(path)
 }
