@@ -56,11 +56,7 @@ impl FromStr for ItemAddress {
             }
             pairs.push((decoded, value));
         }
-        let mut take = |name: &str| {
-            let index = pairs.iter().position(|(known, _)| known == name)?;
-            Some(pairs.remove(index).1)
-        };
-        let item = if let Some(schema) = take("schema") {
+        let item = if let Some(schema) = take(&mut pairs, "schema") {
             Item::Python {
                 schema,
                 attributes: pairs,
@@ -68,7 +64,8 @@ impl FromStr for ItemAddress {
         } else if pairs.is_empty() && path.is_some() {
             Item::OfPath
         } else {
-            let (Some(service), Some(account)) = (take("service"), take("account")) else {
+            let (Some(service), Some(account)) = (take(&mut pairs, "service"), take(&mut pairs, "account"))
+            else {
                 return Err(format!("an item is named as in {EXAMPLE}"));
             };
             if let Some((stray, _)) = pairs.first() {
@@ -108,6 +105,11 @@ impl fmt::Display for ItemAddress {
         }
         Ok(())
     }
+}
+
+fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let index = pairs.iter().position(|(known, _)| known == name)?;
+    Some(pairs.remove(index).1)
 }
 
 /// Only what separates, and what a terminal would obey.

@@ -1,5 +1,7 @@
 //! The store of a run: opened as its address says, and closed in the end.
 
+mod keychains;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{MemoryStore, Store, StoreError, StoreKey};
 #[cfg(unix)]
-use cache_keychain::msal_file::{MsalFileConfig, MsalFileStore};
+use cache_keychain::msal_file::MsalFileStore;
 use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use futures_util::StreamExt;
@@ -17,15 +19,6 @@ use crate::azure_cli;
 use crate::credential_options::CredentialFile;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::item_address::ItemAddress;
-#[cfg(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "openbsd",
-    target_os = "netbsd",
-    target_os = "dragonfly"
-))]
-use crate::item_address::Item;
 use crate::private_file;
 use crate::redis_address::RedisAddress;
 use crate::redis_options::{PASSWORD_VARIABLE, RedisDurability, RedisOptions, SENTINEL_PASSWORD_VARIABLE};
@@ -67,7 +60,7 @@ impl OpenedStore {
             StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
             StoreAddress::AzureCli => Self::open_msal_file(&azure_cli::token_cache()?, missing).await,
             StoreAddress::MsalFile(path) => Self::open_msal_file(path, missing).await,
-            StoreAddress::MsalItem(address) => open_msal_item(address).await,
+            StoreAddress::MsalItem(address) => Self::open_msal_item(address).await,
             _ => Err(Failure::usage("not yet")),
         }
     }
@@ -92,27 +85,6 @@ impl OpenedStore {
             store: Arc::clone(&sqlite) as Arc<dyn Store>,
             handle: Handle::Sqlite(sqlite),
         })
-    }
-
-    /// A missing file is made by the first write.
-    #[cfg(unix)]
-    async fn open_msal_file(path: &Path, missing: Missing) -> Result<Self, Failure> {
-        if missing == Missing::Refuse && !path.exists() {
-            return Err(missing_store(&path.display().to_string()));
-        }
-        let config = MsalFileConfig::new(path).create(missing == Missing::Create);
-        let file = Arc::new(MsalFileStore::open(config).await?);
-        Ok(Self {
-            store: Arc::clone(&file) as Arc<dyn Store>,
-            handle: Handle::MsalFile(file),
-        })
-    }
-
-    #[cfg(not(unix))]
-    async fn open_msal_file(_path: &Path, _missing: Missing) -> Result<Self, Failure> {
-        Err(Failure::usage(
-            "files of MSAL programs are encrypted on this system, and cannot be shared",
-        ))
     }
 
     async fn open_redis(
@@ -172,51 +144,6 @@ impl OpenedStore {
             Handle::MsalFile(file) => file.close(),
         }
     }
-}
-
-/// An item that is not there is made by the first write.
-#[cfg(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "openbsd",
-    target_os = "netbsd",
-    target_os = "dragonfly"
-))]
-async fn open_msal_item(address: &ItemAddress) -> Result<OpenedStore, Failure> {
-    use cache_keychain::{MsalSecretServiceConfig, MsalSecretServiceStore};
-
-    let config = match (&address.item, &address.path) {
-        (Item::Node { service, account }, _) => MsalSecretServiceConfig::node(service, account),
-        (Item::Python { schema, attributes }, _) => {
-            let attributes = attributes.iter().map(|(name, value)| (name, value));
-            MsalSecretServiceConfig::python(schema, attributes)
-        }
-        (Item::OfPath, path) => {
-            let path = path.as_ref().map(|path| path.display().to_string());
-            MsalSecretServiceConfig::python_at(path.unwrap_or_default())
-        }
-    };
-    let config = match &address.path {
-        Some(path) => config.cache_path(path),
-        None => config,
-    };
-    let item = MsalSecretServiceStore::open(config).await?;
-    let handle = Handle::MsalItem(item.record());
-    Ok(OpenedStore {
-        store: Arc::new(item),
-        handle,
-    })
-}
-
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "openbsd",
-    target_os = "netbsd",
-    target_os = "dragonfly"
-)))]
-async fn open_msal_item(_address: &ItemAddress) -> Result<OpenedStore, Failure> {
-    Err(Failure::usage("there is no Secret Service on this system"))
 }
 
 fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {

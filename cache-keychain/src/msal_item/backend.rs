@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
 use cache_core::store::{
-    Capabilities, CompareAndSwap, Persistence, PutMode, PutOptions, Record, Store, StoreError, StoreKey, Version,
-    Versions, Watch,
+    Capabilities, CompareAndSwap, Persistence, PutMode, PutOptions, Record, Store, StoreError, StoreKey,
+    Version, Versions, Watch,
 };
 use cache_core::time::Clock;
 use futures_core::stream::BoxStream;
@@ -101,20 +101,30 @@ impl MsalSecretServiceStore {
     }
 
     async fn write(&self, operation: Operation, json: Bytes, condition: Condition) -> Result<(), StoreError> {
-        let held = self.lock.acquire().await.map_err(|failure| failure.during(operation))?;
+        let held = self
+            .lock
+            .acquire()
+            .await
+            .map_err(|failure| failure.during(operation))?;
         let permit = Permit::new(held);
         let revoke = RevokeOnDrop(Arc::clone(&permit));
         let place = Arc::clone(&self.place);
-        let write = self.worker.run(move |service| match place.write(service, &json, condition, &permit) {
-            Err(Failure::Keychain(error)) => Err::<_, KeychainError>(error),
-            outcome => Ok(outcome),
-        });
+        let write = self.worker.run(
+            move |service| match place.write(service, &json, condition, &permit) {
+                Err(Failure::Keychain(error)) => Err::<_, KeychainError>(error),
+                outcome => Ok(outcome),
+            },
+        );
         let Err(failure) = write.await.map_err(Failure::Keychain).flatten() else {
             return Ok(());
         };
         let is_certain = revoke.0.revoke() || failure.is_refusal();
         let error = failure.during(operation);
-        Err(if is_certain { error } else { error.with_retry(Retry::OutcomeUnknown) })
+        Err(if is_certain {
+            error
+        } else {
+            error.with_retry(Retry::OutcomeUnknown)
+        })
     }
 
     fn check_payload(&self, key: &StoreKey, payload: &[u8], options: &PutOptions) -> Result<(), StoreError> {
@@ -225,7 +235,8 @@ impl Store for MsalSecretServiceStore {
     async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
         self.check_payload(key, &payload, &options)?;
         let version = version_of(&payload);
-        self.write(Operation::Put, payload, Condition::Put(options.mode)).await?;
+        self.write(Operation::Put, payload, Condition::Put(options.mode))
+            .await?;
         Ok(version)
     }
 
@@ -234,7 +245,9 @@ impl Store for MsalSecretServiceStore {
     async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
         if *key == self.record {
             let empty = Bytes::from_static(DELETED);
-            return self.write(Operation::Delete, empty, Condition::Delete(expected)).await;
+            return self
+                .write(Operation::Delete, empty, Condition::Delete(expected))
+                .await;
         }
         match expected {
             None => Ok(()),

@@ -61,7 +61,9 @@ impl MsalSecretServiceConfig {
         schema: impl Into<String>,
         attributes: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let attributes = attributes.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let attributes = attributes
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
         Self::of_schema(schema, attributes)
     }
 

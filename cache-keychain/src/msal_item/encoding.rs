@@ -41,10 +41,7 @@ pub(super) enum Content {
         encoding: Option<ItemEncoding>,
     },
     /// A document, so far as can be seen without reading it.
-    Document {
-        json: Bytes,
-        encoding: ItemEncoding,
-    },
+    Document { json: Bytes, encoding: ItemEncoding },
     /// Something else.
     Foreign,
 }
@@ -59,7 +56,13 @@ impl Content {
             return Self::document(bytes.to_vec(), ItemEncoding::Json);
         }
         // Some wrap the lines.
-        let text = SecretBytes::new(bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+        let text = SecretBytes::new(
+            bytes
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect(),
+        );
         match STANDARD.decode(text.expose()) {
             Ok(json) if first_byte(&json) == Some(b'{') => Self::document(json, ItemEncoding::Base64),
             _ => Self::Foreign,
@@ -126,7 +129,10 @@ mod tests {
         let json = b"{\"Account\":{}}";
         for (bytes, expected) in [
             (json.to_vec(), ItemEncoding::Json),
-            (ItemEncoding::Base64.encode(json).expose().to_vec(), ItemEncoding::Base64),
+            (
+                ItemEncoding::Base64.encode(json).expose().to_vec(),
+                ItemEncoding::Base64,
+            ),
             (b"eyJBY2Nv\r\ndW50Ijp7fX0=\n".to_vec(), ItemEncoding::Base64),
         ] {
             let found = content(&bytes);

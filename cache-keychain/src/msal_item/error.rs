@@ -61,7 +61,10 @@ impl Failure {
                 "the item holds no cache in MSAL's JSON and was left as it is; check its attributes, or remove it",
             ),
             Self::Conflict => StoreError::conflict(operation),
-            Self::Abandoned => new(ErrorKind::Unavailable, "the write was given up before it was made"),
+            Self::Abandoned => new(
+                ErrorKind::Unavailable,
+                "the write was given up before it was made",
+            ),
             Self::Busy => new(
                 ErrorKind::Unavailable,
                 "other tasks were writing the item until the deadline",
@@ -124,7 +127,8 @@ pub(super) fn of_secret_service(error: Error) -> KeychainError {
 }
 
 const ABSENT: &str = "no Secret Service answers on the session bus; start one (gnome-keyring, KeePassXC), or keep the cache in a file";
-pub(super) const LOCKED: &str = "the keyring with the cache is locked; unlock your login keyring, or keep the cache in a file";
+pub(super) const LOCKED: &str =
+    "the keyring with the cache is locked; unlock your login keyring, or keep the cache in a file";
 const DISCONNECTED: &str = "the Secret Service ended during the call; try again";
 const DENIED: &str = "the Secret Service does not allow it";
 const FAILED: &str = "the Secret Service failed";

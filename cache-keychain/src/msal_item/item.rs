@@ -36,7 +36,9 @@ pub(super) struct Found<'a> {
 impl Query {
     /// Looks for the one item that has the attributes, and reads it. Nothing is asked of the user: a locked one is an error.
     pub(super) fn find<'a>(&self, service: &'a SecretService<'a>) -> Result<Found<'a>, KeychainError> {
-        let mut found = service.search_items(self.attributes()).map_err(of_secret_service)?;
+        let mut found = service
+            .search_items(self.attributes())
+            .map_err(of_secret_service)?;
         let item = match (found.unlocked.len(), found.locked.len()) {
             (0, 0) => None,
             (1, 0) => found.unlocked.pop(),
@@ -67,12 +69,20 @@ impl Query {
     ) -> Result<(), KeychainError> {
         let secret = found.content.encoding().unwrap_or(self.encoding).encode(json);
         if let Some(item) = &found.item {
-            return item.set_secret(secret.expose(), CONTENT_TYPE).map_err(of_secret_service);
+            return item
+                .set_secret(secret.expose(), CONTENT_TYPE)
+                .map_err(of_secret_service);
         }
         let keyring = service.get_default_collection().map_err(of_secret_service)?;
         keyring.ensure_unlocked().map_err(of_secret_service)?;
         keyring
-            .create_item(&self.label, self.attributes(), secret.expose(), true, CONTENT_TYPE)
+            .create_item(
+                &self.label,
+                self.attributes(),
+                secret.expose(),
+                true,
+                CONTENT_TYPE,
+            )
             .map(drop)
             .map_err(of_secret_service)
     }
