@@ -15,6 +15,8 @@ mod doctor;
 mod entra;
 mod environment;
 mod exchange;
+#[cfg(target_os = "linux")]
+mod keychain;
 mod keys;
 mod killed;
 mod managed_identity;
