@@ -23,7 +23,7 @@ const CHUNKS: u8 = 1;
 
 /// Why bytes are no manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Damage {
+pub(crate) enum Damage {
     /// They are something else.
     Foreign,
     /// A newer program wrote them.
