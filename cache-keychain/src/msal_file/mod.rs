@@ -12,4 +12,4 @@ mod writing;
 
 pub use config::MsalFileConfig;
 pub use lock::LockLimits;
-pub use store::MsalFileStore;
+pub use store::{FileHold, MsalFileStore};

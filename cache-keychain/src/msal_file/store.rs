@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use super::config::MsalFileConfig;
 use super::error::Failure;
 use super::json::Shape;
-use super::lock::{LockError, PeerLock};
+use super::lock::{Guard, LockError, PeerLock};
 use super::place::Place;
 use super::reading::{self, Content, DELETED, MAX_BYTES, Memory, Reading, Stamp};
 use super::watch::{Announcer, follow};
@@ -38,6 +38,18 @@ const LOCKED_TRIES: u32 = 16;
 pub struct MsalFileStore {
     shared: Arc<Shared>,
     follower: AbortHandle,
+}
+
+/// The file, kept from everybody else, until it is dropped.
+#[must_use = "the file is kept only until this is dropped"]
+pub struct FileHold {
+    _guard: Guard,
+}
+
+impl fmt::Debug for FileHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileHold").finish_non_exhaustive()
+    }
 }
 
 /// What the store and its follower have in common.
@@ -107,6 +119,24 @@ impl MsalFileStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.shared.place.named()
+    }
+
+    /// Keeps MSAL programs and every store of this file from it, until what is returned is dropped: to copy the file, or to move it.
+    ///
+    /// Let it be for milliseconds. MSAL programs fail that wait for longer than 5 to 60 seconds, and the stores of this process
+    /// after [`LockLimits::patience`](super::LockLimits::patience).
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// `Unavailable` when another program holds the file for too long; `PermissionDenied`, `ReadOnly` or `Full` when no lock file can
+    /// be made.
+    pub async fn hold(&self) -> Result<FileHold, StoreError> {
+        self.check_open(Operation::Open)?;
+        match self.shared.lock.acquire().await {
+            Ok(guard) => Ok(FileHold { _guard: guard }),
+            Err(error) => Err(Failure::from(error).during(Operation::Open)),
+        }
     }
 
     /// Ends the watch. Every later operation fails with `Closed`. Dropping the store does the same.
@@ -189,7 +219,10 @@ impl Shared {
         for _ in 0..LOCKED_TRIES {
             let place = self.place.clone();
             let began = self.clock.monotonic();
-            let read = self.lock.with(move |_guard| reading::read(place.named())).await;
+            let read = self
+                .lock
+                .with(move |_guard| reading::read(place.named(), None))
+                .await;
             let reading = match read {
                 Ok(reading) => reading?,
                 // Who may not write beside the file cannot lock it either.
@@ -218,7 +251,7 @@ impl Shared {
 
     async fn read(&self) -> Result<Reading, Failure> {
         let (place, began) = (self.place.clone(), self.clock.monotonic());
-        let reading = blocking(move || reading::read(place.named())).await?;
+        let reading = blocking(move || reading::read(place.named(), None)).await?;
         let ended = self.clock.monotonic();
         match &reading {
             Reading::Settled(stamp, content) => self.memory.note(*stamp, content, began, ended),
@@ -236,13 +269,12 @@ impl Shared {
         durability: Durability,
     ) -> Result<Outcome, Failure> {
         // Most conflicts show without the lock, and without a file written in vain.
-        match self.current().await? {
+        let known = match self.current().await? {
             Content::Foreign => return Err(not_a_cache(self.place.named())),
-            found => {
-                if let Some(outcome) = condition.decide(found.version()) {
-                    return Ok(outcome);
-                }
-            }
+            found => found.version(),
+        };
+        if let Some(outcome) = condition.decide(known) {
+            return Ok(outcome);
         }
         let (place, random) = (self.place.clone(), Arc::clone(&self.random));
         let mut staged = blocking(move || Staged::new(&place, &content, &*random)).await?;
@@ -250,7 +282,7 @@ impl Shared {
             let (place, now) = (self.place.clone(), self.clock.now());
             let replaced = self
                 .lock
-                .with(move |guard| staged.replace(&place, condition, durability, now, guard));
+                .with(move |guard| staged.replace(&place, known, condition, durability, now, guard));
             match replaced.await?? {
                 Outcome::Again(unchanged) => staged = unchanged,
                 outcome => {

@@ -78,17 +78,18 @@ impl Staged {
     }
 
     /// Puts it in the place of the file, if `condition` holds. Under the lock, which is released before the directory is forced to the
-    /// disk.
+    /// disk. A file of the version `known` is known to be a cache.
     pub(super) fn replace(
         self,
         place: &Place,
+        known: Option<Version>,
         condition: Condition,
         durability: Durability,
         now: UnixMillis,
         guard: Guard,
     ) -> Result<Outcome, Failure> {
         place.check()?;
-        let found = match reading::read(place.target())? {
+        let found = match reading::read(place.target(), known)? {
             Reading::Missing => Content::Absent,
             Reading::Settled(_, content) => content,
             // MSAL programs make their file and write to it later.

@@ -163,10 +163,6 @@ impl PeerLock {
     /// Takes the lock and keeps it until the guard is dropped, which takes some microseconds.
     ///
     /// Cancellation safe: a lock that is taken for a caller who is gone is released at once.
-    #[cfg_attr(
-        not(feature = "msal-secret-service"),
-        expect(dead_code, reason = "files are written within one blocking call")
-    )]
     pub(crate) async fn acquire(&self) -> Result<Guard, LockError> {
         self.with(|guard| guard).await
     }
