@@ -17,7 +17,7 @@ use cache_core::seal::Namespace;
 use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{Capabilities, PutOptions, Store, StoreKey, Versions};
-use cache_core::strategy::{MemoryTier, OutagePolicy, Partitioning, SealPolicy, Strategy};
+use cache_core::strategy::{DirectoryPolicy, MemoryTier, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ fn strategy() -> Strategy {
     Strategy::background_worker()
         .seal(SealPolicy::PlaintextAllowed)
         .memory_tier(MemoryTier::off())
+        .directory(DirectoryPolicy::Off)
         .idle_lifetime(None)
 }
 
@@ -563,7 +564,8 @@ async fn what_others_have_in_a_document_does_not_expire_with_a_session() {
     let issuer = Issuer::new(&clock);
     let now = clock.now().to_seconds().0;
     write(&store, "file", &node_document(now, "canary-other")).await;
-    let cache = shared(&store, &clock, MsalLayout::single_record(record("file")));
+    let layout = MsalLayout::single_record(record("file")).records_beside();
+    let cache = shared(&store, &clock, layout);
     let session = PartitionKey::Session {
         client_id: CLIENT.into(),
         authority: AuthorityIdentity::of_issuer(ISSUER),

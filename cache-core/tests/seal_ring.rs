@@ -6,15 +6,20 @@
 
 mod seal_support;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use cache_core::random::OsRandom;
+use async_trait::async_trait;
+use cache_core::random::{OsRandom, Random};
 use cache_core::seal::{
-    FileKeySource, KeySource, KeyState, Namespace, RecordKind, RingError, SealError, Sealer, WRITER_WINDOW,
+    FileKeySource, KeySource, KeySourceError, KeyState, Namespace, RecordKind, RingError, SealError, Sealer,
+    SecretKey, SourceDescription, WRITER_WINDOW,
 };
 use cache_core::store::{MemoryStore, PutOptions, Store};
 use cache_core::time::SystemClock;
+use tokio::sync::Barrier;
+
 use seal_support::{Scripted, World, fixed, meta, ring_key};
 
 #[tokio::test]
@@ -72,6 +77,79 @@ async fn racing_first_starts_end_with_one_ring_and_one_key_file() {
                     .unwrap();
             }
         }
+    }
+}
+
+/// Makes a key for each ring, as a keychain does, and waits until all racers have made theirs.
+#[derive(Debug)]
+struct KeyForEachRing {
+    keys: Mutex<HashMap<Vec<u8>, SecretKey>>,
+    made: Barrier,
+}
+
+#[async_trait]
+impl KeySource for KeyForEachRing {
+    fn kind(&self) -> &str {
+        "keychain"
+    }
+
+    async fn create(&self, random: &dyn Random) -> Result<(SecretKey, SourceDescription), KeySourceError> {
+        let mut name = vec![0; 16];
+        random.fill(&mut name)?;
+        let mut key = [0; 32];
+        random.fill(&mut key)?;
+        let kept = SecretKey::from_bytes(&key);
+        self.keys.lock().unwrap().insert(name.clone(), kept);
+        self.made.wait().await;
+        Ok((
+            SecretKey::from_bytes(&key),
+            SourceDescription::new("keychain", name)?,
+        ))
+    }
+
+    async fn load(&self, description: &SourceDescription) -> Result<SecretKey, KeySourceError> {
+        let keys = self.keys.lock().unwrap();
+        let key = keys.get(description.parameters()).unwrap();
+        Ok(SecretKey::from_bytes(key.expose()))
+    }
+
+    async fn discard(&self, description: &SourceDescription) -> Result<(), KeySourceError> {
+        self.keys
+            .lock()
+            .unwrap()
+            .remove(description.parameters())
+            .unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_keys_of_racing_first_starts_one_is_kept() {
+    const RACERS: usize = 6;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let source = Arc::new(KeyForEachRing {
+        keys: Mutex::default(),
+        made: Barrier::new(RACERS),
+    });
+    let racers: Vec<_> = (0..RACERS)
+        .map(|_| {
+            let (store, source) = (store.clone(), source.clone());
+            tokio::spawn(async move {
+                let namespace = Namespace::new("ns").unwrap();
+                let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+                Sealer::open(store, namespace, source, clock, random)
+                    .await
+                    .unwrap()
+            })
+        })
+        .collect();
+    let mut opened = Vec::new();
+    for racer in racers {
+        opened.push(racer.await.unwrap());
+    }
+    assert_eq!(source.keys.lock().unwrap().len(), 1);
+    for sealer in &opened {
+        assert_eq!(sealer.keys(), opened[0].keys());
     }
 }
 

@@ -4,11 +4,37 @@
 mod config;
 mod error;
 mod keychain;
+#[cfg(all(unix, feature = "msal-file"))]
+pub mod msal_file;
+#[cfg(all(
+    any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "openbsd",
+        target_os = "netbsd",
+        target_os = "dragonfly"
+    ),
+    feature = "msal-secret-service"
+))]
+pub mod msal_item;
+pub mod store;
 mod worker;
 
 pub use config::KeychainConfig;
 pub use error::{KeychainError, KeychainErrorKind};
 pub use keychain::Keychain;
+#[cfg(all(
+    any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "openbsd",
+        target_os = "netbsd",
+        target_os = "dragonfly"
+    ),
+    feature = "msal-secret-service"
+))]
+pub use msal_item::{ItemEncoding, MsalSecretServiceConfig, MsalSecretServiceStore};
+pub use store::{KeychainLimits, KeychainStore, KeychainStoreConfig};
 
 // Tests have a manifest of features that the library alone does not need.
 #[cfg(test)]

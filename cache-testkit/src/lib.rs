@@ -95,6 +95,8 @@ pub mod fault;
 pub mod glewlwyd;
 #[cfg(feature = "managed-identity")]
 pub mod managed_identity;
+#[cfg(any(feature = "msal-node", feature = "msal-python"))]
+pub mod msal_program;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
 #[cfg(feature = "proxy")]
@@ -102,4 +104,6 @@ pub mod proxy;
 pub mod random;
 #[cfg(all(unix, feature = "redis"))]
 pub mod redis;
+#[cfg(all(target_os = "linux", feature = "secret-service"))]
+pub mod secret_service;
 pub mod suite;

@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 9] = [
+const PREREQUISITES: [Prerequisite; 12] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -126,6 +126,24 @@ const PREREQUISITES: [Prerequisite; 9] = [
         is_present: valkey::is_present,
         // Not every system that has apt knows the package.
         packages: ["", "valkey", "valkey", "valkey"],
+    },
+    Prerequisite {
+        name: "dbus-daemon",
+        reason: "it is the bus of the Secret Service, on Linux",
+        is_present: has_dbus,
+        packages: ["dbus", "dbus-daemon", "dbus", ""],
+    },
+    Prerequisite {
+        name: "GNOME Keyring",
+        reason: "it is the Secret Service that keeps keys, on Linux",
+        is_present: has_gnome_keyring,
+        packages: ["gnome-keyring", "gnome-keyring", "gnome-keyring", ""],
+    },
+    Prerequisite {
+        name: "keyctl",
+        reason: "it gives each test keyrings of the kernel of its own, on Linux",
+        is_present: has_keyctl,
+        packages: ["keyutils", "keyutils", "keyutils", ""],
     },
 ];
 
@@ -218,6 +236,18 @@ fn has_redis() -> bool {
         .all(|name| succeeds(Command::new(name).arg("--version")))
 }
 
+fn has_dbus() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("dbus-daemon").arg("--version"))
+}
+
+fn has_gnome_keyring() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("gnome-keyring-daemon").arg("--version"))
+}
+
+fn has_keyctl() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("keyctl").arg("--version"))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -235,7 +265,7 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd redis-server"
+             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils"
         ));
     }
 

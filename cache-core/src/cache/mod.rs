@@ -55,6 +55,7 @@ mod lineage_locks;
 pub mod migration;
 mod observe;
 mod outage;
+mod place;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -138,6 +139,8 @@ pub(crate) struct Inner {
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
     directory: directory::DirectoryQueue,
+    /// Whether there is no place for what MSAL programs have no record for.
+    only_documents: bool,
 }
 
 struct Listening(Option<AbortHandle>);

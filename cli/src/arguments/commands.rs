@@ -140,8 +140,8 @@ pub(crate) enum Keys {
     Reseal,
     /// Protect the key ring with another --key; no record changes. Other processes must be restarted with it
     Rewrap {
-        /// What --key is from then on: file:PATH (made if it is missing), env:NAME, or passphrase, which is
-        /// TOKENKEEP_NEW_PASSPHRASE, else asked for
+        /// What --key is from then on: file:PATH (made if it is missing), env:NAME, passphrase, which is
+        /// TOKENKEEP_NEW_PASSPHRASE, else asked for, or keychain
         #[arg(long, value_name = "KEY")]
         new_key: KeyAddress,
     },

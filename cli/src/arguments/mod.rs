@@ -12,7 +12,8 @@ pub(crate) use parsing::parse;
 
 /// Sign in once, then get access tokens silently, from any number of processes.
 ///
-/// Tokens are kept encrypted in a local file that processes share, or in Redis for those of many machines.
+/// Tokens are kept encrypted in a local file that processes share, in the operating system's keychain, or in Redis for those of many
+/// machines. The sign-ins of the Azure CLI and of other MSAL programs can be used where they are (--store azure-cli, msal-file:PATH).
 /// `tokenkeep demo` shows it at work and needs nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tokenkeep", version, after_help = AFTER_HELP, arg_required_else_help = true)]

@@ -5,6 +5,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
 use super::{Arguments, HEADING};
+use crate::failure::one_line;
 use crate::redis_options;
 use crate::store_address::StoreAddress;
 
@@ -44,6 +45,17 @@ pub(crate) fn parse(
         && !is_remote
     {
         let message = format!("{option} is of use only with a store in Redis, as in --store redis://HOST");
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
+    // Not ignored: who names a key believes that what is stored is encrypted.
+    if matches.value_source("key").is_some()
+        && let Some(store) = parsed.options.store.as_ref().filter(|store| store.is_of_msal())
+    {
+        let message = format!(
+            "--key is of no use with --store {}: MSAL programs read and write that place, and could not read what is encrypted. Leave \
+             --key (and TOKENKEEP_KEY) out, or choose a store of this program's own",
+            one_line(&store.to_string())
+        );
         return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
     let after = scopes_after(&matches);

@@ -15,6 +15,8 @@ mod doctor;
 mod entra;
 mod environment;
 mod exchange;
+#[cfg(target_os = "linux")]
+mod keychain;
 mod keys;
 mod killed;
 mod managed_identity;
@@ -25,6 +27,10 @@ mod program;
 #[cfg(unix)]
 mod redis;
 mod secrecy;
+#[cfg(unix)]
+mod shared_azure_cli;
+#[cfg(unix)]
+mod shared_file;
 mod tampering;
 mod usage;
 #[cfg(unix)]

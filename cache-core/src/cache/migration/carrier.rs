@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Options;
 use super::journal::{Entry, Journal, Written};
 use super::removal::{Removed, remove_if_same};
 use super::report::{ConflictCause, LeftBecause};
 use super::sameness::{OF_DOCUMENTS, is_same, is_same_life, shares_sign_in, supersedes};
-use super::{CopiedTokens, Options};
 use crate::cache::changes::Waiter;
 use crate::cache::commit::Verdict;
 use crate::cache::record::Loaded;
@@ -21,7 +21,7 @@ use crate::strategy::spend;
 use crate::time::UnixMillis;
 
 /// How often a record is looked at anew because others changed it meanwhile.
-const MAX_ROUNDS: u32 = 16;
+pub(super) const MAX_ROUNDS: u32 = 16;
 
 /// What moves partitions from one cache to another.
 pub(super) struct Carrier {
@@ -46,7 +46,7 @@ pub(super) enum Moved {
 }
 
 /// What became of the content when it was put into the target.
-enum Placed {
+pub(super) enum Placed {
     New,
     Known,
     /// Somebody else's is there.
@@ -198,7 +198,11 @@ impl Carrier {
     }
 
     /// Puts the content into the target if nothing is there, reads it back and compares.
-    async fn put(&self, content: &Partition, expires_at: Option<UnixMillis>) -> Result<Placed, CacheError> {
+    pub(super) async fn put(
+        &self,
+        content: &Partition,
+        expires_at: Option<UnixMillis>,
+    ) -> Result<Placed, CacheError> {
         let key = &content.key;
         let content_ = content.clone();
         let until = expires_at.filter(|_| {
@@ -251,121 +255,11 @@ impl Carrier {
         Ok(is_back)
     }
 
-    /// Neither store takes a journal: the target has the record before the source loses it.
-    async fn carry_directly(&self, key: &PartitionKey) -> Result<Moved, CacheError> {
-        let mut give_up_at = None;
-        let mut round = 0;
-        // What this run wrote to the target.
-        let mut written: Option<Partition> = None;
-        while round < MAX_ROUNDS {
-            let found = match self.find(key).await? {
-                Ok(Some(found)) => found,
-                Ok(None) => {
-                    if let Some(written) = written {
-                        // Signed out while it was in both places.
-                        self.take_back(key, &written).await?;
-                    }
-                    return Ok(Moved::Gone);
-                }
-                Err(left) => return Ok(Moved::Left(left)),
-            };
-            if let Some(until) = spend::being_spent_until(&found.partition, self.source.clock.now()) {
-                if !self.wait(key, until, &mut give_up_at).await? {
-                    return Ok(Moved::Left(LeftBecause::BeingSpent));
-                }
-                continue;
-            }
-            round += 1;
-            let bytes = found.bytes();
-            if let Some(before) = written.take()
-                && !is_same(&self.target, &before, &found.partition)
-            {
-                // The source was refreshed after it was read: the older content goes, unless somebody uses it.
-                if self.take_back(key, &before).await? == Removed::Changed {
-                    return Ok(Moved::Conflict(ConflictCause::TargetDiffers));
-                }
-            }
-            let is_new = match self.put(&found.partition, found.origin().expires_at).await? {
-                Placed::New => true,
-                Placed::Known => {
-                    let held = self.target.load(key, &self.target.stored_key(key)).await?;
-                    if !held.is_some_and(|held| is_same(&self.target, &held.partition, &found.partition)) {
-                        return Ok(Moved::Conflict(ConflictCause::TargetDiffers));
-                    }
-                    false
-                }
-                Placed::Other => return Ok(Moved::Conflict(ConflictCause::TargetDiffers)),
-                Placed::Refused(error) => return Ok(Moved::Left(LeftBecause::Refused(error))),
-                Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
-            };
-            let held = self.target.load(key, &self.target.stored_key(key)).await?;
-            match self.remove(key, &found.partition).await? {
-                Removed::Yes => {
-                    // Two names of one place: what was removed from the one is gone from the other.
-                    if self
-                        .target
-                        .load(key, &self.target.stored_key(key))
-                        .await?
-                        .is_none()
-                    {
-                        self.put(&found.partition, found.origin().expires_at).await?;
-                        return Ok(Moved::Left(LeftBecause::NotVerified));
-                    }
-                    self.target.relist(key).await;
-                    return Ok(if is_new {
-                        Moved::Now(bytes)
-                    } else {
-                        Moved::AlreadyThere
-                    });
-                }
-                Removed::Gone | Removed::Changed => written = held.map(|held| held.partition),
-            }
-        }
-        Ok(Moved::Left(LeftBecause::Contended))
-    }
-
-    /// Removes from the target what this run has put there, if it is still the same.
-    async fn take_back(&self, key: &PartitionKey, written: &Partition) -> Result<Removed, CacheError> {
-        remove_if_same(&self.target, key, written).await
-    }
-
-    async fn copy(&self, key: &PartitionKey, copied: CopiedTokens) -> Result<Moved, CacheError> {
-        let mut found = match self.find(key).await? {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(Moved::Gone),
-            Err(left) => return Ok(Moved::Left(left)),
-        };
-        let bytes = found.bytes();
-        if copied == CopiedTokens::WithoutRefreshTokens {
-            found.partition.refresh_tokens.clear();
-        } else if spend::being_spent_until(&found.partition, self.source.clock.now()).is_some() {
-            return Ok(Moved::Left(LeftBecause::BeingSpent));
-        }
-        let held = self.target.load(key, &self.target.stored_key(key)).await?;
-        if let Some(held) = held {
-            let is_there = is_same(&self.target, &held.partition, &found.partition);
-            return Ok(if is_there {
-                Moved::AlreadyThere
-            } else {
-                Moved::Conflict(ConflictCause::TargetDiffers)
-            });
-        }
-        Ok(
-            match self.put(&found.partition, found.origin().expires_at).await? {
-                Placed::New => {
-                    self.target.relist(key).await;
-                    Moved::Now(bytes)
-                }
-                Placed::Known => Moved::AlreadyThere,
-                Placed::Other => Moved::Conflict(ConflictCause::TargetDiffers),
-                Placed::Refused(error) => Moved::Left(LeftBecause::Refused(error)),
-                Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
-            },
-        )
-    }
-
     /// What the source has, or why it stays there.
-    async fn find(&self, key: &PartitionKey) -> Result<Result<Option<Loaded>, LeftBecause>, CacheError> {
+    pub(super) async fn find(
+        &self,
+        key: &PartitionKey,
+    ) -> Result<Result<Option<Loaded>, LeftBecause>, CacheError> {
         match self.source.load(key, &self.source.stored_key(key)).await {
             // It was rolled back and reads as empty: to remove it would lose what it is not.
             Ok(Some(found)) if found.origin().lineage().is_none() => Ok(Err(LeftBecause::RolledBack)),
@@ -376,7 +270,7 @@ impl Carrier {
     }
 
     /// Removes the record from the source if it is still what was read.
-    async fn remove(&self, key: &PartitionKey, read: &Partition) -> Result<Removed, CacheError> {
+    pub(super) async fn remove(&self, key: &PartitionKey, read: &Partition) -> Result<Removed, CacheError> {
         let removed = remove_if_same(&self.source, key, read).await?;
         if removed != Removed::Changed {
             self.source.relist(key).await;
@@ -407,7 +301,7 @@ impl Carrier {
     }
 
     /// Waits for whoever is spending a token; `false` when that takes too long.
-    async fn wait(
+    pub(super) async fn wait(
         &self,
         key: &PartitionKey,
         until: UnixMillis,

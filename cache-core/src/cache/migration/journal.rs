@@ -102,6 +102,9 @@ impl Journal {
         if inner.shared.is_none() {
             return Ok(true);
         }
+        if inner.only_documents {
+            return Ok(false);
+        }
         let key = inner.sealer.stored_key(RecordKind::Migration, b"5:probe,");
         let never = PutOptions::update(Version::random(&*inner.random)?);
         match inner

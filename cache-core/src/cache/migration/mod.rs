@@ -78,6 +78,7 @@
 //! ```
 
 mod carrier;
+mod direct;
 mod error;
 mod journal;
 mod removal;

@@ -286,6 +286,11 @@ impl Inner {
                 None => (Keys::default(), None),
             };
             let (is_changed, value) = change(&mut keys);
+            if is_changed && self.only_documents {
+                return Err(CacheError::Unsupported(
+                    "place for proof keys beside the one record that it shares with MSAL programs",
+                ));
+            }
             if !is_changed {
                 return Ok(value);
             }

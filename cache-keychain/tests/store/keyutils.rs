@@ -1,0 +1,1 @@
+//! The kernel's keyrings, and several processes over them.
