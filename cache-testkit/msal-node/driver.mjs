@@ -44,6 +44,9 @@ async function cachePlugin() {
     return redis ? new DistributedCachePlugin(client, partitionManager) : undefined;
 }
 
+// Whether rows name the authority with its port, as MSAL Node does on its own.
+let keepsPorts = false;
+
 async function application() {
     const { host, hostname } = new URL(AUTHORITY);
     const configuration = {
@@ -54,8 +57,8 @@ async function application() {
         },
         cache: { cachePlugin: await cachePlugin() },
     };
-    if (CACHE_FILE) {
-        // Other programs that share the file know no ports.
+    if (CACHE_FILE && !keepsPorts) {
+        // MSAL Python knows no ports, and finds no row that has one.
         const aliases = { preferred_network: host, preferred_cache: hostname, aliases: [host, hostname] };
         configuration.auth.cloudDiscoveryMetadata = JSON.stringify({
             tenant_discovery_endpoint: `${AUTHORITY}/v2.0/.well-known/openid-configuration`,
@@ -86,6 +89,11 @@ function shown(result) {
 }
 
 const commands = {
+    keepPorts: async () => {
+        keepsPorts = true;
+        current = await application();
+        return {};
+    },
     restart: async () => {
         current = await application();
         return {};

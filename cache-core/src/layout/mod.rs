@@ -55,6 +55,7 @@
 //! ```
 
 mod authorities;
+mod keeping;
 mod store;
 
 use std::fmt;
@@ -246,7 +247,7 @@ impl MsalLayout {
     fn style(&self) -> Style {
         Style {
             names: self.names,
-            twins: matches!(self.records, Records::Single { .. }),
+            twins: self.is_single(),
         }
     }
 

@@ -35,6 +35,7 @@
 //! | `accounts` | | the user names |
 //! | `signOut` | `homeAccountId` | |
 //! | `restart` | | makes a new application object, which knows nothing but the cache |
+//! | `keepPorts` | | (Node) as `restart`; rows in a file then name the authority with its port, which MSAL Python does not know |
 //!
 //! With a cache in Redis each takes a `key` beside, under which the application looks.
 
