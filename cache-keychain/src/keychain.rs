@@ -104,6 +104,7 @@ impl Keychain {
 
 impl Keychain {
     /// Makes one call with the library's store, once the keychain is there and unlocked.
+    #[allow(dead_code, reason = "of the store")]
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Arc<CredentialStore>) -> Result<T, KeychainError> + Send + 'static,

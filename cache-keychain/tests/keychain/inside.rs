@@ -75,7 +75,9 @@ impl Program {
     pub(crate) fn hear(&mut self) -> Answer {
         let mut lines = (&mut self.output).lines().map(Result::unwrap);
         let answer = lines.find_map(|line| Some(line.split_once(MARK)?.1.to_owned()));
-        let answer = answer.expect("the program ended");
+        let Some(answer) = answer else {
+            panic!("the program ended");
+        };
         let mut parts = answer.splitn(3, ' ');
         let (word, took) = (parts.next().unwrap().to_owned(), parts.next().unwrap());
         Answer {
