@@ -1,13 +1,13 @@
-// A program with MSAL Node whose cache is in Redis by DistributedCachePlugin. It reads a command a line (JSON) from its standard input,
-// and answers each with a line. It ends with its input.
+// A program with MSAL Node whose cache is in Redis by DistributedCachePlugin, in a file or an item of the Secret Service by the
+// PersistenceCachePlugin of its extensions, or in memory. It reads a command a line (JSON) from its standard input, and answers each with a line. It ends with its input.
 import { createInterface } from "node:readline";
 
 import { createClient } from "@redis/client";
 import { ConfidentialClientApplication, DistributedCachePlugin, PublicClientApplication } from "@azure/msal-node";
 
-const { AUTHORITY, CLIENT_ID, CLIENT_SECRET, REDIS_URL } = process.env;
+const { AUTHORITY, CLIENT_ID, CLIENT_SECRET, REDIS_URL, CACHE_FILE, CACHE_ITEM } = process.env;
 
-const redis = await createClient({ url: REDIS_URL }).connect();
+const redis = REDIS_URL ? await createClient({ url: REDIS_URL }).connect() : undefined;
 
 // The key that the application looks under; a web application has it in its session.
 let currentKey = "";
@@ -24,15 +24,47 @@ const partitionManager = {
     extractKey: async (account) => account.homeAccountId,
 };
 
-function application() {
+// The package's entry point loads what it has for keychains and brokers, which needs compiled parts; a cache in a file does not.
+async function fileCachePlugin() {
+    const extensions = new URL("node_modules/@azure/msal-node-extensions/dist/persistence/", import.meta.url);
+    const { PersistenceCachePlugin } = await import(new URL("PersistenceCachePlugin.mjs", extensions));
+    if (CACHE_ITEM) {
+        const { LibSecretPersistence } = await import(new URL("LibSecretPersistence.mjs", extensions));
+        const { service, account } = JSON.parse(CACHE_ITEM);
+        return new PersistenceCachePlugin(await LibSecretPersistence.create(CACHE_FILE, service, account));
+    }
+    const { FilePersistence } = await import(new URL("FilePersistence.mjs", extensions));
+    return new PersistenceCachePlugin(await FilePersistence.create(CACHE_FILE));
+}
+
+async function cachePlugin() {
+    if (CACHE_FILE) {
+        return fileCachePlugin();
+    }
+    return redis ? new DistributedCachePlugin(client, partitionManager) : undefined;
+}
+
+// Whether rows name the authority with its port, as MSAL Node does on its own.
+let keepsPorts = false;
+
+async function application() {
+    const { host, hostname } = new URL(AUTHORITY);
     const configuration = {
         auth: {
             clientId: CLIENT_ID,
             authority: AUTHORITY,
-            knownAuthorities: [new URL(AUTHORITY).host],
+            knownAuthorities: [host],
         },
-        cache: { cachePlugin: new DistributedCachePlugin(client, partitionManager) },
+        cache: { cachePlugin: await cachePlugin() },
     };
+    if (CACHE_FILE && !keepsPorts) {
+        // MSAL Python knows no ports, and finds no row that has one.
+        const aliases = { preferred_network: host, preferred_cache: hostname, aliases: [host, hostname] };
+        configuration.auth.cloudDiscoveryMetadata = JSON.stringify({
+            tenant_discovery_endpoint: `${AUTHORITY}/v2.0/.well-known/openid-configuration`,
+            metadata: [aliases],
+        });
+    }
     if (!CLIENT_SECRET) {
         return new PublicClientApplication(configuration);
     }
@@ -41,7 +73,7 @@ function application() {
 }
 
 // A web application has one for each request, a tool one for its life.
-let current = application();
+let current = await application();
 
 async function account(homeAccountId) {
     return current.getTokenCache().getAccountByHomeId(homeAccountId);
@@ -57,8 +89,13 @@ function shown(result) {
 }
 
 const commands = {
+    keepPorts: async () => {
+        keepsPorts = true;
+        current = await application();
+        return {};
+    },
     restart: async () => {
-        current = application();
+        current = await application();
         return {};
     },
     app: async ({ scopes }) => shown(await current.acquireTokenByClientCredential({ scopes })),
@@ -90,4 +127,4 @@ for await (const line of createInterface({ input: process.stdin })) {
     }
     console.log(JSON.stringify(answer));
 }
-await redis.close();
+await redis?.close();

@@ -95,6 +95,8 @@ pub mod fault;
 pub mod glewlwyd;
 #[cfg(feature = "managed-identity")]
 pub mod managed_identity;
+#[cfg(any(feature = "msal-node", feature = "msal-python"))]
+pub mod msal_program;
 #[cfg(feature = "oidc-provider")]
 pub mod oidc_provider;
 #[cfg(feature = "proxy")]

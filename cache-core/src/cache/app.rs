@@ -60,6 +60,7 @@ impl Inner {
         keeping: Keeping,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
+        self.has_place(request.partition())?;
         let now = self.clock.now().to_seconds();
         let pending = self
             .written_behind

@@ -18,7 +18,7 @@ use crate::store::{Store, StoreExt, Versions};
 use crate::strategy::flights::Flights;
 use crate::strategy::memory_tier::Memory;
 use crate::strategy::spend::LONGEST_SPEND;
-use crate::strategy::{Coalescing, OutagePolicy, Partitioning, SealPolicy, Strategy};
+use crate::strategy::{Coalescing, DirectoryPolicy, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
 /// How many records' generations a process remembers, about 200 bytes each.
@@ -145,8 +145,8 @@ impl TokenCacheBuilder {
     ///
     /// # Errors
     /// That the strategy requires encryption, as all presets do, asks for partitions that MSAL does not have
-    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)) or for a [fallback store](OutagePolicy::Fallback),
-    /// or has limits that make no sense.
+    /// ([`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource)), for a [fallback store](OutagePolicy::Fallback), or
+    /// for the [directory](crate::cache::Directory) beside a [single record](MsalLayout::single_record), or has limits that make no sense.
     pub fn open_plaintext_shared(
         mut self,
         namespace: Namespace,
@@ -165,12 +165,19 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
+        let only_documents = layout.keeps_only_documents();
+        if only_documents && matches!(self.strategy.directory, DirectoryPolicy::On { .. }) {
+            return Err(CacheError::Strategy(
+                "the directory of accounts has no place beside a single record; choose DirectoryPolicy::Off, or another layout"
+                    .into(),
+            ));
+        }
         let sealer = Sealer::legible_plaintext(&namespace);
         let clock = Arc::clone(&self.clock);
-        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        let store = Arc::new(SharedStore::new(self.guarded()?, layout, sealer.clone(), clock));
         // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
         self.strategy.codec = Arc::new(BincodeCodec);
-        self.build(Arc::new(store), sealer, None)
+        self.build(store.clone(), sealer, None, Some(store), only_documents)
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -223,7 +230,7 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
-        self.build(store, sealer, fallback)
+        self.build(store, sealer, fallback, None, false)
     }
 
     fn allow_plaintext(&self) -> Result<(), CacheError> {
@@ -240,6 +247,8 @@ impl TokenCacheBuilder {
         store: Arc<dyn Store>,
         sealer: Sealer,
         fallback: Option<Fallback>,
+        shared: Option<Arc<SharedStore>>,
+        only_documents: bool,
     ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
         if limits.request.is_zero() || limits.commit.is_zero() || limits.spend() > LONGEST_SPEND {
@@ -272,10 +281,12 @@ impl TokenCacheBuilder {
             lineage_locks: lineage_locks::LineageLocks::default(),
             outage: Outage::default(),
             fallback,
+            shared,
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),
             directory: DirectoryQueue::default(),
+            only_documents,
         }))
     }
 }

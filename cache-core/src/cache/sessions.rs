@@ -116,6 +116,7 @@ impl Inner {
         if response.home_account_id() != home_account_id || response.client_id != *client_id {
             return Err(CacheError::WrongAccount);
         }
+        self.has_place(session)?;
         let link = SessionLink {
             key: session.to_bytes(),
             expires_at: self.clock.now().saturating_add(lifetime),

@@ -15,7 +15,7 @@
 //!   its sources say; Python, Go and Java were not tried). A program that drops it drops the markers and the sign-ins with it: refresh
 //!   tokens are then shared with it as with a program that looks at no marker, and sessions end.
 //! - What MSAL programs have no record for at all (sessions, proof keys, tokens with components of their own) lies beside it, in
-//!   unsealed records of the namespace `{namespace}.plaintext`.
+//!   unsealed records of the namespace `{namespace}.plaintext`. A [single record](MsalLayout::single_record) has nothing beside it.
 //!
 //! # What this protects, and what it cannot
 //!
@@ -55,6 +55,7 @@
 //! ```
 
 mod authorities;
+mod keeping;
 mod store;
 
 use std::fmt;
@@ -63,7 +64,7 @@ use std::sync::Arc;
 use authorities::Authorities;
 pub(crate) use store::SharedStore;
 
-use crate::codec::msal::Names;
+use crate::codec::msal::{Names, Style};
 use crate::schema::{AuthorityIdentity, PartitionKey};
 use crate::store::StoreKey;
 
@@ -80,8 +81,13 @@ pub struct MsalLayout {
 enum Records {
     /// One for each user and each application.
     ByKey { user: UserKey, app: AppKey },
-    /// One for all.
-    Single(StoreKey),
+    /// One for all, or for all but what applications have.
+    Single {
+        record: StoreKey,
+        app: Option<StoreKey>,
+        /// Whether the store has room for records of our own beside it.
+        beside: bool,
+    },
 }
 
 type UserKey = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -121,14 +127,65 @@ impl MsalLayout {
         }
     }
 
-    /// Everything of everybody in the record `key`, as MSAL programs keep it in a file or in an item of a keychain.
+    /// Everything of everybody in the record `key`, as MSAL programs keep it in a file or in an item of a keychain, **and nothing beside
+    /// it**: sessions, proof keys and tokens with components of their own are refused with
+    /// [`CacheError::Unsupported`](crate::cache::CacheError::Unsupported), before anything is asked for or written. See
+    /// [`records_beside`](Self::records_beside).
+    ///
+    /// What is written is what MSAL Python 1.39 and MSAL Node 7.2 find, replace and sign out:
+    ///
+    /// - Rows keep the names and the environment that the document has for them. New ones have the names of MSAL Python, and no port in
+    ///   their environment, because Python knows none there; see [`node_names`](Self::node_names).
+    /// - A token of an application has two rows, one with a `home_account_id` of `null` (which is what Python looks for) and one with the empty
+    ///   text (which Node looks for). They are one token here: found, replaced and swept together.
+    /// - Of refresh tokens of one user and client, the youngest is spent, and the reply takes the place of all. Node notes no times, so among
+    ///   rows without them the one that stands further back is the younger: programs add rows at the end. MSAL Go sorts rows by
+    ///   name and takes any; it was not tried, and where tokens rotate strictly, it must not share them.
+    ///
+    /// MSAL Java fails on a document with tokens of users *and* applications: see [`app_record`](Self::app_record).
     #[must_use]
     pub fn single_record(key: StoreKey) -> Self {
         Self {
-            records: Records::Single(key),
+            records: Records::Single {
+                record: key,
+                app: None,
+                beside: false,
+            },
             names: Names::Common,
             ..Self::suggested_keys()
         }
+    }
+
+    /// Keeps what applications have for themselves in a record of its own, as MSAL Java demands, whose programs have a cache for users and
+    /// one for applications. The store must have both records. Without effect but on a [`single_record`](Self::single_record).
+    #[must_use]
+    pub fn app_record(mut self, key: StoreKey) -> Self {
+        if let Records::Single { app, .. } = &mut self.records {
+            *app = Some(key);
+        }
+        self
+    }
+
+    /// Names new rows as MSAL Node does, for a document that only Node programs share. Node replaces a refresh token by its name and takes the
+    /// first that it finds: without this, and at an authority that rotates strictly, a second refresh by Node after a sign-in here would
+    /// spend a token twice, unless this program came in between. MSAL Python, which removes rows by *its* names, would leave such a row
+    /// behind when it signs a user out. Without effect but on a [`single_record`](Self::single_record).
+    #[must_use]
+    pub fn node_names(mut self) -> Self {
+        if matches!(self.records, Records::Single { .. }) {
+            self.names = Names::Node;
+        }
+        self
+    }
+
+    /// Keeps what MSAL programs have no record for beside the document, in a store that has room for it. Without effect but on a
+    /// [`single_record`](Self::single_record).
+    #[must_use]
+    pub fn records_beside(mut self) -> Self {
+        if let Records::Single { beside, .. } = &mut self.records {
+            *beside = true;
+        }
+        self
     }
 
     /// Sets the key of a user's record, from the home account ID. Without effect on a [`single_record`](Self::single_record).
@@ -170,7 +227,8 @@ impl MsalLayout {
             ) if !components.is_empty() || resource.is_some() => {
                 return None;
             }
-            (Records::Single(record), _) => return Some(record.clone()),
+            (Records::Single { app: Some(app), .. }, PartitionKey::App { .. }) => return Some(app.clone()),
+            (Records::Single { record, .. }, _) => return Some(record.clone()),
             (Records::ByKey { user, .. }, PartitionKey::User { home_account_id, .. }) => {
                 user(home_account_id)
             }
@@ -185,10 +243,39 @@ impl MsalLayout {
         StoreKey::new(name).ok()
     }
 
+    /// How rows of our own are written.
+    fn style(&self) -> Style {
+        Style {
+            names: self.names,
+            twins: self.is_single(),
+        }
+    }
+
+    /// The documents, where they are known beforehand.
+    fn documents(&self) -> Option<Vec<StoreKey>> {
+        let Records::Single { record, app, .. } = &self.records else {
+            return None;
+        };
+        let app = app.iter().filter(|app| *app != record);
+        Some(std::iter::once(record).chain(app).cloned().collect())
+    }
+
+    /// Whether only documents are kept.
+    pub(crate) fn keeps_only_documents(&self) -> bool {
+        matches!(self.records, Records::Single { beside: false, .. })
+    }
+
+    /// Whether one document is for all, so that nothing in it has an expiry of its own: files and items of keychains know none.
+    fn is_single(&self) -> bool {
+        matches!(self.records, Records::Single { .. })
+    }
+
     /// Whether MSAL itself would suggest this key, so that a record under it which cannot be read is worth a report.
     fn is_usual(&self, record: &StoreKey) -> bool {
         match &self.records {
-            Records::Single(single) => single == record,
+            Records::Single {
+                record: single, app, ..
+            } => single == record || app.as_ref() == Some(record),
             Records::ByKey { .. } => {
                 let key = record.as_str();
                 key.ends_with("_AppTokenCache")

@@ -16,6 +16,7 @@ use crate::seal::{Incarnation, RecordKind, RecordMeta, Sealer};
 use crate::store::error::{ErrorKind, Operation};
 use crate::store::{
     Capabilities, PutMode, PutOptions, Record, Store, StoreError, StoreKey, Version, Versions, Watch,
+    WatchEvent,
 };
 use crate::time::Clock;
 
@@ -24,12 +25,13 @@ const MAX_ATTEMPTS: u32 = 16;
 
 /// Shows each partition in a document as an unsealed record of its own, which is what a cache reads and writes.
 ///
-/// A version is the document's: a change of any row of it is a conflict for all. Nothing is watched: MSAL programs announce nothing.
+/// A version is the document's: a change of any row of it is a conflict for all. Of a store that watches its documents, a change of one is
+/// passed on as [`WatchEvent::Lost`]: it can be a change of everything in it.
 pub(crate) struct SharedStore {
     store: Arc<dyn Store>,
-    layout: MsalLayout,
+    pub(super) layout: MsalLayout,
     sealer: Sealer,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What a stored key of the cache stands for.
@@ -63,6 +65,12 @@ impl SharedStore {
         }
     }
 
+    /// The watch of the store beneath, where its documents are known: of any other record nobody could tell whose it is.
+    fn watched(&self) -> Option<&dyn Watch> {
+        self.layout.documents()?;
+        self.store.watch()
+    }
+
     fn place(&self, key: &StoreKey) -> Place {
         let kind = RecordKind::of(self.sealer.namespace(), key);
         let (Some(kind), Some(logical)) = (kind, self.sealer.logical_key(key)) else {
@@ -90,7 +98,7 @@ impl SharedStore {
     }
 
     /// The partition's document, which no account's name can make a record of our own.
-    fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
+    pub(super) fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
         let own = self.sealer.namespace().prefix();
         self.layout
             .record(key)
@@ -206,8 +214,10 @@ impl SharedStore {
                 (found.document, mode, expires_at)
             }
         };
+        // A document of all never ends because one partition might.
+        let expires_at = expires_at.filter(|_| !self.layout.is_single());
         document.replace(partition.clone());
-        let json = Bytes::copy_from_slice(document.write(self.layout.names).expose());
+        let json = Bytes::copy_from_slice(document.write(self.layout.style()).expose());
         let options = PutOptions {
             mode,
             expires_at,
@@ -242,7 +252,7 @@ impl SharedStore {
         if document.is_empty() {
             return self.store.delete(record, Some(found.version)).await;
         }
-        let json = Bytes::copy_from_slice(document.write(self.layout.names).expose());
+        let json = Bytes::copy_from_slice(document.write(self.layout.style()).expose());
         let options = PutOptions::update(found.version).expires_at(found.expires_at);
         self.store.put(record, json, options).await.map(drop)
     }
@@ -356,26 +366,49 @@ impl Store for SharedStore {
             item.as_ref()
                 .map_or(true, |(key, _)| !key.as_str().starts_with(&own))
         };
-        let documents = self
-            .store
-            .scan("")
-            .filter(move |item| std::future::ready(is_foreign(item)))
-            .and_then(move |(record, _)| self.list(record, prefix))
+        let records = match self.layout.documents() {
+            Some(known) => stream::iter(known.into_iter().map(Ok)).boxed(),
+            None => self
+                .store
+                .scan("")
+                .filter(move |item| std::future::ready(is_foreign(item)))
+                .map_ok(|(record, _)| record)
+                .boxed(),
+        };
+        let documents = records
+            .and_then(move |record| self.list(record, prefix))
             .map_ok(|keys| stream::iter(keys.into_iter().map(Ok)))
             .try_flatten();
+        if self.layout.keeps_only_documents() {
+            return documents.boxed();
+        }
         self.store.scan(prefix).chain(documents).boxed()
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             versions: Versions::ContentHash,
-            watch: false,
+            watch: self.watched().is_some(),
             ..self.store.capabilities()
         }
     }
 
     fn watch(&self) -> Option<&dyn Watch> {
-        None
+        self.watched()?;
+        Some(self)
+    }
+}
+
+impl Watch for SharedStore {
+    fn subscribe(&self) -> BoxStream<'static, WatchEvent> {
+        let (Some(watch), Some(documents)) = (self.watched(), self.layout.documents()) else {
+            return stream::pending().boxed();
+        };
+        let in_terms_of_partitions = move |event| match event {
+            WatchEvent::Changed(key, _) if documents.contains(&key) => WatchEvent::Lost,
+            event => event,
+        };
+        watch.subscribe().map(in_terms_of_partitions).boxed()
     }
 }
 

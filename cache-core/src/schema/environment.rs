@@ -58,6 +58,11 @@ pub fn same(a: &str, b: &str) -> bool {
     host(a).eq_ignore_ascii_case(host(b)) || group(a) == group(b)
 }
 
+/// `environment` without its port.
+pub(crate) fn without_port(environment: &str) -> &str {
+    host(environment)
+}
+
 fn known(host: &str) -> Option<&'static [&'static str]> {
     GROUPS.iter().find(|hosts| hosts.contains(&host)).copied()
 }

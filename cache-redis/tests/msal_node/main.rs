@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-mod program;
-
 use std::sync::Arc;
 
 use cache_core::cache::{CachedAccount, TokenCache};
@@ -18,14 +16,13 @@ use cache_testkit::authority::{
     ALICE, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Config, FakeAuthority, Grant, HOME_TENANT,
     PUBLIC_CLIENT, Rotation,
 };
+use cache_testkit::msal_program::{Cache, Error, MsalProgram, Setting};
 use cache_testkit::redis::RedisServer;
 use flows::TokenSource;
 use flows::authority::Authority;
 use flows::client::{ClientCredential, ConfidentialClient, PublicClient};
 use flows::http::ReqwestClient;
 use serde_json::{Value, json};
-
-use program::{NodeProgram, Setting};
 
 const SCOPE: &str = "User.Read";
 
@@ -92,15 +89,15 @@ impl Scene {
             .unwrap()
     }
 
-    async fn node(&self, client_id: &str, client_secret: Option<&str>) -> NodeProgram {
+    async fn node(&self, client_id: &str, client_secret: Option<&str>) -> MsalProgram {
         let setting = Setting {
             authority: &self.url(),
             ca_pem: self.authority.ca_pem().unwrap(),
-            redis: &self.redis.url(),
             client_id,
             client_secret,
+            cache: Cache::Redis(&self.redis.url()),
         };
-        NodeProgram::start(&setting).await
+        MsalProgram::node(&setting).await.unwrap()
     }
 
     async fn document(&self, key: &str) -> Value {
@@ -121,17 +118,22 @@ fn rows(document: &Value, section: &str) -> usize {
     document[section].as_object().map_or(0, serde_json::Map::len)
 }
 
-async fn silent(node: &mut NodeProgram, home: &str, force: bool) -> Value {
+/// Lets the program look under `key`.
+async fn ask(node: &mut MsalProgram, command: &str, key: &str, mut arguments: Value) -> Result<Value, Error> {
+    arguments["key"] = key.into();
+    node.ask(command, arguments).await
+}
+
+async fn silent(node: &mut MsalProgram, home: &str, force: bool) -> Value {
     let arguments = json!({ "scopes": [SCOPE], "homeAccountId": home, "forceRefresh": force });
-    node.ask("silent", home, arguments).await.unwrap()
+    ask(node, "silent", home, arguments).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_signs_in_and_each_refreshes_what_the_other_rotated() {
     let scene = Scene::set().await;
     let mut node = scene.node(PUBLIC_CLIENT, None).await;
-    let signed_in = node
-        .ask("deviceCode", "nobody", json!({ "scopes": [SCOPE] }))
+    let signed_in = ask(&mut node, "deviceCode", "nobody", json!({ "scopes": [SCOPE] }))
         .await
         .unwrap();
     let home = signed_in["homeAccountId"].as_str().unwrap().to_owned();
@@ -210,7 +212,7 @@ async fn what_tokenkeep_signs_in_node_uses_and_a_sign_out_reaches_it() {
 
     let mut node = scene.node(PUBLIC_CLIENT, None).await;
     assert_eq!(
-        node.ask("accounts", &home, json!({})).await.unwrap(),
+        ask(&mut node, "accounts", &home, json!({})).await.unwrap(),
         json!([ALICE])
     );
     let found = silent(&mut node, &home, false).await;
@@ -240,9 +242,12 @@ async fn what_tokenkeep_signs_in_node_uses_and_a_sign_out_reaches_it() {
     // MSAL lists accounts from its memory too, but reads anew before it looks for a token.
     assert!(client.remove_account(&account).await.unwrap().found);
     let arguments = json!({ "scopes": [SCOPE], "homeAccountId": home });
-    let refused = node.ask("silent", &home, arguments).await.unwrap_err();
-    assert_eq!(refused, "no_tokens_found");
-    assert_eq!(node.ask("accounts", &home, json!({})).await.unwrap(), json!([]));
+    let refused = ask(&mut node, "silent", &home, arguments).await.unwrap_err();
+    assert_eq!(refused.refused(), Some("no_tokens_found"));
+    assert_eq!(
+        ask(&mut node, "accounts", &home, json!({})).await.unwrap(),
+        json!([])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +258,7 @@ async fn a_sign_out_by_node_ends_it_here() {
     let account = only_account(&client).await;
     let home = account.account.home_account_id.clone();
     let mut node = scene.node(PUBLIC_CLIENT, None).await;
-    node.ask("signOut", &home, json!({ "homeAccountId": home }))
+    ask(&mut node, "signOut", &home, json!({ "homeAccountId": home }))
         .await
         .unwrap();
     let refused = client
@@ -283,11 +288,11 @@ async fn tokens_of_the_application_are_shared_both_ways() {
         let mut node = scene.node(CONFIDENTIAL_CLIENT, Some(CONFIDENTIAL_SECRET)).await;
         let (node_has, we_have);
         if node_first {
-            node_has = node.ask("app", &key, scopes.clone()).await.unwrap();
+            node_has = ask(&mut node, "app", &key, scopes.clone()).await.unwrap();
             we_have = ours().await.unwrap();
         } else {
             we_have = ours().await.unwrap();
-            node_has = node.ask("app", &key, scopes.clone()).await.unwrap();
+            node_has = ask(&mut node, "app", &key, scopes.clone()).await.unwrap();
         }
         assert_eq!(
             node_has["accessToken"],

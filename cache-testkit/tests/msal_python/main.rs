@@ -1,6 +1,6 @@
 //! Real MSAL Python signs in against the fake authority, over HTTPS, trusting only its certificate.
 //!
-//! MSAL is installed, at the versions of `requirements.txt`, into a virtual environment of its own in the
+//! MSAL is installed, at the versions of `msal-python/requirements.txt`, into a virtual environment of its own in the
 //! target directory, once. Without Python or its `venv` module the tests fail and say what to install.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]

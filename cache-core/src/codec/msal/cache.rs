@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::field::{Form, Problem};
@@ -164,6 +165,19 @@ pub fn read(bytes: &[u8]) -> Result<MsalCache, CodecError> {
 /// each other, are told apart by a suffix of the name.
 #[must_use]
 pub fn write(cache: &MsalCache) -> SecretBytes {
+    to_bytes(&to_json(cache))
+}
+
+/// As [`write()`], with those refresh tokens first, and in this order, whose names are in `order`.
+pub(super) fn write_in_order(cache: &MsalCache, order: &[String]) -> SecretBytes {
+    let file = to_json(cache);
+    serialized(&InOrder {
+        file: file.expose(),
+        order,
+    })
+}
+
+fn to_json(cache: &MsalCache) -> SecretJson {
     let mut file = SecretJson::default();
     let sections = file.expose_mut();
     for (section, rows) in &cache.residue {
@@ -187,18 +201,68 @@ pub fn write(cache: &MsalCache) -> SecretBytes {
             sections.insert(row::free_name(sections, name.clone()), value.clone());
         }
     }
-    to_bytes(&file)
+    file
 }
 
 /// The JSON text, in a buffer that leaves no copies behind.
 pub(super) fn to_bytes(json: &SecretJson) -> SecretBytes {
+    serialized(json.expose())
+}
+
+fn serialized(json: &impl Serialize) -> SecretBytes {
     let mut buffer = SecretBuffer::default();
     #[expect(
         clippy::expect_used,
         reason = "a JSON value with text keys has a JSON form, and memory does not fail to write"
     )]
-    serde_json::to_writer(&mut buffer, json.expose()).expect("a JSON value is JSON");
+    serde_json::to_writer(&mut buffer, json).expect("a JSON value is JSON");
     buffer.into_secret()
+}
+
+/// A file whose refresh tokens have an order.
+struct InOrder<'a> {
+    file: &'a Map<String, Value>,
+    order: &'a [String],
+}
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sections = serializer.serialize_map(Some(self.file.len()))?;
+        for (name, section) in self.file {
+            match section {
+                Value::Object(rows) if name == RefreshToken::SECTION => {
+                    sections.serialize_entry(
+                        name,
+                        &RowsInOrder {
+                            rows,
+                            order: self.order,
+                        },
+                    )?;
+                }
+                section => sections.serialize_entry(name, section)?,
+            }
+        }
+        sections.end()
+    }
+}
+
+struct RowsInOrder<'a> {
+    rows: &'a Map<String, Value>,
+    order: &'a [String],
+}
+
+impl Serialize for RowsInOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let place = |name: &str| {
+            self.order
+                .iter()
+                .position(|known| known == name)
+                .unwrap_or(usize::MAX)
+        };
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_by_key(|(name, _)| place(name));
+        serializer.collect_map(rows)
+    }
 }
 
 /// Reads the rows of a section; what is left of the section is residue.

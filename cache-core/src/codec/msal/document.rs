@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::as_read::AsRead;
 use super::codec::{read_state, state};
 use super::extension::{decode_bytes, encode, into_refresh_token, of_refresh_token};
-use super::naming::{Names, as_written};
+use super::naming::{Style, as_written};
 use super::{EXTENSION, RowOrigin, cache, from_partitions, into_partitions, malformed};
 use crate::codec::CodecError;
-use crate::schema::{AuthorityIdentity, Partition, PartitionKey, RefreshToken};
+use crate::schema::{AppMetadata, AuthorityIdentity, Partition, PartitionKey, RefreshToken, environment};
 use crate::secret::{SecretBytes, SecretJson};
 use crate::time::UnixSeconds;
 
@@ -26,11 +27,14 @@ const REFRESH_TOKENS: &str = "refresh_tokens";
 const HAD_ACCOUNT: &str = "account";
 /// The clients that are known to have no family, which an exchanged row does not say.
 const WITHOUT_FAMILY: &str = "without_family";
+/// The hashes of those refresh and ID tokens that we wrote. The others came from programs that share the document.
+const WRITTEN: &str = "written";
 
 /// A shared cache document. Rows of other partitions, unknown rows, sections and members go through it unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     partitions: BTreeMap<PartitionKey, Partition>,
+    read: AsRead,
 }
 
 impl Document {
@@ -54,15 +58,19 @@ impl Document {
                 named.push(authority.clone());
             }
         }
-        let mut document = Self {
-            partitions: into_partitions(file, &|origin| identify(&named, origin))
-                .into_iter()
-                .map(|partition| (partition.key.clone(), partition))
-                .collect(),
-        };
+        let mut partitions = into_partitions(file, &|origin| identify(&named, origin))
+            .into_iter()
+            .map(|partition| (partition.key.clone(), partition))
+            .collect();
+        let read = AsRead::new(bytes, &mut partitions);
+        let mut document = Self { partitions, read };
+        let written: Vec<_> = states.iter().flat_map(|(_, entry)| written(entry)).collect();
         for (said, entry) in states {
             document.take_in(said, entry)?;
         }
+        document
+            .read
+            .note_written(written.into_iter(), document.partitions.values());
         Ok(document)
     }
 
@@ -78,6 +86,20 @@ impl Document {
 
     /// Puts `partition` in the place of the one with its key.
     pub(crate) fn replace(&mut self, partition: Partition) {
+        // Partitions have copies of one row. Node fails where one client has two, so that a copy under an alias must not come back.
+        for metadata in &partition.app_metadata {
+            let is_same = |row: &AppMetadata| {
+                row.client_id == metadata.client_id
+                    && environment::same(&row.environment, &metadata.environment)
+            };
+            let others = self.partitions.values_mut();
+            for other in others.filter(|other| other.key.authority() == partition.key.authority()) {
+                if let Some(place) = other.app_metadata.iter().position(is_same) {
+                    other.app_metadata.retain(|row| !is_same(row));
+                    other.app_metadata.insert(place, metadata.clone());
+                }
+            }
+        }
         self.partitions.insert(partition.key.clone(), partition);
     }
 
@@ -97,15 +119,19 @@ impl Document {
         self.partitions.values().all(Partition::is_empty)
     }
 
-    /// The document as JSON, with rows of our own named as `names` says.
-    pub(crate) fn write(&self, names: Names) -> SecretBytes {
+    /// The document as JSON, with rows of our own as `style` says.
+    pub(crate) fn write(&self, style: Style) -> SecretBytes {
         let partitions: Vec<_> = self
             .partitions
             .values()
-            .map(|partition| as_written(partition, names))
+            .map(|partition| as_written(partition, style, &self.read))
             .collect();
         let mut file = from_partitions(&partitions);
-        let states: Vec<_> = self.partitions.values().filter_map(state_of).collect();
+        let states: Vec<_> = self
+            .partitions
+            .values()
+            .filter_map(|partition| state_of(partition, &self.read))
+            .collect();
         if !states.is_empty() {
             let mut extension = SecretJson::default();
             extension
@@ -113,7 +139,7 @@ impl Document {
                 .insert(PARTITIONS.to_owned(), Value::Array(states));
             file.residue.insert(EXTENSION.to_owned(), extension);
         }
-        cache::write(&file)
+        cache::write_in_order(&file, &self.read.order)
     }
 
     fn take_in(&mut self, said: Partition, entry: &Map<String, Value>) -> Result<(), CodecError> {
@@ -163,8 +189,15 @@ fn states_of(extension: &SecretJson) -> Result<Vec<State<'_>>, CodecError> {
     states.collect()
 }
 
+/// The tokens that we wrote. What is not understood names none.
+fn written(entry: &Map<String, Value>) -> Vec<[u8; 32]> {
+    let hashes = entry.get(WRITTEN).and_then(Value::as_array);
+    let hash = |value: &Value| decode_bytes(value.as_str()?)?.try_into().ok();
+    hashes.into_iter().flatten().filter_map(hash).collect()
+}
+
 /// What MSAL's rows cannot say of the partition; `None` where they say everything.
-fn state_of(partition: &Partition) -> Option<Value> {
+fn state_of(partition: &Partition, read: &AsRead) -> Option<Value> {
     let spending: BTreeMap<_, _> = partition
         .refresh_tokens
         .iter()
@@ -177,7 +210,14 @@ fn state_of(partition: &Partition) -> Option<Value> {
         .filter(|row| row.family_id.as_deref() == Some(""))
         .map(|row| Value::from(row.client_id.as_str()))
         .collect();
+    let refresh_tokens = partition.refresh_tokens.iter().map(|row| &row.secret);
+    let secrets = refresh_tokens.chain(partition.id_tokens.iter().map(|row| &row.secret));
+    let written: Vec<_> = secrets
+        .filter(|secret| read.is_own(secret))
+        .map(|secret| Value::from(encode(&secret.sha256())))
+        .collect();
     if spending.is_empty()
+        && written.is_empty()
         && without_family.is_empty()
         && partition.epochs.is_empty()
         && partition.sessions.is_empty()
@@ -190,6 +230,9 @@ fn state_of(partition: &Partition) -> Option<Value> {
         .0
         .insert(HAD_ACCOUNT.to_owned(), (!partition.accounts.is_empty()).into());
     entry.object(REFRESH_TOKENS, spending.into_iter().collect());
+    if !written.is_empty() {
+        entry.0.insert(WRITTEN.to_owned(), Value::Array(written));
+    }
     if !without_family.is_empty() {
         entry
             .0

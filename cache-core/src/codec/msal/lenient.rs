@@ -1,5 +1,8 @@
 //! From the bytes of a file to JSON, forgiving what MSAL programs and text editors get wrong.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -39,6 +42,70 @@ pub(super) fn parse(bytes: &[u8]) -> Result<SecretJson, CodecError> {
             error.line(),
             error.column()
         ))),
+    }
+}
+
+/// The names of the rows of the section `RefreshToken`, in the order of the file: which of two rows is the younger one is often told by
+/// nothing else, because programs add rows at the end and not all of them note times. Empty when the file cannot be read.
+pub(super) fn refresh_tokens_in_order(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let Ok(tidied) = tidy(bytes) else {
+        return Vec::new();
+    };
+    serde_json::from_slice::<Sections>(&tidied).map_or_else(|_| Vec::new(), |sections| sections.0)
+}
+
+/// The names in the section that counts, the last of that name.
+struct Sections(Vec<String>);
+
+impl<'de> Deserialize<'de> for Sections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Sections;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of sections")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Sections, A::Error> {
+                let mut sections = Sections(Vec::new());
+                while let Some(name) = members.next_key::<String>()? {
+                    if name == "RefreshToken" {
+                        sections.0 = members.next_value::<Option<Names>>()?.unwrap_or_default().0;
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(sections)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rows;
+        impl<'de> Visitor<'de> for Rows {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of rows")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut rows: A) -> Result<Names, A::Error> {
+                let mut names = Names::default();
+                while let Some((name, _)) = rows.next_entry::<String, IgnoredAny>()? {
+                    names.0.push(name);
+                }
+                Ok(names)
+            }
+        }
+        deserializer.deserialize_map(Rows)
     }
 }
 
@@ -122,6 +189,16 @@ mod tests {
 
     fn error(text: &str) -> String {
         parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_order_of_refresh_tokens_is_that_of_the_file() {
+        let order = |text: &str| refresh_tokens_in_order(text.as_bytes());
+        let file = "\u{feff}{\"A\":{\"x\":1},\"RefreshToken\":{\"z\":{},\"a\":{\"b\":[1,]},\"m\":5,},}";
+        assert_eq!(order(file), ["z", "a", "m"]);
+        for text in ["{}", "{\"RefreshToken\":null}", "[]", "{\"RefreshToken\":{"] {
+            assert!(order(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -15,11 +15,9 @@
 //! refusals, which mean nothing to other programs. Rows of generic OpenID Connect issuers carry the field
 //! `issuer`, because their host does not name their authority.
 //!
-//! Application tokens are written once, without a `home_account_id`. A file that several MSALs share at the same
-//! time needs them twice (Python looks for `null`, Node for the empty text); that is a matter of a store for such
-//! files, and a plain export must not invent rows.
-//!
-//! Places that MSAL programs use at the same time are a matter of [`layout`](crate::layout).
+//! Application tokens are written once, without a `home_account_id`. A place that several MSALs share at the same
+//! time needs them twice (Python looks for `null`, Node for the empty text), but a plain export must not invent rows: such places are a
+//! matter of [`layout`](crate::layout).
 //!
 //! ```
 //! use cache_core::codec::msal;
@@ -38,6 +36,7 @@
 
 mod account;
 mod app_metadata;
+mod as_read;
 mod cache;
 mod codec;
 mod credential;
@@ -55,7 +54,7 @@ pub use app_metadata::APP_METADATA_FIELDS;
 pub use cache::{MsalCache, UnreadRow, read, write};
 pub use codec::MsalJsonCodec;
 pub(crate) use document::Document;
-pub(crate) use naming::Names;
+pub(crate) use naming::{Names, Style};
 
 pub use credential::{ACCESS_TOKEN_FIELDS, ID_TOKEN_FIELDS, REFRESH_TOKEN_FIELDS};
 pub use grouping::{RowOrigin, from_partitions, into_partitions};

@@ -3,8 +3,11 @@
 //! MSAL .NET and Node replace a row by its *name*, so a row under another name than theirs stays beside the one that they write,
 //! and a refresh token that stays is one that they may spend again.
 
+use serde_json::Value;
+
+use super::as_read::AsRead;
 use super::row::Row;
-use crate::schema::{AccessToken, Foreign, IdToken, Partition, RefreshToken, TokenType, environment};
+use crate::schema::{AccessToken, IdToken, Partition, RefreshToken, ScopeSet, TokenType, environment};
 
 /// Under which names rows of our own are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,43 +20,118 @@ pub(crate) enum Names {
     Node,
 }
 
+/// How rows of our own are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) names: Names,
+    /// Whether an application's token has a row for those who look for `null` (Python) and one for those who look for the empty text
+    /// (Node).
+    pub(crate) twins: bool,
+}
+
 /// The host under which .NET and Node keep rows of the public cloud. Other clouds are kept under their first host.
 const PUBLIC_CLOUD: &str = "login.windows.net";
 
-/// The partition with its rows as they are written. Names and environments that another program gave stay.
-pub(super) fn as_written(partition: &Partition, names: Names) -> Partition {
+const HOME_ACCOUNT_ID: &str = "home_account_id";
+
+/// The partition with its rows as they are written. What another program wrote stays, and so do the names that it gave.
+pub(super) fn as_written(partition: &Partition, style: Style, read: &AsRead) -> Partition {
+    let Style { names, .. } = style;
     let mut written = partition.clone();
     for row in &mut written.accounts {
-        prefer(&mut row.environment, row.foreign.as_deref(), names);
+        if !read.has(row) {
+            settle(&mut row.environment, names, read);
+        }
     }
     for row in &mut written.id_tokens {
-        prefer(&mut row.environment, row.foreign.as_deref(), names);
-        name(row, names);
-    }
-    for row in &mut written.access_tokens {
-        prefer(&mut row.environment, row.foreign.as_deref(), names);
-        if names != Names::Common && row.home_account_id.is_empty() {
-            // Node finds tokens of applications by the empty text, and .NET reads it as none.
-            let fields = row.foreign.get_or_insert_default().fields.expose_mut();
-            fields
-                .entry("home_account_id")
-                .or_insert_with(|| String::new().into());
+        if read.has_token(&row.secret) {
+            continue;
         }
-        name(row, names);
+        if let Some(place) = read.place_of_id_token(row) {
+            row.environment.clone_from(&place.environment);
+            row.foreign.get_or_insert_default().item_key = Some(place.item_key());
+        } else {
+            settle(&mut row.environment, names, read);
+            name_as_node(row, names);
+        }
     }
+    write_access_tokens(&mut written, style, read);
     for row in &mut written.refresh_tokens {
-        prefer(&mut row.environment, row.foreign.as_deref(), names);
-        name(row, names);
+        if read.has_token(&row.secret) {
+            continue;
+        }
+        if let Some(place) = read.place_of(row) {
+            row.environment.clone_from(&place.environment);
+            row.target.clone_from(&place.target);
+            row.foreign.get_or_insert_default().item_key = Some(place.item_key());
+        } else {
+            settle(&mut row.environment, names, read);
+            name_as_node(row, names);
+        }
     }
     for row in &mut written.app_metadata {
-        prefer(&mut row.environment, row.foreign.as_deref(), names);
+        if !read.has(row) {
+            settle(&mut row.environment, names, read);
+        }
     }
     written
 }
 
-fn prefer(environment: &mut String, foreign: Option<&Foreign>, names: Names) {
-    let is_named = foreign.is_some_and(|foreign| foreign.item_key.is_some());
-    if names != Names::Common && !is_named && environment::aliases(environment).contains(&PUBLIC_CLOUD) {
+fn write_access_tokens(partition: &mut Partition, style: Style, read: &AsRead) {
+    let kept = read.twins_of(partition);
+    let mut twins = Vec::new();
+    for row in &mut partition.access_tokens {
+        if read.has_access_token(row) {
+            continue;
+        }
+        settle(&mut row.environment, style.names, read);
+        if style.names == Names::Common {
+            // Python replaces a token by its name, which has its scopes in order; Node looks at the fields, and is content with any.
+            let mut scopes: Vec<_> = row.target.as_str().split_whitespace().collect();
+            scopes.sort_unstable();
+            row.target = ScopeSet::of(scopes);
+            if let Some(foreign) = &mut row.foreign {
+                foreign.item_key = None;
+            }
+        }
+        name_as_node(row, style.names);
+        if !row.home_account_id.is_empty() {
+            continue;
+        }
+        if style.twins {
+            let mut twin = row.clone();
+            say_whose(&mut twin, String::new().into());
+            twin.foreign.get_or_insert_default().item_key = Some(node_name(&twin));
+            twins.push(twin);
+            if let Some(foreign) = &mut row.foreign {
+                foreign.item_key = None;
+            }
+            say_whose(row, Value::Null);
+        } else if style.names != Names::Common {
+            // Node finds tokens of applications by the empty text, and .NET reads it as none.
+            say_whose(row, String::new().into());
+        }
+    }
+    partition.access_tokens.extend(kept);
+    partition.access_tokens.extend(twins);
+}
+
+/// Says that the token is the application's own.
+fn say_whose(row: &mut AccessToken, nobody: Value) {
+    let fields = row.foreign.get_or_insert_default().fields.expose_mut();
+    fields.insert(HOME_ACCOUNT_ID.to_owned(), nobody);
+}
+
+/// The name under which the document knows the environment, else the one that the programs use which share it.
+fn settle(environment: &mut String, names: Names, read: &AsRead) {
+    if let Some(known) = read.known_environment(environment) {
+        known.clone_into(environment);
+    } else if names == Names::Common {
+        // Python knows no ports, and does not find a row that has one.
+        environment::without_port(environment)
+            .to_owned()
+            .clone_into(environment);
+    } else if environment::aliases(environment).contains(&PUBLIC_CLOUD) {
         PUBLIC_CLOUD.clone_into(environment);
     }
 }
@@ -119,10 +197,14 @@ impl NamedByNode for RefreshToken {
     }
 }
 
-fn name<R: NamedByNode>(row: &mut R, names: Names) {
+fn node_name<R: NamedByNode>(row: &R) -> String {
+    row.parts().join("-").to_lowercase()
+}
+
+fn name_as_node<R: NamedByNode>(row: &mut R, names: Names) {
     if names != Names::Node || row.foreign().is_some_and(|foreign| foreign.item_key.is_some()) {
         return;
     }
-    let name = row.parts().join("-").to_lowercase();
+    let name = node_name(row);
     row.foreign_mut().get_or_insert_default().item_key = Some(name);
 }

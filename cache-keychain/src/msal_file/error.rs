@@ -1,0 +1,106 @@
+//! From what the system says to [`StoreError`].
+
+use std::io;
+use std::path::Path;
+
+use cache_core::store::StoreError;
+use cache_core::store::error::{ErrorKind, Operation, Retry};
+
+use super::lock::LockError;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why something failed, before it is known during which operation.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: ErrorKind,
+    retry: Option<Retry>,
+    context: String,
+    source: Option<Source>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self {
+            kind,
+            retry: None,
+            context: context.into(),
+            source: None,
+        }
+    }
+
+    /// A call of the file system failed; `doing` is said before the path.
+    pub(super) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
+        let (kind, advice) = classify(&error);
+        Self::new(kind, format!("cannot {doing} {}{advice}", path.display())).with_source(error)
+    }
+
+    /// It is the owner's or the permissions' fault.
+    pub(super) fn refusal(path: &Path, why: &str) -> Self {
+        Self::new(ErrorKind::PermissionDenied, format!("{} {why}", path.display()))
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the store was closed; open it again")
+    }
+
+    /// The runtime ended before a call on a thread of its own was made, or during it.
+    pub(super) fn aborted(source: tokio::task::JoinError) -> Self {
+        Self::new(ErrorKind::Closed, "the runtime that the store uses ended")
+            .with_source(source)
+            .with_retry(Retry::OutcomeUnknown)
+    }
+
+    pub(super) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub(super) fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    pub(super) fn during(self, operation: Operation) -> StoreError {
+        let mut error = StoreError::new(self.kind, operation, self.context);
+        if let Some(retry) = self.retry {
+            error = error.with_retry(retry);
+        }
+        match self.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        let context = error.to_string();
+        match error {
+            LockError::Busy { .. } => Self::new(ErrorKind::Unavailable, context),
+            LockError::Refused { .. } => Self::new(ErrorKind::PermissionDenied, context),
+            LockError::Io { path, source } => Self::io(&path, "lock", source),
+            LockError::Aborted { source, .. } => Self::new(ErrorKind::Closed, context)
+                .with_source(source)
+                .with_retry(Retry::OutcomeUnknown),
+        }
+    }
+}
+
+fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        Io::PermissionDenied => (
+            ErrorKind::PermissionDenied,
+            "; check the permissions of the file and of its directory",
+        ),
+        Io::ReadOnlyFilesystem => (ErrorKind::ReadOnly, "; its file system is read-only"),
+        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
+            (ErrorKind::Full, "; free some space or raise the limit")
+        }
+        Io::NotADirectory | Io::IsADirectory | Io::InvalidInput | Io::InvalidFilename => {
+            (ErrorKind::InvalidArgument, "; check the path")
+        }
+        _ => (ErrorKind::Other, ""),
+    }
+}
