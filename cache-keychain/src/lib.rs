@@ -25,7 +25,7 @@
 //!
 //! | keychain | opened by | keeps items | asks its user | tested |
 //! |---|---|---|---|---|
-//! | Secret Service: GNOME Keyring, KWallet, KeePassXC | [`Keychain::native`] on Linux and the BSDs | on disk, until they are deleted | where [`Prompt`] allows it | with GNOME Keyring |
+//! | Secret Service: GNOME Keyring, KWallet, KeePassXC | [`Keychain::native`] on Linux and the BSDs | on disk, until they are deleted | where [`Prompt`] allows it | with GNOME Keyring 42 and KeePassXC 2.7; not with KWallet |
 //! | keyrings of the Linux kernel | [`Keychain::keyutils`] | in memory: until the machine restarts, and no longer than the user's persistent keyring (3 days after its last use, `/proc/sys/kernel/keys/persistent_keyring_expiry`); until the session ends where there is no such keyring | never | yes |
 //! | login keychain of macOS | [`Keychain::native`] | on disk | by itself | **no**: neither compiled nor run by the developers |
 //! | Credential Manager of Windows | [`Keychain::native`] | on disk, on this machine | never | **no**: neither compiled nor run by the developers |

@@ -31,7 +31,7 @@ pub(crate) const SERVICE: &str = "TOKENKEEP_TEST_SERVICE";
 pub(crate) const WAIT: &str = "TOKENKEEP_TEST_WAIT";
 
 /// How long the program lets a keychain take. The tests know only this of time.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(1500);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
 
 const MARK: &str = "answer: ";
 
