@@ -39,6 +39,17 @@ async fn a_service_is_locked_unlocked_and_replaced() {
 }
 
 #[tokio::test]
+async fn keepassxc_is_another_service() {
+    let mut session = SecretServiceSession::start_keepassxc().await.unwrap();
+    assert!(!session.is_locked().await.unwrap());
+    assert!(session.items().await.unwrap().is_empty());
+    session.replace_service(Keyrings::Kept).await.unwrap();
+    assert!(!session.is_locked().await.unwrap());
+    session.replace_service(Keyrings::New).await.unwrap();
+    assert!(!session.is_locked().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_denied_service_answers_nobody() {
     let session = SecretServiceSession::start().await.unwrap();
     session.deny_service().await.unwrap();

@@ -140,6 +140,12 @@ const PREREQUISITES: [Prerequisite; 18] = [
         packages: ["gnome-keyring", "gnome-keyring", "gnome-keyring", ""],
     },
     Prerequisite {
+        name: "KeePassXC",
+        reason: "it is a second Secret Service, on Linux; its programs are keepassxc and keepassxc-cli",
+        is_present: has_keepassxc,
+        packages: ["keepassxc", "keepassxc", "keepassxc", ""],
+    },
+    Prerequisite {
         name: "keyctl",
         reason: "it gives each test keyrings of the kernel of its own, on Linux",
         is_present: has_keyctl,
@@ -285,6 +291,10 @@ fn has_gnome_keyring() -> bool {
     !cfg!(target_os = "linux") || succeeds(Command::new("gnome-keyring-daemon").arg("--version"))
 }
 
+fn has_keepassxc() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("keepassxc-cli").arg("--version"))
+}
+
 fn has_keyctl() -> bool {
     !cfg!(target_os = "linux") || succeeds(Command::new("keyctl").arg("--version"))
 }
@@ -343,7 +353,7 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils libsecret-tools libsecret-1-dev \
+             chromium-driver glewlwyd redis-server dbus gnome-keyring keepassxc keyutils libsecret-tools libsecret-1-dev \
              python3-gi gir1.2-secret-1 default-jdk-headless util-linux"
         ));
     }

@@ -17,17 +17,20 @@ use tempfile::TempDir;
 
 use crate::given::Given;
 
+/// What the keychain says to every call.
+type Condition = Arc<Mutex<Option<fn() -> Error>>>;
+
 /// A keychain that can be made unusable.
 struct World {
     given: Given,
-    condition: Arc<Mutex<Option<fn() -> Error>>>,
+    condition: Condition,
     store: Arc<MemoryStore>,
     folder: TempDir,
 }
 
 impl World {
     fn new() -> Self {
-        let condition: Arc<Mutex<Option<fn() -> Error>>> = Arc::default();
+        let condition: Condition = Arc::default();
         let seen = condition.clone();
         Self {
             given: Given::new(move || seen.lock().unwrap().map(|refusal| refusal())),

@@ -183,3 +183,28 @@ async fn keys_are_rotated_listed_and_removed() {
     assert_eq!(program.expect("open", "ok").text, ring);
     assert_eq!(session.items().await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn keepassxc_keeps_keys_as_well() {
+    let mut session = SecretServiceSession::start_keepassxc().await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut program = start(&session, folder.path());
+    let ring = program.expect("open", "ok").text;
+    program.expect("try", "ok");
+    program.expect("rotate", "ok");
+    assert_eq!(program.expect("open", "ok").text, ring);
+    assert_eq!(program.expect("list", "ok").text, "1");
+    let report = program.expect("examine", "ok");
+    assert!(report.text.contains("(keepassxc)"), "{report:?}");
+
+    session.pause_service().unwrap();
+    assert_later_start_fails(&mut program, folder.path(), "TimedOut");
+    session.resume_service().unwrap();
+    assert_eq!(program.expect("open", "ok").text, ring);
+    session.replace_service(Keyrings::Kept).await.unwrap();
+    assert_eq!(program.expect("open", "ok").text, ring);
+    session.lock().await.unwrap();
+    assert_later_start_fails(&mut program, folder.path(), "Locked");
+    session.replace_service(Keyrings::New).await.unwrap();
+    assert_later_start_fails(&mut program, folder.path(), "Missing");
+}

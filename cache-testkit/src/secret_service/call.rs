@@ -65,11 +65,24 @@ impl Calls {
     }
 
     pub(super) async fn lock(&self, collection: &OwnedObjectPath) -> Result<(), Error> {
-        self.0
-            .call_method(Some(SERVICE), PATH, Some(INTERFACE), "Lock", &vec![collection])
+        const CALL: &str = "Lock";
+        let reply = self
+            .0
+            .call_method(Some(SERVICE), PATH, Some(INTERFACE), CALL, &vec![collection])
             .await
-            .map(drop)
-            .map_err(Error::call("Lock"))
+            .map_err(Error::call(CALL))?;
+        let body = reply.body();
+        let (_, prompt): (Vec<OwnedObjectPath>, OwnedObjectPath) =
+            body.deserialize().map_err(Error::call(CALL))?;
+        if prompt.as_str() != "/" {
+            // KeePassXC locks when it would have asked.
+            let interface = "org.freedesktop.Secret.Prompt";
+            self.0
+                .call_method(Some(SERVICE), prompt, Some(interface), "Prompt", &"")
+                .await
+                .map_err(Error::call("Prompt"))?;
+        }
+        Ok(())
     }
 
     /// Unlocks with the password, as the program does that asks its user for it. Of GNOME Keyring only.

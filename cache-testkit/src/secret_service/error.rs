@@ -7,7 +7,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A program is not installed.
-    #[error("{program} is missing; install the packages dbus and gnome-keyring, or run cargo xtask test")]
+    #[error(
+        "{program} is missing; install the packages dbus, gnome-keyring and keepassxc, or run cargo xtask test"
+    )]
     NotInstalled {
         /// What was looked for.
         program: &'static str,

@@ -1,4 +1,4 @@
-//! A private session bus with a real GNOME Keyring on it, the Secret Service of most Linux desktops.
+//! A private session bus with a real Secret Service on it: GNOME Keyring, which most Linux desktops have, or KeePassXC.
 //!
 //! Bus, service and keyrings are in a temporary folder, and end with the value that stands for them, also when the test panics or is
 //! killed. The bus starts no service by itself, so a service that the test stopped stays away.
@@ -29,6 +29,7 @@
 mod bus;
 mod call;
 mod error;
+mod keepassxc;
 mod process;
 
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ use self::call::Calls;
 pub use self::error::Error;
 use self::process::Process;
 
-const SERVICE: &str = "gnome-keyring-daemon";
+const GNOME_KEYRING: &str = "gnome-keyring-daemon";
 
 /// Of the keyring that the service opens at its start. Not empty: the service unlocks a keyring without password by itself.
 const PASSWORD: &str = "the session's";
@@ -62,10 +63,17 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A session bus, and a Secret Service on it. Both end when this is dropped.
 #[derive(Debug)]
 pub struct SecretServiceSession {
+    program: Program,
     service: Option<Process>,
     bus: Option<Process>,
     // After the processes, which must not write into a folder that is being removed.
     folder: TempDir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    GnomeKeyring,
+    KeePassXc,
 }
 
 /// What a service starts with.
@@ -84,6 +92,18 @@ impl SecretServiceSession {
     /// [`Error`] when a program is missing or does not become ready.
     pub async fn start() -> Result<Self, Error> {
         let mut session = Self::start_without_service().await?;
+        session.start_service(Keyrings::New).await?;
+        Ok(session)
+    }
+
+    /// A bus with KeePassXC, whose database is unlocked. It can be locked, but not unlocked by [`unlock`](Self::unlock), nor started
+    /// locked.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_keepassxc() -> Result<Self, Error> {
+        let mut session = Self::start_without_service().await?;
+        session.program = Program::KeePassXc;
         session.start_service(Keyrings::New).await?;
         Ok(session)
     }
@@ -112,6 +132,7 @@ impl SecretServiceSession {
                 .map_err(Error::start("a folder"))?;
         }
         Ok(Self {
+            program: Program::GnomeKeyring,
             service: None,
             bus: None,
             folder,
@@ -182,7 +203,14 @@ impl SecretServiceSession {
     pub async fn lock(&self) -> Result<(), Error> {
         let calls = self.calls().await?;
         let collection = calls.default_collection().await.ok_or(NO_COLLECTION)?;
-        calls.lock(&collection).await
+        calls.lock(&collection).await?;
+        for _ in 0..LIMIT.as_millis() / PAUSE.as_millis() {
+            if !matches!(calls.is_locked(&collection).await, Ok(false)) {
+                return Ok(());
+            }
+            SystemClock.sleep(PAUSE).await;
+        }
+        Err(Error::call("Lock")("the keyring stays unlocked"))
     }
 
     /// Unlocks the keyring, as its user does.
@@ -301,31 +329,47 @@ impl SecretServiceSession {
         if keyrings == Keyrings::New && kept.exists() {
             fs::remove_dir_all(&kept).map_err(Error::start("removing the keyrings"))?;
         }
-        let mut command = Command::new(SERVICE);
-        command.args(["--foreground", "--components=secrets"]);
-        command
-            .arg("--control-directory")
-            .arg(self.folder().join("run/keyring"));
-        self.configure(&mut command);
-        let input = if unlock {
-            command.arg("--unlock");
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        let mut process = Process::start(SERVICE, &mut command, self.folder(), input)?;
+        let (name, mut command) = self.command(unlock)?;
+        let input = if unlock { Stdio::piped() } else { Stdio::null() };
+        let mut process = Process::start(name, &mut command, self.folder(), input)?;
         if let Some(mut input) = process.child().stdin.take() {
             input
                 .write_all(PASSWORD.as_bytes())
                 .map_err(Error::start("its password"))?;
         }
         let calls = Calls::open(&self.address()).await?;
-        until(SERVICE, &mut process, async || {
-            calls.default_collection().await.is_some()
+        until(name, &mut process, async || {
+            match calls.default_collection().await {
+                // KeePassXC offers its database before it has unlocked it.
+                Some(collection) if unlock => matches!(calls.is_locked(&collection).await, Ok(false)),
+                collection => collection.is_some(),
+            }
         })
         .await?;
         self.service = Some(process);
         Ok(())
+    }
+
+    fn command(&self, unlock: bool) -> Result<(&'static str, Command), Error> {
+        let name = match self.program {
+            Program::GnomeKeyring => GNOME_KEYRING,
+            Program::KeePassXc => keepassxc::PROGRAM,
+        };
+        let mut command = Command::new(name);
+        self.configure(&mut command);
+        match self.program {
+            Program::KeePassXc => keepassxc::prepare(&mut command, self.folder(), &self.data())?,
+            Program::GnomeKeyring => {
+                command.args(["--foreground", "--components=secrets"]);
+                command
+                    .arg("--control-directory")
+                    .arg(self.folder().join("run/keyring"));
+                if unlock {
+                    command.arg("--unlock");
+                }
+            }
+        }
+        Ok((name, command))
     }
 }
 
