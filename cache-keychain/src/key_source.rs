@@ -139,14 +139,15 @@ impl KeychainKeySource {
     /// All keys of this application in the keychain, for [`delete`](Self::delete): those that rings name and those that none does.
     ///
     /// # Errors
-    /// [`KeySourceError::Unavailable`] when the keychain cannot be used; [`KeySourceError::Other`] with a [`KeychainError`] of kind
-    /// [`Unsupported`](KeychainErrorKind::Unsupported) where it cannot search (Windows).
+    /// [`KeySourceError::Unavailable`] when the keychain cannot be used; [`KeySourceError::Unsupported`] where it cannot search, as on
+    /// Windows.
     pub async fn list(&self) -> Result<Vec<SourceDescription>, KeySourceError> {
-        let names = self
-            .keychain
-            .names()
-            .await
-            .map_err(|error| self.failed(error, READING))?;
+        let names = self.keychain.names().await.map_err(|error| match error.kind() {
+            KeychainErrorKind::Unsupported => KeySourceError::Unsupported {
+                what: "this keychain cannot list its items; look at them in its program",
+            },
+            _ => self.failed(error, LISTING),
+        })?;
         let names = names.iter().filter_map(|name| Name::of_item(name));
         names.map(|name| name.describe(self.keychain.kind())).collect()
     }
@@ -235,6 +236,7 @@ impl KeychainKeySource {
 /// What to say after the advice, where the keychain cannot be used.
 const CREATING: &str = ", or start with `--key file:PATH`";
 const READING: &str = ": the cache is sealed with a key that only the keychain has";
+const LISTING: &str = ": only the keychain knows its keys";
 const REMOVING: &str = ": it is not known what was removed";
 
 impl fmt::Debug for KeychainKeySource {

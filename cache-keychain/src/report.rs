@@ -10,6 +10,20 @@ use crate::keychain::Keychain;
 use crate::platform::{KeychainKind, KeychainPersistence};
 
 /// What was seen of a keychain, for people. Its `Display` is one line.
+///
+/// ```no_run
+/// use cache_keychain::{Keychain, KeychainConfig};
+///
+/// # async fn example() {
+/// let keychain = Keychain::native(KeychainConfig::new("example"));
+/// let report = keychain.examine().await;
+/// if report.is_locked() {
+///     println!("unlock your keyring first"); // the report's own words say it too
+/// } else if report.is_usable() {
+///     println!("{report}: {:?}", keychain.try_out().await);
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct KeychainReport {

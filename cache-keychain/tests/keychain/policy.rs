@@ -192,6 +192,14 @@ async fn what_a_ring_says_of_its_key_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_keychain_that_cannot_search_says_so() {
+    let world = World::new();
+    let source = KeychainKeySource::new(world.keychain());
+    let error = source.list().await.unwrap_err();
+    assert!(matches!(error, KeySourceError::Unsupported { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_keychain_that_does_not_keep_what_it_takes_gets_no_cache() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
