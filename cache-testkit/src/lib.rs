@@ -104,4 +104,6 @@ pub mod proxy;
 pub mod random;
 #[cfg(all(unix, feature = "redis"))]
 pub mod redis;
+#[cfg(all(target_os = "linux", feature = "secret-service"))]
+pub mod secret_service;
 pub mod suite;

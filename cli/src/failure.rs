@@ -95,6 +95,11 @@ impl Failure {
         self
     }
 
+    /// What failed, in one line without its causes.
+    pub(crate) fn message(&self) -> String {
+        one_line(&self.error.to_string())
+    }
+
     /// For people: the error, its causes and what to do next, a line each.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("error: {}", one_line(&self.error.to_string()));

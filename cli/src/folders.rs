@@ -18,6 +18,14 @@ pub(crate) fn configuration() -> Result<PathBuf, Failure> {
     folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 }
 
+/// The home folder of this user.
+pub(crate) fn home() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
 fn folder(xdg_variable: &str, below_home: &str, windows_variable: &str) -> Result<PathBuf, Failure> {
     let absolute = |name: &str| {
         env::var_os(name)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::keychain_name::KeychainName;
 use crate::path_text;
 use crate::variable_name::VariableName;
 
@@ -16,6 +17,11 @@ pub(crate) enum KeyAddress {
     Environment(VariableName),
     /// A pass phrase.
     Passphrase,
+    /// The operating system's keychain, and what to take where there is none when the key is made.
+    Keychain {
+        name: Option<KeychainName>,
+        otherwise: Option<Box<KeyAddress>>,
+    },
 }
 
 impl FromStr for KeyAddress {
@@ -26,9 +32,10 @@ impl FromStr for KeyAddress {
             Some(("file", path)) if !path.is_empty() => path_text::parse(path).map(Self::File),
             Some(("env", name)) => name.parse().map(Self::Environment),
             None if text == "passphrase" => Ok(Self::Passphrase),
+            _ if is_keychain(text) => keychain(text),
             // What was given is not repeated: it may be the pass phrase itself.
             _ => Err(
-                "a key is file:PATH, env:NAME or passphrase; a pass phrase itself is never an argument"
+                "a key is file:PATH, env:NAME, passphrase or keychain; a pass phrase itself is never an argument"
                     .to_owned(),
             ),
         }
@@ -41,8 +48,53 @@ impl fmt::Display for KeyAddress {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Environment(name) => write!(f, "env:{name}"),
             Self::Passphrase => f.write_str("passphrase"),
+            Self::Keychain { name, otherwise } => {
+                f.write_str("keychain")?;
+                if let Some(name) = name {
+                    write!(f, ":{name}")?;
+                }
+                if let Some(otherwise) = otherwise {
+                    write!(f, "{ELSE}{otherwise}")?;
+                }
+                Ok(())
+            }
         }
     }
+}
+
+/// What stands before the key that is taken where there is no keychain.
+const ELSE: &str = ",else=";
+
+fn is_keychain(text: &str) -> bool {
+    text.strip_prefix("keychain")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ',']))
+}
+
+/// `keychain`, `keychain:NAME`, and either with `,else=KEY`.
+fn keychain(text: &str) -> Result<KeyAddress, String> {
+    let (place, otherwise) = match text.split_once(ELSE) {
+        Some((place, otherwise)) => (place, Some(otherwise)),
+        None => (text, None),
+    };
+    let name = match place.split_once(':') {
+        Some((_, name)) => Some(name.parse()?),
+        None if place == "keychain" => None,
+        None => {
+            return Err(
+                "a keychain is written keychain or keychain:NAME, and with another key where there is none \
+                 keychain,else=file:PATH"
+                    .to_owned(),
+            );
+        }
+    };
+    let otherwise = match otherwise {
+        Some(otherwise) if is_keychain(otherwise) => {
+            return Err("what is taken where there is no keychain cannot be a keychain".to_owned());
+        }
+        Some(otherwise) => Some(Box::new(otherwise.parse()?)),
+        None => None,
+    };
+    Ok(KeyAddress::Keychain { name, otherwise })
 }
 
 #[cfg(test)]
@@ -51,7 +103,16 @@ mod tests {
 
     #[test]
     fn addresses_are_parsed_and_shown_alike() {
-        for text in ["file:/a/key", "env:NAME", "passphrase"] {
+        for text in [
+            "file:/a/key",
+            "env:NAME",
+            "passphrase",
+            "keychain",
+            "keychain:my-app",
+            "keychain,else=file:/a/key",
+            "keychain:my-app,else=env:NAME",
+            "keychain,else=passphrase",
+        ] {
             assert_eq!(text.parse::<KeyAddress>().unwrap().to_string(), text);
         }
         for text in [
@@ -61,6 +122,14 @@ mod tests {
             "passphrase:hunter2",
             "/a/key",
             "env:hunter2!",
+            "keychain:",
+            "keychain:hunter2!",
+            "keychain,hunter2",
+            "keychain,else=",
+            "keychain,else=hunter2",
+            "keychain,else=keychain",
+            "keychain,else=keychain:x",
+            "keychainhunter2",
         ] {
             let error = text.parse::<KeyAddress>().unwrap_err();
             assert!(!error.contains("hunter2"));

@@ -5,6 +5,7 @@ mod answer;
 mod arguments;
 mod assertion;
 mod authority_address;
+mod azure_cli;
 mod browser_arguments;
 mod classify;
 mod commands;
@@ -16,7 +17,10 @@ mod exit;
 mod failure;
 mod folders;
 mod identity_choice;
+mod item_address;
 mod key_address;
+mod key_source;
+mod keychain_name;
 mod logging;
 mod moment;
 mod opened_store;
@@ -73,10 +77,11 @@ fn execute(arguments: Arguments) -> Result<Answer, Failure> {
     let result = runtime.block_on(async {
         let session = Session::new(arguments.options);
         let mut stop = stopping::signals()?;
+        let stops_itself = matches!(arguments.command, Command::Migrate(_));
         let ends_when_interrupted = matches!(arguments.command, Command::Watch(_));
         let result = tokio::select! {
             result = commands::run(&session, arguments.command) => result,
-            () = stop.requested() => if ends_when_interrupted {
+            () = stop.requested_of(stops_itself) => if ends_when_interrupted {
                 Ok(Answer::printed())
             } else {
                 Err(Failure::new("interrupted", Exit::Interrupted, "interrupted"))

@@ -1,16 +1,21 @@
 //! The store of a run: opened as its address says, and closed in the end.
 
+mod keychains;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
-use cache_core::store::{MemoryStore, Store, StoreError};
+use cache_core::store::{MemoryStore, Store, StoreError, StoreKey};
+#[cfg(unix)]
+use cache_keychain::msal_file::MsalFileStore;
 use cache_redis::{DurabilityMode, RedisConfig, RedisStore, ServerInfo};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use futures_util::StreamExt;
 
+use crate::azure_cli;
 use crate::credential_options::CredentialFile;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,6 +37,10 @@ enum Handle {
     Memory,
     Sqlite(Arc<SqliteStore>),
     Redis(Arc<RedisStore>),
+    #[cfg(unix)]
+    MsalFile(Arc<MsalFileStore>),
+    /// It has the record of MSAL programs, and nothing to close.
+    MsalItem(StoreKey),
 }
 
 impl OpenedStore {
@@ -49,6 +58,20 @@ impl OpenedStore {
             }),
             StoreAddress::Sqlite(path) => Self::open_sqlite(path, missing).await,
             StoreAddress::Redis(address) => Self::open_redis(address, redis, missing).await,
+            StoreAddress::AzureCli => Self::open_msal_file(&azure_cli::token_cache()?, missing).await,
+            StoreAddress::MsalFile(path) => Self::open_msal_file(path, missing).await,
+            StoreAddress::MsalItem(address) => Self::open_msal_item(address).await,
+            _ => Err(Failure::usage("not yet")),
+        }
+    }
+
+    /// The record that MSAL programs keep their tokens in, where it is their place.
+    pub(crate) fn msal_record(&self) -> Option<StoreKey> {
+        match &self.handle {
+            #[cfg(unix)]
+            Handle::MsalFile(file) => Some(file.record()),
+            Handle::MsalItem(record) => Some(record.clone()),
+            _ => None,
         }
     }
 
@@ -107,16 +130,18 @@ impl OpenedStore {
     pub(crate) async fn describe(&self) -> Option<Result<ServerInfo, StoreError>> {
         match &self.handle {
             Handle::Redis(redis) => Some(redis.describe().await),
-            Handle::Memory | Handle::Sqlite(_) => None,
+            _ => None,
         }
     }
 
     /// Closes it.
     pub(crate) async fn close(&self) {
         match &self.handle {
-            Handle::Memory => {}
+            Handle::Memory | Handle::MsalItem(_) => {}
             Handle::Sqlite(sqlite) => sqlite.close().await,
             Handle::Redis(redis) => redis.close().await,
+            #[cfg(unix)]
+            Handle::MsalFile(file) => file.close(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What the commands share: the options, and what is opened by them, once and on first use.
 
-use std::sync::Arc;
+mod shared_place;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cache_core::cache::TokenCache;
 use cache_core::random::OsRandom;
-use cache_core::seal::{EnvironmentKeySource, FileKeySource, KeySource, Namespace, PassphraseKeySource};
+use cache_core::seal::{KeySource, Namespace};
 use cache_core::store::Store;
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::{Clock, SystemClock};
@@ -17,10 +19,11 @@ use tokio::sync::OnceCell;
 use crate::answer::say;
 use crate::arguments::Options;
 use crate::authority_address::AuthorityAddress;
-use crate::exit::Exit;
+use crate::azure_cli::{self, AzureCli, Identity};
 use crate::failure::Failure;
 use crate::folders;
 use crate::key_address::KeyAddress;
+use crate::key_source::source_of;
 use crate::opened_store::{OpenedStore, has_ring};
 use crate::passphrase::{self, Asking};
 use crate::store_address::StoreAddress;
@@ -37,6 +40,9 @@ pub(crate) struct Session {
     pub(crate) options: Options,
     store: OnceCell<OpenedStore>,
     cache: OnceCell<TokenCache>,
+    azure_cli: OnceLock<AzureCli>,
+    /// Where a pass phrase is looked for before anybody is asked.
+    passphrase_variable: &'static str,
 }
 
 /// What a command does where there is no store yet.
@@ -63,6 +69,16 @@ impl Session {
             options,
             store: OnceCell::new(),
             cache: OnceCell::new(),
+            azure_cli: OnceLock::new(),
+            passphrase_variable: passphrase::VARIABLE,
+        }
+    }
+
+    /// For the store that another one's tokens are to go to, whose pass phrase is the new one.
+    pub(crate) fn of_target(options: Options) -> Self {
+        Self {
+            passphrase_variable: passphrase::NEW_VARIABLE,
+            ..Self::new(options)
         }
     }
 
@@ -92,10 +108,14 @@ impl Session {
         self.store.get_or_try_init(|| self.open_store(missing)).await
     }
 
-    /// The cache, sealed: this program never opens one without encryption.
+    /// The cache, sealed. It is opened without encryption only where the store's name says that the place is that of MSAL
+    /// programs, who could not read it otherwise.
     pub(crate) async fn cache(&self, missing: Missing, stdin: Stdin) -> Result<&TokenCache, Failure> {
         self.cache
             .get_or_try_init(|| async {
+                if self.store_address()?.is_of_msal() {
+                    return self.open_shared(missing).await;
+                }
                 let source = self.key_source(missing, stdin).await?;
                 let store = Arc::clone(self.store(missing).await?);
                 let strategy = Strategy::desktop_tool().limits(self.time_limits());
@@ -130,20 +150,29 @@ impl Session {
 
     /// The authority, which most commands that ask one need.
     pub(crate) fn authority(&self) -> Result<Authority, Failure> {
-        let AuthorityAddress(authority) = self
-            .options
-            .authority
-            .clone()
-            .ok_or_else(|| Failure::usage("no authority is given; name it with --authority"))?;
-        Ok(authority)
+        if let Some(AuthorityAddress(authority)) = &self.options.authority {
+            return Ok(authority.clone());
+        }
+        match self.azure_cli()? {
+            Some(cli) => cli.authority(),
+            None => Err(Failure::usage("no authority is given; name it with --authority")),
+        }
     }
 
     /// The client ID.
     pub(crate) fn client_id(&self) -> Result<&str, Failure> {
-        self.options
-            .client_id
-            .as_deref()
-            .ok_or_else(|| Failure::usage("no client ID is given; name the application with --client-id"))
+        if let Some(client_id) = &self.options.client_id {
+            return Ok(client_id);
+        }
+        let Some(cli) = self.azure_cli()? else {
+            return Err(Failure::usage(
+                "no client ID is given; name the application with --client-id",
+            ));
+        };
+        Ok(match cli.sign_in().map(|found| &found.identity) {
+            Some(Identity::ServicePrincipal(client_id)) => client_id,
+            _ => azure_cli::CLIENT_ID,
+        })
     }
 
     /// The scopes, of which there must be one.
@@ -153,7 +182,11 @@ impl Session {
             .scope
             .iter()
             .flat_map(|scopes| scopes.split_whitespace());
-        let scopes: Vec<_> = words.map(str::to_owned).collect();
+        let cloud = self.azure_cli()?.map(|cli| &cli.cloud);
+        let as_the_cli = |scope: &str| cloud.and_then(|cloud| cloud.scope_of_resource_manager(scope));
+        let scopes: Vec<_> = words
+            .map(|scope| as_the_cli(scope).unwrap_or_else(|| scope.to_owned()))
+            .collect();
         if scopes.is_empty() {
             return Err(Failure::usage(
                 "no scope is given; say what the token is for with --scope",
@@ -188,7 +221,10 @@ impl Session {
         missing: Missing,
     ) -> Result<ClientBuilder<ConfidentialClient>, Failure> {
         let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
-        let credential = self.options.credential.credential()?;
+        let credential = match self.service_principal()? {
+            Some(cli) => cli.credential(&client_id)?,
+            None => self.options.credential.credential()?,
+        };
         let cache = self.cache(missing, Stdin::Free).await?.clone();
         Ok(
             ConfidentialClient::builder(client_id, authority, credential, cache)
@@ -240,13 +276,13 @@ impl Session {
     async fn key_source(&self, missing: Missing, stdin: Stdin) -> Result<Arc<dyn KeySource>, Failure> {
         let will_be_made = match self.store_address()? {
             StoreAddress::Memory => true,
-            // Only the server can tell.
-            StoreAddress::Redis(_) => false,
             StoreAddress::Sqlite(path) => missing == Missing::Create && path.symlink_metadata().is_err(),
+            // Only the server or the keychain can tell. The others have no key.
+            _ => false,
         };
         let is_new = will_be_made || !has_ring(&**self.store(missing).await?).await?;
         let asking = Asking {
-            variable: passphrase::VARIABLE,
+            variable: self.passphrase_variable,
             stdin_is_taken: stdin == Stdin::Taken,
             is_new,
         };
@@ -262,29 +298,6 @@ impl Session {
         };
         source_of(address, asking).await
     }
-}
-
-async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc<dyn KeySource>, Failure> {
-    Ok(match address {
-        KeyAddress::File(path) => {
-            // Only for a key that is to be made: where a key is missing, so may be the volume that it is on.
-            if asking.is_new
-                && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-            {
-                folders::create(folder)?;
-            }
-            Arc::new(FileKeySource::new(path))
-        }
-        KeyAddress::Environment(name) => Arc::new(
-            EnvironmentKeySource::new(name.as_str()).map_err(|error| Failure::usage(error.to_string()))?,
-        ),
-        KeyAddress::Passphrase => {
-            // A person may think for a while.
-            let asked = tokio::task::spawn_blocking(move || passphrase::ask(asking)).await;
-            let passphrase = asked.map_err(|error| Failure::new("internal", Exit::Other, error))??;
-            Arc::new(PassphraseKeySource::new(passphrase).map_err(|error| Failure::usage(error.to_string()))?)
-        }
-    })
 }
 
 /// The randomness of everything that is not the cache's.

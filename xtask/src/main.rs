@@ -27,6 +27,8 @@ Usage: cargo xtask <command>
 Commands:
   test [--no-install]  Install what the tests need, then run every test. With --no-install, only
                        say what is missing.
+  test --azure-cli     Run the tests with the real Azure CLI, and no others. They install it under
+                       target, from the Python package index: some 800 MB, once.
   lint                 Check the format, clippy with every set of features, the documentation,
                        licences, dependencies and the rules for source files.
   help                 Print this.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["test"] => test::all(Installation::Allowed),
         ["test", "--no-install"] => test::all(Installation::Forbidden),
+        ["test", "--azure-cli"] => test::azure_cli(),
         ["lint"] => lint::all(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

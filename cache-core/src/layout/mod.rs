@@ -55,6 +55,7 @@
 //! ```
 
 mod authorities;
+mod keeping;
 mod store;
 
 use std::fmt;

@@ -94,8 +94,9 @@
 
 mod config;
 mod error;
+mod file;
 mod json;
-mod lock;
+pub(crate) mod lock;
 mod place;
 mod reading;
 mod store;

@@ -168,9 +168,11 @@ async fn a_writer_that_was_killed_halfway_leaves_what_nobody_touches() {
     store.get(&store.record()).await.unwrap_err();
     // By now it is known, without another wait.
     let started = now();
-    store.get(&store.record()).await.unwrap_err();
+    for _ in 0..20 {
+        store.get(&store.record()).await.unwrap_err();
+    }
     assert!(
-        started.elapsed() < Duration::from_millis(20),
+        started.elapsed() < Duration::from_millis(500),
         "{:?}",
         started.elapsed()
     );

@@ -1,18 +1,21 @@
 //! The command line: what may be written, and where.
 
 mod commands;
+mod migrate;
 mod options;
 mod parsing;
 
 use clap::Parser;
 
 pub(crate) use commands::{Command, Keys, Login, LogoutArguments, TokenArguments, WatchArguments};
+pub(crate) use migrate::MigrateArguments;
 pub(crate) use options::{HEADING, Options};
 pub(crate) use parsing::parse;
 
 /// Sign in once, then get access tokens silently, from any number of processes.
 ///
-/// Tokens are kept encrypted in a local file that processes share, or in Redis for those of many machines.
+/// Tokens are kept encrypted in a local file that processes share, in the operating system's keychain, or in Redis for those of many
+/// machines. The sign-ins of the Azure CLI and of other MSAL programs can be used where they are (--store azure-cli, msal-file:PATH).
 /// `tokenkeep demo` shows it at work and needs nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tokenkeep", version, after_help = AFTER_HELP, arg_required_else_help = true)]

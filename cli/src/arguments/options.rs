@@ -15,11 +15,10 @@ use crate::store_address::StoreAddress;
 /// The options that every command accepts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where tokens are kept: sqlite:PATH, redis://USER@HOST:PORT/DATABASE, of which only HOST is needed (rediss:// with TLS,
-    /// redis+unix://, redis-sentinel://, redis-cluster://), or memory: for this process only. A password in the URL is refused here,
-    /// as others see the command line [default: a file in your data folder]
+    /// Where tokens are kept.
     #[arg(
         long,
+        help = STORE_HELP,
         global = true,
         env = "TOKENKEEP_STORE",
         hide_env_values = true,
@@ -28,9 +27,10 @@ pub(crate) struct Options {
     )]
     pub(crate) store: Option<StoreAddress>,
 
-    /// What they are encrypted with: file:PATH, env:NAME (32 bytes in base64 or hexadecimal), or passphrase,
-    /// which is TOKENKEEP_PASSPHRASE, else asked for [default: a file in your configuration folder, made on
-    /// first use]
+    /// What they are encrypted with: file:PATH, env:NAME (32 bytes in base64 or hexadecimal), passphrase, which is
+    /// TOKENKEEP_PASSPHRASE, else asked for, or keychain (or keychain:NAME), where the operating system keeps secrets. Without a
+    /// keychain that fails; keychain,else=file:PATH takes the other key where there is none when the key is made
+    /// [default: a file in your configuration folder, made on first use]
     #[arg(
         long,
         global = true,
@@ -120,6 +120,14 @@ pub(crate) struct Options {
     )]
     pub(crate) request_timeout: Duration,
 }
+
+const STORE_HELP: &str = "\
+Where tokens are kept: sqlite:PATH, redis://USER@HOST:PORT/DATABASE, of which only HOST is needed (rediss:// with TLS, redis+unix://, \
+redis-sentinel://, redis-cluster://), keychain (or keychain:NAME) for a few accounts in the operating system's keychain, or memory: for \
+this process only. A password in the URL is refused here, as others see the command line. Not encrypted by this program, because others \
+read and write them: azure-cli (the Azure CLI's sign-in; it needs no --authority and no --client-id), msal-file:PATH, and \
+msal-secret-service:service=NAME,account=NAME (MSAL Node) or msal-secret-service:schema=NAME,ATTRIBUTE=VALUE (MSAL Python) with \
+path=PATH where its programs name one [default: a file in your data folder]";
 
 const AUTHORITY_HELP: &str = "\
 Who issues the tokens: a URL such as https://login.microsoftonline.com/common or the issuer of an OpenID provider. The \

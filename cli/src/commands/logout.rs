@@ -13,7 +13,15 @@ use crate::session::{Missing, Session, Stdin};
 /// Removes the account's tokens of this client, or as much more as the options say, and has the authority revoke them.
 ///
 /// Every other process notices: a refresh of theirs that is under way finds its row gone and keeps nothing.
-pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result<Answer, Failure> {
+pub(crate) async fn run(session: &Session, mut arguments: LogoutArguments) -> Result<Answer, Failure> {
+    if session.service_principal()?.is_some() {
+        return Err(Failure::usage(
+            "a service principal is signed in to the Azure CLI, which keeps its credential in a file of its own",
+        )
+        .next("`az logout` removes both; --account and --client-id name a user instead"));
+    }
+    // The CLI is of a family: what is left to the family would still sign its user in. `az logout` does the same.
+    arguments.family |= session.azure_cli()?.is_some() && !arguments.forget;
     let identity = session.authority()?.identity();
     // Whoever removes everything needs no client.
     let client_id = if arguments.forget {
@@ -27,7 +35,7 @@ pub(crate) async fn run(session: &Session, arguments: LogoutArguments) -> Result
         let is_ours = account.has_family_token || account.clients.iter().any(|client| client == client_id);
         account.partition.authority() == Some(&identity) && (is_ours || arguments.forget)
     });
-    let wanted = session.options.account.as_deref();
+    let wanted = session.account()?;
     if let Some(home_account_id) = wanted
         && session.is_confidential()
         && !arguments.forget

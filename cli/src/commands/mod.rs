@@ -10,6 +10,7 @@ mod login;
 mod login_password;
 mod logout;
 mod managed_identity;
+mod migrate;
 mod on_behalf_of;
 mod quarantine;
 mod token;
@@ -23,6 +24,33 @@ use crate::session::Session;
 
 /// Runs `command`.
 pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, Failure> {
+    if let Some(what) = lacking_at_msal(&command) {
+        session.require_own_store(what)?;
+    }
+    let done = execute(session, command).await;
+    done.map_err(|failure| session.advised(failure))
+}
+
+/// What places of MSAL programs do not have, if the command is about that.
+fn lacking_at_msal(command: &Command) -> Option<&'static str> {
+    const NO_SESSIONS: &str = "no room for tokens on behalf of users";
+    const NO_IDENTITIES: &str = "no room for tokens of managed identities";
+    match command {
+        Command::Keys(_) => Some("no keys: nothing in it is encrypted by this program"),
+        Command::Quarantine { .. } => {
+            Some("no records that a key would open; what cannot be read there is left to its programs")
+        }
+        Command::Login(Login::OnBehalfOf(_)) => Some(NO_SESSIONS),
+        Command::Token(arguments) if arguments.on_behalf_of.is_given() => Some(NO_SESSIONS),
+        Command::Login(Login::ManagedIdentity(_)) => Some(NO_IDENTITIES),
+        Command::Token(arguments) if arguments.managed_identity || arguments.identity.is_given() => {
+            Some(NO_IDENTITIES)
+        }
+        _ => None,
+    }
+}
+
+async fn execute(session: &Session, command: Command) -> Result<Answer, Failure> {
     match command {
         #[cfg(feature = "demo")]
         Command::Demo => crate::demo::run(session).await,
@@ -50,6 +78,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Answer, F
         Command::Keys(Keys::Rewrap { new_key }) => keys::rewrap(session, new_key).await,
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
+        Command::Migrate(arguments) => Box::pin(migrate::run(session, arguments)).await,
         Command::Watch(arguments) => watch::run(session, arguments).await,
         Command::Quarantine {
             record: Some(record),

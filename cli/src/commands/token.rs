@@ -17,7 +17,7 @@ use crate::arguments::TokenArguments;
 use crate::demanded_claims::Demand;
 use crate::failure::{Failure, one_line};
 use crate::patience::patiently;
-use crate::session::{Missing, Session};
+use crate::session::{Missing, Session, Stdin};
 
 /// Nobody wonders before that.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -46,9 +46,27 @@ async fn acquire_token(session: &Session, arguments: TokenArguments) -> Result<A
         return Ok(answer(&result));
     }
     let scopes = session.scopes()?;
-    let wanted = session.options.account.as_deref();
-    let result = if arguments.managed_identity || arguments.identity.is_given() {
-        acquire(session, arguments.identity.into(), force || !claims.is_empty()).await?
+    if arguments.managed_identity || arguments.identity.is_given() {
+        let is_forced = force || !claims.is_empty();
+        let result = acquire(session, arguments.identity.into(), is_forced).await?;
+        return Ok(answer(&result));
+    }
+    let wanted = session.account()?;
+    let result = if session.service_principal()?.is_some() {
+        // From the cache without the credential, which only a request needs.
+        let cache = session.cache(Missing::Create, Stdin::Free).await?;
+        if !force
+            && claims.is_empty()
+            && let Some(result) = own_token(session, cache, &scopes).await?
+        {
+            return Ok(answer(&result));
+        }
+        let client = session.confidential_client(Missing::Create).await?;
+        client
+            .acquire_token_for_client(scopes)
+            .force_refresh(force)
+            .claims(claims)
+            .await?
     } else if !session.is_confidential() {
         let client = session.public_client(Missing::Create).await?;
         let listing = client.accounts().await?;

@@ -13,7 +13,7 @@ use crate::session::{Missing, Session};
 
 /// The accounts that are signed in to `--client-id` at `--authority`, or the one of `--account`. It asks nobody.
 pub(crate) async fn run(session: &Session) -> Result<Answer, Failure> {
-    let wanted = session.options.account.as_deref();
+    let wanted = session.account()?;
     let client = session.public_client(Missing::Create).await?;
     let mut listing = client.accounts().await?;
     let mut accounts = if wanted.is_some() {

@@ -15,9 +15,13 @@ mod doctor;
 mod entra;
 mod environment;
 mod exchange;
+#[cfg(target_os = "linux")]
+mod keychain;
 mod keys;
 mod killed;
 mod managed_identity;
+#[cfg(unix)]
+mod migrate;
 mod oidc;
 mod on_behalf_of;
 mod password;
@@ -25,6 +29,10 @@ mod program;
 #[cfg(unix)]
 mod redis;
 mod secrecy;
+#[cfg(unix)]
+mod shared_azure_cli;
+#[cfg(unix)]
+mod shared_file;
 mod tampering;
 mod usage;
 #[cfg(unix)]

@@ -78,6 +78,13 @@ impl Program {
         }
     }
 
+    /// Leaves an option out, with its value.
+    pub(crate) fn without(&mut self, name: &str) {
+        if let Some(index) = self.options.iter().position(|known| known == name) {
+            self.options.drain(index..index + 2);
+        }
+    }
+
     /// Sets a variable of the program's environment.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.into()));

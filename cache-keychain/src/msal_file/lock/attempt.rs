@@ -93,6 +93,10 @@ pub(super) fn attempt(
     let taken = match open(path, false) {
         Ok(file) => existing(file, path, limits, now, observation),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path, tag),
+        // Another user's program has it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => {
+            Ok(Attempt::Busy(None))
+        }
         Err(error) => Err(error),
     };
     taken.map_err(|source| {
@@ -153,6 +157,9 @@ fn existing(
             holder = pid,
             "took over the lock file of a program that ended without removing it"
         );
+        if let Some(directory) = path.parent() {
+            temporary::sweep(directory, now);
+        }
     }
     Ok(taken)
 }
@@ -190,9 +197,10 @@ fn lock(file: &File, path: &Path, seen: Option<&Look>) -> io::Result<bool> {
 /// this process be killed.
 fn sign(file: &File) {
     let content = format!("{} tokenkeep", std::process::id());
+    // In this order it never names nobody.
     let _ = file
-        .set_len(0)
-        .and_then(|()| file.write_all_at(content.as_bytes(), 0));
+        .write_all_at(content.as_bytes(), 0)
+        .and_then(|()| file.set_len(content.len() as u64));
 }
 
 /// Neither waits (for the other end of a pipe) nor follows a link (which would have us make a file for somebody else).

@@ -20,6 +20,8 @@
 mod attempt;
 mod guard;
 mod holder;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::fmt;
@@ -95,7 +97,8 @@ pub(crate) struct PeerLock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error(
-        "{} is held by {}, and was not free within {waited:?}; wait for that program, or end it",
+        "{} is held by {}, and was not free within {waited:?}; wait for that program, or end it; \
+         if there is none, remove the file",
         path.display(),
         holder.map_or_else(|| "another program".to_owned(), |pid| format!("process {pid}"))
     )]

@@ -44,6 +44,7 @@ pub(super) fn source(key: &KeyAddress, store: &StoreAddress) -> Vec<Check> {
                 vec![Check::problem("key source", Exit::Storage, detail)]
             }
         },
+        KeyAddress::Keychain { .. } => Vec::new(),
         KeyAddress::Passphrase => {
             vec![Check::good(
                 "key source",

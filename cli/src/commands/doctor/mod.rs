@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod key;
+mod msal;
 mod redis;
 
 use std::time::Duration;
@@ -95,8 +96,12 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             ));
         }
         StoreAddress::Redis(address) => checks.push(redis::connection(address)),
+        // Below, with what is in them.
+        _ => {}
     }
-    checks.extend(key::source(&session.key_address()?, &store));
+    if !store.is_of_msal() {
+        checks.extend(key::source(&session.key_address()?, &store));
+    }
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
         StoreAddress::Memory => false,
@@ -105,6 +110,12 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             checks.extend(found);
             is_there
         }
+        StoreAddress::AzureCli | StoreAddress::MsalFile(_) | StoreAddress::MsalItem(_) => {
+            let (found, is_there) = msal::place(session, &store);
+            checks.extend(found);
+            is_there
+        }
+        StoreAddress::Keychain(_) => true,
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -170,7 +181,11 @@ async fn contents(session: &Session) -> Vec<Check> {
             return checks;
         }
     };
-    checks.push(key::ring(cache.sealer()));
+    if session.store_address().is_ok_and(|store| store.is_of_msal()) {
+        checks.push(msal::accounts(cache).await);
+    } else {
+        checks.push(key::ring(cache.sealer()));
+    }
     match cache.inspect().await {
         Ok(records) => checks.extend(records_checks(session, &records)),
         Err(error) => checks.push(Check::failed("records", &error.into())),

@@ -1,0 +1,85 @@
+//! Stores in the operating system's keychain, and in the places of MSAL programs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(unix)]
+use cache_core::store::Store;
+#[cfg(unix)]
+use cache_keychain::msal_file::{MsalFileConfig, MsalFileStore};
+
+#[cfg(unix)]
+use super::missing_store;
+use super::{Handle, OpenedStore};
+use crate::failure::Failure;
+use crate::item_address::ItemAddress;
+use crate::session::Missing;
+
+impl OpenedStore {
+    /// A missing file is made by the first write.
+    #[cfg(unix)]
+    pub(super) async fn open_msal_file(path: &Path, missing: Missing) -> Result<Self, Failure> {
+        if missing == Missing::Refuse && !path.exists() {
+            return Err(missing_store(&path.display().to_string()));
+        }
+        let config = MsalFileConfig::new(path).create(missing == Missing::Create);
+        let file = Arc::new(MsalFileStore::open(config).await?);
+        Ok(Self {
+            store: Arc::clone(&file) as Arc<dyn Store>,
+            handle: Handle::MsalFile(file),
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) async fn open_msal_file(_path: &Path, _missing: Missing) -> Result<Self, Failure> {
+        Err(Failure::usage(
+            "files of MSAL programs are encrypted on this system, and cannot be shared",
+        ))
+    }
+
+    /// An item that is not there is made by the first write.
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "openbsd",
+        target_os = "netbsd",
+        target_os = "dragonfly"
+    ))]
+    pub(super) async fn open_msal_item(address: &ItemAddress) -> Result<Self, Failure> {
+        use crate::item_address::Item;
+        use cache_keychain::{MsalSecretServiceConfig, MsalSecretServiceStore};
+
+        let config = match (&address.item, &address.path) {
+            (Item::Node { service, account }, _) => MsalSecretServiceConfig::node(service, account),
+            (Item::Python { schema, attributes }, _) => {
+                let attributes = attributes.iter().map(|(name, value)| (name, value));
+                MsalSecretServiceConfig::python(schema, attributes)
+            }
+            (Item::OfPath, path) => {
+                let path = path.as_ref().map(|path| path.display().to_string());
+                MsalSecretServiceConfig::python_at(path.unwrap_or_default())
+            }
+        };
+        let config = match &address.path {
+            Some(path) => config.cache_path(path),
+            None => config,
+        };
+        let item = MsalSecretServiceStore::open(config).await?;
+        let handle = Handle::MsalItem(item.record());
+        Ok(Self {
+            store: Arc::new(item),
+            handle,
+        })
+    }
+
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "openbsd",
+        target_os = "netbsd",
+        target_os = "dragonfly"
+    )))]
+    pub(super) async fn open_msal_item(_address: &ItemAddress) -> Result<Self, Failure> {
+        Err(Failure::usage("there is no Secret Service on this system"))
+    }
+}
