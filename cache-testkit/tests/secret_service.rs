@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
 use cache_testkit::secret_service::{Error, Keyrings, SecretServiceSession, is_inside};
-use zbus as _;
 
 #[tokio::test]
 async fn a_service_is_locked_unlocked_and_replaced() {
@@ -37,6 +36,13 @@ async fn a_service_is_locked_unlocked_and_replaced() {
         session.start_service(Keyrings::New).await,
         Err(Error::Absent { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_denied_service_answers_nobody() {
+    let session = SecretServiceSession::start().await.unwrap();
+    session.deny_service().await.unwrap();
+    assert!(matches!(session.items().await, Err(Error::Call { .. })));
 }
 
 #[tokio::test]

@@ -214,6 +214,8 @@ impl SharedStore {
                 (found.document, mode, expires_at)
             }
         };
+        // A document of all never ends because one partition might.
+        let expires_at = expires_at.filter(|_| !self.layout.is_single());
         document.replace(partition.clone());
         let json = Bytes::copy_from_slice(document.write(self.layout.style()).expose());
         let options = PutOptions {
