@@ -314,7 +314,14 @@ async fn a_sign_in_goes_into_a_file_of_msal_programs_and_back() {
 async fn what_a_file_cannot_keep_is_named_before_anything_moves() {
     let authority = strict_authority().await;
     let (program, _) = middle_tier(&authority).await;
-    let words = ["login", "on-behalf-of", "--scope", "Mail.Read", "--assertion-env", "ASSERTION"];
+    let words = [
+        "login",
+        "on-behalf-of",
+        "--scope",
+        "Mail.Read",
+        "--assertion-env",
+        "ASSERTION",
+    ];
     program.run(&words).await.succeeded();
     let file = format!("msal-file:{}", program.path("msal.json").display());
     let migrate = ["--json", "migrate", "--to", &file, "--allow-plaintext"];
@@ -322,13 +329,31 @@ async fn what_a_file_cannot_keep_is_named_before_anything_moves() {
     assert_eq!(ran.exit, Some(4), "{ran:?}");
     let object = ran.object();
     assert_eq!(object["error"]["kind"], "not_kept");
-    assert!(object["error"]["next"].as_str().unwrap().contains("--leave-behind"), "{object}");
-    let mut kinds: Vec<_> = object["not_kept"].as_array().unwrap().iter().map(|kept| kept["kind"].as_str().unwrap()).collect();
+    assert!(
+        object["error"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("--leave-behind"),
+        "{object}"
+    );
+    let mut kinds: Vec<_> = object["not_kept"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kept| kept["kind"].as_str().unwrap())
+        .collect();
     kinds.sort_unstable();
-    assert_eq!(kinds, ["session", "user"], "the account would leave its session alone");
+    assert_eq!(
+        kinds,
+        ["session", "user"],
+        "the account would leave its session alone"
+    );
     let before = program.json(&["inspect"]).await;
 
-    let ran = program.run(&[&migrate[..], &["--leave-behind"]].concat()).await.succeeded();
+    let ran = program
+        .run(&[&migrate[..], &["--leave-behind"]].concat())
+        .await
+        .succeeded();
     assert_eq!(ran.object()["left"].as_array().unwrap().len(), 2, "{ran:?}");
     assert_eq!(program.json(&["inspect"]).await["records"], before["records"]);
     let token = ["token", "--scope", "Mail.Read", "--assertion-env", "ASSERTION"];
@@ -338,18 +363,42 @@ async fn what_a_file_cannot_keep_is_named_before_anything_moves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_warns_and_leaves_refresh_tokens_out() {
     let program = crowded(3).await;
-    let (own, copy, own_key) = (sqlite(&program, "cache.db"), sqlite(&program, "copy.db"), key(&program, "key"));
-    let copied = program.run(&["migrate", "--to", &copy, "--copy"]).await.succeeded();
-    assert!(copied.stderr.contains("takes a token that is used from two places for stolen"), "{}", copied.stderr);
-    assert!(copied.stderr.contains("is as it was") && !copied.stderr.contains("is empty"), "{}", copied.stderr);
+    let (own, copy, own_key) = (
+        sqlite(&program, "cache.db"),
+        sqlite(&program, "copy.db"),
+        key(&program, "key"),
+    );
+    let copied = program
+        .run(&["migrate", "--to", &copy, "--copy"])
+        .await
+        .succeeded();
+    assert!(
+        copied
+            .stderr
+            .contains("takes a token that is used from two places for stolen"),
+        "{}",
+        copied.stderr
+    );
+    assert!(
+        copied.stderr.contains("is as it was") && !copied.stderr.contains("is empty"),
+        "{}",
+        copied.stderr
+    );
     assert_eq!(accounts(&program, &copy, &own_key).await, 3);
-    assert_eq!(refresh_tokens(&program, &copy, &own_key).await, Vec::<String>::new());
+    assert_eq!(
+        refresh_tokens(&program, &copy, &own_key).await,
+        Vec::<String>::new()
+    );
     let kept = refresh_tokens(&program, &own, &own_key).await;
     assert_eq!(kept.len(), 3);
-    let error = program.failing(&["migrate", "--to", &copy, "--copy-refresh-tokens"], 2).await;
+    let error = program
+        .failing(&["migrate", "--to", &copy, "--copy-refresh-tokens"], 2)
+        .await;
     assert!(error["message"].as_str().unwrap().contains("--copy"), "{error}");
     let whole = sqlite(&program, "whole.db");
-    program.json(&["migrate", "--to", &whole, "--copy", "--copy-refresh-tokens"]).await;
+    program
+        .json(&["migrate", "--to", &whole, "--copy", "--copy-refresh-tokens"])
+        .await;
     assert_eq!(refresh_tokens(&program, &whole, &own_key).await, kept);
 }
 
@@ -397,7 +446,7 @@ async fn kills_in_the_middle_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_it_between_records_and_says_how_to_go_on() {
-    const ACCOUNTS: usize = 1500;
+    const ACCOUNTS: usize = 700;
     let program = crowded(ACCOUNTS).await;
     let (own, other, own_key) = (
         sqlite(&program, "cache.db"),
@@ -432,7 +481,8 @@ async fn an_interrupt_ends_it_between_records_and_says_how_to_go_on() {
 
     let ran = program.run(&["migrate", "--to", &other]).await.succeeded();
     assert!(
-        ran.stderr.contains(&format!("moved {} records", ACCOUNTS + 1 - moved)),
+        ran.stderr
+            .contains(&format!("moved {} records", ACCOUNTS + 1 - moved)),
         "{}",
         ran.stderr
     );
