@@ -58,7 +58,10 @@ fn files_with(folder: &Path, text: &str) -> Vec<std::path::PathBuf> {
             found.extend(files_with(&path, text));
         } else if path.is_file() {
             let content = std::fs::read(&path).unwrap();
-            if content.windows(text.len()).any(|window| window == text.as_bytes()) {
+            if content
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+            {
                 found.push(path);
             }
         }
@@ -79,7 +82,11 @@ async fn items_of_msal_programs_are_used_where_they_are() {
         desktop.program.options(&["--store", &lock]);
         desktop.failing(&TOKEN, 3).await;
         let signed_in = desktop.run(&SIGN_IN).await.succeeded();
-        assert!(signed_in.stderr.contains("is not encrypted by this program"), "{}", signed_in.stderr);
+        assert!(
+            signed_in.stderr.contains("is not encrypted by this program"),
+            "{}",
+            signed_in.stderr
+        );
         let before = authority.requests().len();
         let token = desktop.json(&TOKEN).await;
         assert_eq!(token["metadata"]["source"], "store");
