@@ -154,6 +154,28 @@ async fn of_the_keys_of_racing_first_starts_one_is_kept() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_rewrapping_that_failed_is_not_kept() {
+    let world = World::new();
+    let sealer = world.open().await;
+    let source = Arc::new(KeyForEachRing {
+        keys: Mutex::default(),
+        made: Barrier::new(1),
+    });
+    let ring = world.record(&ring_key()).await;
+    world.store.delete(&ring_key(), None).await.unwrap();
+    let error = sealer.rewrap(source.clone()).await.unwrap_err();
+    assert!(matches!(error, SealError::RingMissing { .. }), "{error}");
+    assert_eq!(source.keys.lock().unwrap().len(), 0);
+    assert_eq!(sealer.key_source().await.unwrap().kind(), "fixed");
+
+    world.replace(&ring_key(), ring.payload.to_vec()).await;
+    sealer.rewrap(source.clone()).await.unwrap();
+    let description = sealer.key_source().await.unwrap();
+    assert_eq!(description.kind(), "keychain");
+    assert!(source.keys.lock().unwrap().contains_key(description.parameters()));
+}
+
+#[tokio::test]
 async fn a_missing_ring_beside_records_is_never_replaced() {
     let world = World::new();
     let sealer = world.open().await;

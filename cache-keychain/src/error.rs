@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::platform;
+
 /// Why a call of the keychain failed. `Display` says what failed and what to do next; the cause is in
 /// [`source`](std::error::Error::source). It never holds a secret.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub struct KeychainError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeychainErrorKind {
-    /// There is no keychain: no session bus, no service on it, or a kernel without keyrings.
+    /// There is no keychain: no session bus, no service on it, no default keyring, or a kernel without keyrings.
     Absent,
     /// The keychain is locked, and nobody unlocked it.
     Locked,
@@ -39,6 +41,30 @@ pub enum KeychainErrorKind {
     Other,
 }
 
+impl KeychainErrorKind {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Absent => "there is no keychain: nobody offers one on the session bus",
+            Self::Locked => "the keychain is locked; unlock your login keyring",
+            Self::TimedOut => {
+                "the keychain did not answer in time; it may be waiting to be unlocked, or hang"
+            }
+            Self::Denied => "the keychain, or the system, does not allow it",
+            Self::Disconnected => {
+                "the keychain ended during the call, and another may have taken its place; try again"
+            }
+            Self::Missing => "the keychain has no such item",
+            Self::Ambiguous => "the keychain has several items of this name; remove all but one",
+            Self::TooLarge => {
+                "the keychain is full, or takes no item of this length; remove what is no longer needed"
+            }
+            Self::Malformed => "the keychain's item is not what this program wrote",
+            Self::Unsupported => "this keychain cannot do it",
+            Self::Other => "the keychain failed",
+        }
+    }
+}
+
 impl KeychainError {
     pub(crate) fn new(kind: KeychainErrorKind, context: impl Into<String>) -> Self {
         Self {
@@ -46,6 +72,20 @@ impl KeychainError {
             context: context.into(),
             source: None,
         }
+    }
+
+    /// With the words that say of the kind what there is to say.
+    pub(crate) fn of_kind(kind: KeychainErrorKind) -> Self {
+        Self::new(kind, kind.sentence())
+    }
+
+    /// What a platform's library says; of the kind `otherwise` where it is not known what that means.
+    pub(crate) fn of_library(
+        source: Box<dyn std::error::Error + Send + Sync>,
+        otherwise: KeychainErrorKind,
+    ) -> Self {
+        let kind = platform::meaning_of(&*source).unwrap_or(otherwise);
+        Self::of_kind(kind).with_source(source)
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -57,31 +97,23 @@ impl KeychainError {
     pub(crate) fn of_keyring(error: keyring_core::Error) -> Self {
         use keyring_core::Error as Keyring;
         match error {
-            Keyring::NoEntry => Self::new(KeychainErrorKind::Missing, "the keychain has no such item"),
-            Keyring::Ambiguous(_) => Self::new(
-                KeychainErrorKind::Ambiguous,
-                "the keychain has several items of this name; remove all but one",
-            ),
-            Keyring::NoStorageAccess(source) => {
-                Self::new(KeychainErrorKind::Locked, "the keychain is locked; unlock it").with_source(source)
-            }
-            Keyring::PlatformFailure(source) => {
-                Self::new(KeychainErrorKind::Other, "the keychain failed").with_source(source)
-            }
+            Keyring::NoEntry => Self::of_kind(KeychainErrorKind::Missing),
+            Keyring::Ambiguous(_) => Self::of_kind(KeychainErrorKind::Ambiguous),
+            Keyring::NoStorageAccess(source) => Self::of_library(source, KeychainErrorKind::Locked),
+            Keyring::PlatformFailure(source) => Self::of_library(source, KeychainErrorKind::Other),
             Keyring::TooLong(what, limit) => Self::new(
                 KeychainErrorKind::TooLarge,
                 format!("the keychain takes at most {limit} bytes as {what}"),
             ),
-            Keyring::BadEncoding(_) | Keyring::BadDataFormat(..) | Keyring::BadStoreFormat(_) => Self::new(
-                KeychainErrorKind::Malformed,
-                "the keychain's item is not what this program wrote",
-            ),
+            Keyring::BadEncoding(_) | Keyring::BadDataFormat(..) | Keyring::BadStoreFormat(_) => {
+                Self::of_kind(KeychainErrorKind::Malformed)
+            }
             Keyring::NotSupportedByStore(what) => Self::new(KeychainErrorKind::Unsupported, what),
             Keyring::Invalid(what, why) => Self::new(
                 KeychainErrorKind::Unsupported,
                 format!("the keychain does not take {what}: {why}"),
             ),
-            _ => Self::new(KeychainErrorKind::Other, "the keychain failed"),
+            _ => Self::of_kind(KeychainErrorKind::Other),
         }
     }
 

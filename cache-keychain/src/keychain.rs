@@ -2,23 +2,67 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cache_core::secret::SecretBytes;
 use keyring_core::Entry;
 use keyring_core::api::CredentialStore;
+use tokio::sync::Mutex;
 
-use crate::config::KeychainConfig;
+use crate::config::{KeychainConfig, Prompt};
 use crate::error::{KeychainError, KeychainErrorKind};
+use crate::platform::{self, Connection, KeychainKind, Open};
 use crate::worker::Worker;
 
 /// One keychain, however many use it: cheap to clone. All calls are made on one thread of its own, each with a deadline.
+///
+/// Nothing is opened before the first call, and it is opened anew whenever its connection ended or another program took its place.
+/// Each call looks first whether the keychain is there and unlocked, without asking its user:
+/// [`KeychainConfig::prompt`] says whether a locked one may ask.
+///
+/// ```no_run
+/// use cache_keychain::{Keychain, KeychainConfig};
+///
+/// # async fn example() {
+/// let keychain = Keychain::native(KeychainConfig::new("example"));
+/// let report = keychain.examine().await;
+/// println!("{report}");
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Keychain {
     pub(crate) config: KeychainConfig,
-    pub(crate) worker: Arc<Worker<Arc<CredentialStore>>>,
+    kind: KeychainKind,
+    worker: Arc<Worker<Connection>>,
+    prompts: Arc<Prompts>,
+}
+
+/// Has the user be asked once for all calls that wait.
+#[derive(Default)]
+struct Prompts {
+    turn: Mutex<()>,
+    answered: AtomicU64,
 }
 
 impl Keychain {
+    /// The keychain of the system: the Secret Service on Linux and the BSDs, Keychain Services on macOS, the Credential Manager on
+    /// Windows. Elsewhere, and without the feature `native`, every call is
+    /// [`Unsupported`](KeychainErrorKind::Unsupported).
+    #[must_use]
+    pub fn native(config: KeychainConfig) -> Self {
+        let (kind, open) = platform::native(&config);
+        Self::new(config, kind, open)
+    }
+
+    /// The keyrings of the Linux kernel, which keep items in memory: see [`KeychainPersistence`](crate::KeychainPersistence) in
+    /// the report. Elsewhere, and without the feature `keyutils`, every call is [`Unsupported`](KeychainErrorKind::Unsupported).
+    #[must_use]
+    pub fn keyutils(config: KeychainConfig) -> Self {
+        let (kind, open) = platform::keyutils(&config);
+        Self::new(config, kind, open)
+    }
+
     /// A keychain of the `keyring` family, which `open` opens on the keychain's thread, and anew whenever its connection ended.
     ///
     /// It is never made the process's default of `keyring-core`: that one is opened once, and a failure would be for good.
@@ -26,17 +70,47 @@ impl Keychain {
         config: KeychainConfig,
         open: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
     ) -> Self {
-        let worker = Worker::new(config.deadline, Arc::clone(&config.clock), move || {
-            open().map_err(KeychainError::of_keyring)
-        });
+        let open = move || {
+            open()
+                .map(Connection::injected)
+                .map_err(KeychainError::of_keyring)
+        };
+        Self::new(config, KeychainKind::Injected, Box::new(open))
+    }
+
+    fn new(config: KeychainConfig, kind: KeychainKind, open: Open) -> Self {
+        let is_current = |connection: &Connection| connection.look.is_current();
+        let worker = Worker::new(config.deadline, Arc::clone(&config.clock), open, is_current);
         Self {
             config,
+            kind,
             worker: Arc::new(worker),
+            prompts: Arc::default(),
         }
+    }
+
+    /// Which keychain.
+    #[must_use]
+    pub fn kind(&self) -> KeychainKind {
+        self.kind
+    }
+
+    /// The name that its items are under.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.config.service
     }
 }
 
 impl Keychain {
+    /// Makes one call with the library's store, once the keychain is there and unlocked.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Arc<CredentialStore>) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        self.on_connection(|connection| call(&connection.store)).await
+    }
+
     /// What the item `name` holds, if it is there.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<SecretBytes>, KeychainError> {
         let found = self.on_item(name, |item| item.get_secret()).await;
@@ -60,25 +134,74 @@ impl Keychain {
         }
     }
 
+    /// The names of all items of the service.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, KeychainError> {
+        let service = self.config.service.clone();
+        self.on_connection(move |connection| connection.names(&service))
+            .await
+    }
+
+    /// Makes one call whether the keychain is locked or not. It must not ask the user.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        self.worker.run(look).await
+    }
+
     async fn on_item<T: Send + 'static>(
         &self,
         name: &str,
         call: impl FnOnce(&Entry) -> keyring_core::Result<T> + Send + 'static,
     ) -> Result<T, KeychainError> {
         let (service, name) = (self.config.service.clone(), name.to_owned());
-        let call = move |store: &Arc<CredentialStore>| {
-            let item = store
-                .build(&service, &name, None)
-                .map_err(KeychainError::of_keyring)?;
+        self.on_connection(move |connection| {
+            let item = connection.item(&service, &name)?;
             call(&item).map_err(KeychainError::of_keyring)
+        })
+        .await
+    }
+
+    async fn on_connection<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Connection) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        if let Prompt::WaitFor(longest) = self.config.prompt {
+            self.unlock(longest).await?;
+        }
+        let call = |connection: &Connection| {
+            connection.look.check()?;
+            call(connection)
         };
         self.worker.run(call).await
+    }
+
+    /// Has the user be asked where the keychain is locked. A refusal is the answer to all calls that waited for it: nobody is asked
+    /// again for each.
+    async fn unlock(&self, longest: Duration) -> Result<(), KeychainError> {
+        let seen = self.prompts.answered.load(Ordering::Acquire);
+        let _turn = self.prompts.turn.lock().await;
+        match self.worker.run(|connection| connection.look.check()).await {
+            Err(error) if error.kind() == KeychainErrorKind::Locked => {
+                if self.prompts.answered.load(Ordering::Acquire) != seen {
+                    return Err(error);
+                }
+                let asked = self
+                    .worker
+                    .run_within(longest, |connection| connection.look.unlock())
+                    .await;
+                self.prompts.answered.fetch_add(1, Ordering::AcqRel);
+                asked
+            }
+            looked => looked,
+        }
     }
 }
 
 impl fmt::Debug for Keychain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keychain")
+            .field("kind", &self.kind)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

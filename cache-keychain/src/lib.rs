@@ -3,6 +3,8 @@
 
 mod config;
 mod error;
+mod key_policy;
+mod key_source;
 mod keychain;
 #[cfg(all(unix, feature = "msal-file"))]
 pub mod msal_file;
@@ -17,11 +19,15 @@ pub mod msal_file;
     feature = "msal-secret-service"
 ))]
 pub mod msal_item;
+mod platform;
+mod report;
 pub mod store;
 mod worker;
 
-pub use config::KeychainConfig;
+pub use config::{KeychainConfig, Prompt};
 pub use error::{KeychainError, KeychainErrorKind};
+pub use key_policy::KeyPolicy;
+pub use key_source::KeychainKeySource;
 pub use keychain::Keychain;
 #[cfg(all(
     any(
@@ -34,8 +40,10 @@ pub use keychain::Keychain;
     feature = "msal-secret-service"
 ))]
 pub use msal_item::{ItemEncoding, MsalSecretServiceConfig, MsalSecretServiceStore};
+pub use platform::{KeychainKind, KeychainPersistence};
+pub use report::KeychainReport;
 pub use store::{KeychainLimits, KeychainStore, KeychainStoreConfig};
 
 // Tests have a manifest of features that the library alone does not need.
 #[cfg(test)]
-use {cache_testkit as _, flows as _, serde_json as _, tempfile as _};
+use {cache_sqlite as _, cache_testkit as _, flows as _, serde_json as _, tempfile as _};

@@ -5,6 +5,7 @@
 //! new one with a new connection: one hung call must not hang the program for ever.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
@@ -20,6 +21,7 @@ const MAX_LEFT_BEHIND: usize = 4;
 /// Makes calls on connections of the type `C`.
 pub(crate) struct Worker<C> {
     open: Arc<dyn Fn() -> Result<C, KeychainError> + Send + Sync>,
+    is_current: fn(&C) -> bool,
     deadline: Duration,
     clock: Arc<dyn Clock>,
     current: Mutex<Option<Thread<C>>>,
@@ -64,14 +66,17 @@ impl Drop for GiveUp {
 }
 
 impl<C: 'static> Worker<C> {
-    /// A worker that opens its connection by `open`, on its thread and before the first call.
+    /// A worker that opens its connection by `open`, on its thread and before the first call; and anew before a call where
+    /// `is_current` says that the one it has is not what the call should meet.
     pub(crate) fn new(
         deadline: Duration,
         clock: Arc<dyn Clock>,
         open: impl Fn() -> Result<C, KeychainError> + Send + Sync + 'static,
+        is_current: fn(&C) -> bool,
     ) -> Self {
         Self {
             open: Arc::new(open),
+            is_current,
             deadline,
             clock,
             current: Mutex::new(None),
@@ -79,18 +84,28 @@ impl<C: 'static> Worker<C> {
         }
     }
 
-    /// Makes one call.
+    /// Makes one call, which has the usual time.
     ///
     /// A call that is dropped before its turn is not made; one that is dropped, or has timed out, during its turn may be made.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&C) -> Result<T, KeychainError> + Send + 'static,
     ) -> Result<T, KeychainError> {
+        self.run_within(self.deadline, call).await
+    }
+
+    /// As [`run`](Self::run), for a call that has another time.
+    pub(crate) async fn run_within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        call: impl FnOnce(&C) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
         let (answer, answered) = oneshot::channel();
         let turn = Arc::new(Turn::default());
-        let open = Arc::clone(&self.open);
+        let (open, is_current) = (Arc::clone(&self.open), self.is_current);
         let work: Work<C> = Box::new(move |connection| {
-            let result = match connection.take().map_or_else(|| open(), Ok) {
+            let opened = connection.take().filter(is_current);
+            let result = match opened.map_or_else(|| open(), Ok) {
                 Ok(opened) => {
                     let result = call(&opened);
                     // A connection that ended, and one that may be about to, is made anew for the next call.
@@ -111,22 +126,20 @@ impl<C: 'static> Worker<C> {
         tokio::select! {
             biased;
             answered = answered => answered.unwrap_or_else(|_| {
-                self.forget(&fate);
                 Err(KeychainError::new(KeychainErrorKind::Other, "the keychain's library panicked; report it as a bug"))
             }),
-            () = self.clock.sleep(self.deadline) => {
+            () = self.clock.sleep(deadline) => {
                 if turn.take() {
                     return Err(KeychainError::new(
                         KeychainErrorKind::TimedOut,
-                        format!("the keychain was busy with other calls for {:?}; nothing was done", self.deadline),
+                        format!("the keychain was busy with other calls for {deadline:?}; nothing was done"),
                     ));
                 }
                 self.leave_behind(&fate);
                 Err(KeychainError::new(
                     KeychainErrorKind::TimedOut,
                     format!(
-                        "the keychain did not answer within {:?}; it may be waiting to be unlocked, or hang",
-                        self.deadline
+                        "the keychain did not answer within {deadline:?}; it may be waiting to be unlocked, or hang"
                     ),
                 ))
             }
@@ -139,7 +152,7 @@ impl<C: 'static> Worker<C> {
         let job = match &*current {
             Some(thread) => match thread.jobs.send(job) {
                 Ok(()) => return Ok(Arc::clone(&thread.fate)),
-                // It ended by a panic.
+                // It ended, which threads do only when nobody can send to them.
                 Err(mpsc::SendError(job)) => job,
             },
             None => job,
@@ -217,7 +230,9 @@ fn work_through<C>(queue: &mpsc::Receiver<Job<C>>) {
     let mut connection = None;
     while let Ok(Job { work, turn }) = queue.recv() {
         if turn.take() {
-            work(&mut connection);
+            // A panic of the library ends one call, not those that wait. The connection was taken out, so the next call has another:
+            // in this one the panic may have poisoned a mutex.
+            let _ = catch_unwind(AssertUnwindSafe(|| work(&mut connection)));
         }
     }
 }

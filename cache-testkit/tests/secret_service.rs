@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
 use cache_testkit::secret_service::{Error, Keyrings, SecretServiceSession, is_inside};
-use zbus as _;
 
 #[tokio::test]
 async fn a_service_is_locked_unlocked_and_replaced() {

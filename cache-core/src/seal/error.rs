@@ -200,15 +200,14 @@ pub enum SealError {
 }
 
 impl SealError {
-    /// Whether a key ring cannot be opened with the source that was given, or is not there any more.
+    /// Whether a key ring cannot be opened with the source that was given, or is not there any more. Not where the source cannot say
+    /// now: it may open the ring later.
     pub(crate) fn is_about_ring(&self) -> bool {
-        matches!(
-            self,
-            Self::RingMissing { .. }
-                | Self::RingUnreadable { .. }
-                | Self::WrongKeySource { .. }
-                | Self::KeySource(_)
-        )
+        match self {
+            Self::KeySource(error) => !matches!(error, KeySourceError::Unavailable { .. }),
+            Self::RingMissing { .. } | Self::RingUnreadable { .. } | Self::WrongKeySource { .. } => true,
+            _ => false,
+        }
     }
 
     /// The error for bytes at `key` that should have been a record of `expected` format.

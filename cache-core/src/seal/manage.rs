@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::SealError;
 use super::key::KeyId;
-use super::key_source::KeySource;
+use super::key_source::{KeySource, SourceDescription};
 use super::ring::{KeyRing, KeyStatus, RingError, new_key};
 use super::sealer::Sealer;
 
@@ -26,6 +26,13 @@ impl Sealer {
     #[must_use]
     pub fn ring_generation(&self) -> u64 {
         self.sealed().map_or(0, |sealed| sealed.active().ring.generation)
+    }
+
+    /// What the ring says of the key source that it is sealed under, as of the last time that it was read or written; `None` for an
+    /// unsealed cache. It is authenticated, unlike what [`peek_header`](super::peek_header) shows.
+    pub async fn key_source(&self) -> Option<SourceDescription> {
+        let sealed = self.sealed().ok()?;
+        sealed.ring.lock().await.description().cloned()
     }
 
     /// Adds a key that opens but does not seal yet, so that every process can learn of it before it is needed.

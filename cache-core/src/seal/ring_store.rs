@@ -112,10 +112,25 @@ impl RingStore {
     ) -> Result<Loaded, SealError> {
         let (key, description) = source.create(&*self.random).await?;
         let new = Some((description, key));
-        let loaded = self.update_under(new.as_ref(), accept, &mut |_| Ok(())).await?;
+        let loaded = match self.update_under(new.as_ref(), accept, &mut |_| Ok(())).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Not where the ring may have been stored all the same: it names the key.
+                let may_be_stored = matches!(&error, SealError::Store(error) if error.is_outcome_unknown());
+                if let (Some((description, _)), false) = (&new, may_be_stored) {
+                    discard(&*source, description).await;
+                }
+                return Err(error);
+            }
+        };
         self.source = source;
         self.known = new;
         Ok(loaded)
+    }
+
+    /// What the ring that was read or written last says of its key source.
+    pub(super) fn description(&self) -> Option<&SourceDescription> {
+        self.known.as_ref().map(|(description, _)| description)
     }
 
     async fn update_under(
@@ -219,9 +234,7 @@ impl RingStore {
                 Ok(Some(Loaded { ring, version }))
             }
             Err(error) if error.is_conflict() => {
-                if let Err(error) = self.source.discard(&description).await {
-                    tracing::warn!(%error, "the key of a ring that was not stored could not be removed");
-                }
+                discard(&*self.source, &description).await;
                 Ok(None)
             }
             // Ours or another's: whatever is stored now is the ring. The key stays, as this one may still arrive.
@@ -234,7 +247,10 @@ impl RingStore {
                     None => Err(error.into()),
                 }
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                discard(&*self.source, &description).await;
+                Err(error.into())
+            }
         }
     }
 
@@ -255,6 +271,12 @@ impl RingStore {
             namespace: self.namespace.to_string(),
             example: self.key.clone(),
         }
+    }
+}
+
+async fn discard(source: &dyn KeySource, description: &SourceDescription) {
+    if let Err(error) = source.discard(description).await {
+        tracing::warn!(%error, "the key of a ring that was not stored could not be removed");
     }
 }
 

@@ -65,7 +65,7 @@ impl MsalSecretServiceStore {
         #[expect(clippy::expect_used, reason = "the constant is printable")]
         let record = StoreKey::new(Self::RECORD).expect("the constant is printable");
         let store = Self {
-            worker: Worker::new(config.deadline, Arc::clone(&config.clock), connect),
+            worker: Worker::new(config.deadline, Arc::clone(&config.clock), connect, |_| true),
             place: Arc::new(Place {
                 query: Query {
                     attributes: config.attributes,

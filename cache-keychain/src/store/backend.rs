@@ -51,8 +51,7 @@ impl KeychainStore {
             ));
         }
         let (vendor, persistence) = keychain
-            .worker
-            .run(|store| Ok((store.vendor(), persistence_of(store))))
+            .call(|store| Ok((store.vendor(), persistence_of(store))))
             .await
             .map_err(|error| of_keychain(operation, error))?;
         let limits = config
@@ -103,10 +102,7 @@ impl KeychainStore {
         read: impl FnOnce(&Place, &Arc<CredentialStore>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let place = Arc::clone(&self.place);
-        let read = self
-            .keychain
-            .worker
-            .run(move |keychain| apart(read(&place, keychain)));
+        let read = self.keychain.call(move |keychain| apart(read(&place, keychain)));
         together(read.await).map_err(|failure| failure.during(operation))
     }
 
@@ -121,8 +117,7 @@ impl KeychainStore {
         let (place, key, permit) = (Arc::clone(&self.place), key.clone(), Arc::clone(&permit));
         let write = self
             .keychain
-            .worker
-            .run(move |keychain| apart(place.write(keychain, &key, change, &permit)));
+            .call(move |keychain| apart(place.write(keychain, &key, change, &permit)));
         let Err(failure) = together(write.await) else {
             return Ok(());
         };
