@@ -11,7 +11,7 @@ use cache_core::seal::{
     EnvironmentKeySource, FileKeySource, KeySource, KeySourceError, PassphraseKeySource, SecretKey,
     SourceDescription,
 };
-use cache_keychain::{KeyPolicy, Keychain, KeychainConfig, Prompt};
+use cache_keychain::{KeyPolicy, Keychain, KeychainConfig, KeychainErrorKind, Prompt};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -27,16 +27,18 @@ const UNLOCKED_WITHIN: Duration = Duration::from_secs(60);
 /// The operating system's keychain, with items under the name.
 pub(crate) fn keychain(name: Option<&KeychainName>) -> Keychain {
     let config = KeychainConfig::new(name.map_or(KeychainConfig::DEFAULT_SERVICE, KeychainName::as_str));
-    // Whoever runs it in a terminal on a desktop sees the question; a script, or a service, would wait for nobody.
-    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    let prompt = if has_display && std::io::stderr().is_terminal() {
+    Keychain::native(config.prompt(if may_ask() {
         Prompt::WaitFor(UNLOCKED_WITHIN)
     } else {
         Prompt::Refuse
-    };
-    Keychain::native(config.prompt(prompt))
+    }))
+}
+
+/// Whether somebody sees a question of the keychain: who runs this in a terminal on a desktop does; a script, or a service, would
+/// wait for nobody.
+fn may_ask() -> bool {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(is_set) && std::io::stderr().is_terminal()
 }
 
 /// The source that `address` names.
@@ -46,15 +48,30 @@ pub(crate) async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc
         KeyAddress::Environment(name) => environment(&name)?,
         KeyAddress::Passphrase => Arc::new(ask(asking).await?),
         KeyAddress::Keychain { name, otherwise } => {
+            let keychain = keychain(name.as_ref());
             let policy = match otherwise {
-                None => KeyPolicy::RequireKeychain,
+                None => {
+                    if asking.is_new {
+                        require_usable(&keychain).await?;
+                    }
+                    KeyPolicy::RequireKeychain
+                }
                 Some(address) => KeyPolicy::PreferKeychain {
                     otherwise: otherwise_of(*address, asking)?,
                 },
             };
-            policy.source(keychain(name.as_ref()))
+            policy.source(keychain)
         }
     })
+}
+
+/// Looks at the keychain before a store is made, so that none is left where its key cannot be kept. One that is locked may be unlocked
+/// when the key is made.
+async fn require_usable(keychain: &Keychain) -> Result<(), Failure> {
+    match keychain.examine().await.problem {
+        Some(problem) if problem.kind() != KeychainErrorKind::Locked || !may_ask() => Err(problem.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The source that is taken where there is no keychain. No key is asked for or made before that.

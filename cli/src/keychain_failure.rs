@@ -4,6 +4,20 @@ use std::error::Error;
 
 use cache_keychain::{KeychainError, KeychainErrorKind};
 
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+impl From<KeychainError> for Failure {
+    fn from(error: KeychainError) -> Self {
+        let kind = error.kind();
+        let failure = Self::new(word(kind), Exit::Storage, error);
+        match next(kind) {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
+    }
+}
+
 /// What the keychain said, if one is the cause.
 pub(crate) fn find(error: &(dyn Error + 'static)) -> Option<KeychainErrorKind> {
     let mut cause = Some(error);
@@ -69,8 +83,6 @@ mod tests {
     use cache_keychain::{Keychain, KeychainConfig, KeychainStore, KeychainStoreConfig};
 
     use super::*;
-    use crate::exit::Exit;
-    use crate::failure::Failure;
 
     #[tokio::test]
     async fn a_keychain_is_found_behind_the_error_of_a_store() {

@@ -212,9 +212,8 @@ async fn another_key_is_taken_by_decision_and_once() {
     // A locked one is there: that is no reason to decide for the other key for good.
     let locked = Desktop::new(&authority, &["--key", &key]).await;
     locked.session.lock().await.unwrap();
-    locked
-        .refused(&SIGN_IN, "keychain_locked", "unlock your login keyring")
-        .await;
+    let error = locked.failing(&SIGN_IN, 4).await;
+    assert_eq!(error["kind"], "keychain_locked", "{error}");
     assert!(!file.exists());
 }
 
