@@ -42,6 +42,19 @@ pub enum KeychainErrorKind {
 }
 
 impl KeychainErrorKind {
+    /// What makes a keychain usable that is not, in the words that a sentence begins with.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::Absent => "start a keychain in this session",
+            Self::Locked => "unlock your login keyring",
+            Self::TimedOut => "see why the keychain does not answer",
+            Self::Denied => "have this program allowed to use the keychain",
+            Self::Unsupported => "use a program that was built with the keychain",
+            Self::TooLarge => "remove what is no longer needed from the keychain",
+            _ => "try again",
+        }
+    }
+
     fn sentence(self) -> &'static str {
         match self {
             Self::Absent => "there is no keychain: nobody offers one on the session bus",

@@ -84,17 +84,19 @@ impl KeySource for PreferredKeySource {
     }
 
     async fn create(&self, random: &dyn Random) -> Result<(SecretKey, SourceDescription), KeySourceError> {
-        match self.keychain.create(random).await {
-            Err(error) if is_without_keychain(&error) => {
-                tracing::warn!(
-                    reason = %error,
-                    otherwise = self.otherwise.kind(),
-                    "there is no keychain to keep the key of this cache in; it is made with the other key source, and will need it from now on"
-                );
-                self.otherwise.create(random).await
-            }
-            created => created,
-        }
+        let error = match self.keychain.create(random).await {
+            Err(error) => error,
+            created => return created,
+        };
+        let Some(reason) = without_keychain(&error) else {
+            return Err(error);
+        };
+        tracing::warn!(
+            %reason,
+            otherwise = self.otherwise.kind(),
+            "there is no keychain to keep the key of this cache in; it is made with the other key source, and will need it from now on"
+        );
+        self.otherwise.create(random).await
     }
 
     async fn load(&self, description: &SourceDescription) -> Result<SecretKey, KeySourceError> {
@@ -106,10 +108,9 @@ impl KeySource for PreferredKeySource {
     }
 }
 
-fn is_without_keychain(error: &KeySourceError) -> bool {
+/// Why there is no keychain, where that is what the error says.
+fn without_keychain(error: &KeySourceError) -> Option<&KeychainError> {
     use KeychainErrorKind::{Absent, Denied, Unsupported};
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<KeychainError>())
-        .is_some_and(|error| matches!(error.kind(), Absent | Denied | Unsupported))
+    let error: &KeychainError = error.source()?.downcast_ref()?;
+    matches!(error.kind(), Absent | Denied | Unsupported).then_some(error)
 }

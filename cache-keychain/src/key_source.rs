@@ -207,7 +207,7 @@ impl KeychainKeySource {
             | Kind::Denied
             | Kind::Unsupported => KeySourceError::Unavailable {
                 place: self.place(),
-                what: format!("{error}{next}"),
+                what: format!("{}{next}", error.kind().advice()),
                 source: Some(error.into()),
             },
             Kind::Ambiguous | Kind::Malformed => KeySourceError::Malformed {
@@ -215,7 +215,7 @@ impl KeychainKeySource {
                 what: "the keychain has something else, or several items, under its name",
             },
             Kind::Missing | Kind::TooLarge | Kind::Other => KeySourceError::Other {
-                what: format!("{}: {error}", self.place()),
+                what: format!("{} could not be kept or found", self.place()),
                 source: Some(error.into()),
             },
         }
@@ -232,10 +232,10 @@ impl KeychainKeySource {
     }
 }
 
-/// What to do next, where the keychain cannot be used.
-const CREATING: &str = "; or start with `--key file:PATH`";
-const READING: &str = "; this cache is sealed with a key that only the keychain has";
-const REMOVING: &str = "; nothing is known to be removed";
+/// What to say after the advice, where the keychain cannot be used.
+const CREATING: &str = ", or start with `--key file:PATH`";
+const READING: &str = ": the cache is sealed with a key that only the keychain has";
+const REMOVING: &str = ": it is not known what was removed";
 
 impl fmt::Debug for KeychainKeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -103,14 +103,6 @@ impl Keychain {
 }
 
 impl Keychain {
-    /// Makes one call with the library's store, once the keychain is there and unlocked.
-    pub(crate) async fn call<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&Arc<CredentialStore>) -> Result<T, KeychainError> + Send + 'static,
-    ) -> Result<T, KeychainError> {
-        self.on_connection(|connection| call(&connection.store)).await
-    }
-
     /// What the item `name` holds, if it is there.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<SecretBytes>, KeychainError> {
         let found = self.on_item(name, |item| item.get_secret()).await;
@@ -162,7 +154,8 @@ impl Keychain {
         .await
     }
 
-    async fn on_connection<T: Send + 'static>(
+    /// Makes one call, once the keychain is there and unlocked.
+    pub(crate) async fn on_connection<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Connection) -> Result<T, KeychainError> + Send + 'static,
     ) -> Result<T, KeychainError> {

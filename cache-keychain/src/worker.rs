@@ -236,3 +236,6 @@ fn work_through<C>(queue: &mpsc::Receiver<Job<C>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
-// A program with MSAL Node whose cache is in Redis by DistributedCachePlugin, in a file by the PersistenceCachePlugin of its
-// extensions, or in memory. It reads a command a line (JSON) from its standard input, and answers each with a line. It ends with its input.
+// A program with MSAL Node whose cache is in Redis by DistributedCachePlugin, in a file or an item of the Secret Service by the
+// PersistenceCachePlugin of its extensions, or in memory. It reads a command a line (JSON) from its standard input, and answers each with a line. It ends with its input.
 import { createInterface } from "node:readline";
 
 import { createClient } from "@redis/client";
 import { ConfidentialClientApplication, DistributedCachePlugin, PublicClientApplication } from "@azure/msal-node";
 
-const { AUTHORITY, CLIENT_ID, CLIENT_SECRET, REDIS_URL, CACHE_FILE } = process.env;
+const { AUTHORITY, CLIENT_ID, CLIENT_SECRET, REDIS_URL, CACHE_FILE, CACHE_ITEM } = process.env;
 
 const redis = REDIS_URL ? await createClient({ url: REDIS_URL }).connect() : undefined;
 
@@ -27,8 +27,13 @@ const partitionManager = {
 // The package's entry point loads what it has for keychains and brokers, which needs compiled parts; a cache in a file does not.
 async function fileCachePlugin() {
     const extensions = new URL("node_modules/@azure/msal-node-extensions/dist/persistence/", import.meta.url);
-    const { FilePersistence } = await import(new URL("FilePersistence.mjs", extensions));
     const { PersistenceCachePlugin } = await import(new URL("PersistenceCachePlugin.mjs", extensions));
+    if (CACHE_ITEM) {
+        const { LibSecretPersistence } = await import(new URL("LibSecretPersistence.mjs", extensions));
+        const { service, account } = JSON.parse(CACHE_ITEM);
+        return new PersistenceCachePlugin(await LibSecretPersistence.create(CACHE_FILE, service, account));
+    }
+    const { FilePersistence } = await import(new URL("FilePersistence.mjs", extensions));
     return new PersistenceCachePlugin(await FilePersistence.create(CACHE_FILE));
 }
 
@@ -38,6 +43,9 @@ async function cachePlugin() {
     }
     return redis ? new DistributedCachePlugin(client, partitionManager) : undefined;
 }
+
+// Whether rows name the authority with its port, as MSAL Node does on its own.
+let keepsPorts = false;
 
 async function application() {
     const { host, hostname } = new URL(AUTHORITY);
@@ -49,8 +57,8 @@ async function application() {
         },
         cache: { cachePlugin: await cachePlugin() },
     };
-    if (CACHE_FILE) {
-        // Other programs that share the file know no ports.
+    if (CACHE_FILE && !keepsPorts) {
+        // MSAL Python knows no ports, and finds no row that has one.
         const aliases = { preferred_network: host, preferred_cache: hostname, aliases: [host, hostname] };
         configuration.auth.cloudDiscoveryMetadata = JSON.stringify({
             tenant_discovery_endpoint: `${AUTHORITY}/v2.0/.well-known/openid-configuration`,
@@ -81,6 +89,11 @@ function shown(result) {
 }
 
 const commands = {
+    keepPorts: async () => {
+        keepsPorts = true;
+        current = await application();
+        return {};
+    },
     restart: async () => {
         current = await application();
         return {};

@@ -1,4 +1,4 @@
-"""A program with MSAL Python whose cache is in a file by msal-extensions, or in memory. It reads a command a line (JSON) from its
+"""A program with MSAL Python whose cache is in a file or an item of the Secret Service by msal-extensions, or in memory. It reads a command a line (JSON) from its
 standard input, and answers each with a line. It ends with its input."""
 
 import json
@@ -6,16 +6,24 @@ import os
 import sys
 
 import msal
-from msal_extensions import FilePersistence, PersistedTokenCache
+from msal_extensions import FilePersistence, LibsecretPersistence, PersistedTokenCache
 
 AUTHORITY = os.environ["AUTHORITY"]
 CLIENT_ID = os.environ["CLIENT_ID"]
 CLIENT_SECRET = os.environ.get("CLIENT_SECRET")
 CACHE_FILE = os.environ.get("CACHE_FILE")
+CACHE_ITEM = os.environ.get("CACHE_ITEM")
+
+
+def persistence():
+    if not CACHE_ITEM:
+        return FilePersistence(CACHE_FILE)
+    name = json.loads(CACHE_ITEM)
+    return LibsecretPersistence(CACHE_FILE, schema_name=name.get("schema"), attributes=name.get("attributes"))
 
 
 def application():
-    cache = PersistedTokenCache(FilePersistence(CACHE_FILE)) if CACHE_FILE else msal.SerializableTokenCache()
+    cache = PersistedTokenCache(persistence()) if CACHE_FILE else msal.SerializableTokenCache()
     options = {
         "authority": AUTHORITY,
         # MSAL would otherwise ask Microsoft whether the host is one of theirs.

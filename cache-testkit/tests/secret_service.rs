@@ -39,6 +39,13 @@ async fn a_service_is_locked_unlocked_and_replaced() {
 }
 
 #[tokio::test]
+async fn a_denied_service_answers_nobody() {
+    let session = SecretServiceSession::start().await.unwrap();
+    session.deny_service().await.unwrap();
+    assert!(matches!(session.items().await, Err(Error::Call { .. })));
+}
+
+#[tokio::test]
 async fn a_paused_service_answers_when_it_goes_on() {
     let session = SecretServiceSession::start().await.unwrap();
     session.pause_service().unwrap();

@@ -78,10 +78,11 @@ fn execute(arguments: Arguments) -> Result<Answer, Failure> {
     let result = runtime.block_on(async {
         let session = Session::new(arguments.options);
         let mut stop = stopping::signals()?;
+        let stops_itself = matches!(arguments.command, Command::Migrate(_));
         let ends_when_interrupted = matches!(arguments.command, Command::Watch(_));
         let result = tokio::select! {
             result = commands::run(&session, arguments.command) => result,
-            () = stop.requested() => if ends_when_interrupted {
+            () = stop.requested_of(stops_itself) => if ends_when_interrupted {
                 Ok(Answer::printed())
             } else {
                 Err(Failure::new("interrupted", Exit::Interrupted, "interrupted"))

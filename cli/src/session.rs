@@ -41,6 +41,8 @@ pub(crate) struct Session {
     store: OnceCell<OpenedStore>,
     cache: OnceCell<TokenCache>,
     azure_cli: OnceLock<AzureCli>,
+    /// Where a pass phrase is looked for before anybody is asked.
+    passphrase_variable: &'static str,
 }
 
 /// What a command does where there is no store yet.
@@ -68,6 +70,15 @@ impl Session {
             store: OnceCell::new(),
             cache: OnceCell::new(),
             azure_cli: OnceLock::new(),
+            passphrase_variable: passphrase::VARIABLE,
+        }
+    }
+
+    /// For the store that another one's tokens are to go to, whose pass phrase is the new one.
+    pub(crate) fn of_target(options: Options) -> Self {
+        Self {
+            passphrase_variable: passphrase::NEW_VARIABLE,
+            ..Self::new(options)
         }
     }
 
@@ -276,7 +287,7 @@ impl Session {
         };
         let is_new = will_be_made || !has_ring(&**self.store(missing).await?).await?;
         let asking = Asking {
-            variable: passphrase::VARIABLE,
+            variable: self.passphrase_variable,
             stdin_is_taken: stdin == Stdin::Taken,
             is_new,
         };

@@ -45,4 +45,12 @@ impl Stop {
             std::future::pending().await
         }
     }
+
+    /// Waits until somebody asks; twice, for a command that sees to the first time itself.
+    pub(crate) async fn requested_of(&mut self, stops_itself: bool) {
+        self.requested().await;
+        if stops_itself {
+            self.requested().await;
+        }
+    }
 }

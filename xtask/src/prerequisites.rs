@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 12] = [
+const PREREQUISITES: [Prerequisite; 18] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -144,6 +144,47 @@ const PREREQUISITES: [Prerequisite; 12] = [
         reason: "it gives each test keyrings of the kernel of its own, on Linux",
         is_present: has_keyctl,
         packages: ["keyutils", "keyutils", "keyutils", ""],
+    },
+    Prerequisite {
+        name: "secret-tool",
+        reason: "it reads and writes items as libsecret's programs do, on Linux",
+        is_present: has_secret_tool,
+        packages: ["libsecret-tools", "libsecret", "libsecret", ""],
+    },
+    Prerequisite {
+        name: "libsecret's headers",
+        reason: "MSAL Node's module for items of the Secret Service is compiled with them, on Linux",
+        is_present: has_libsecret_headers,
+        packages: ["libsecret-1-dev", "libsecret-devel", "libsecret-dev", ""],
+    },
+    Prerequisite {
+        name: "PyGObject for the system's Python",
+        reason: "MSAL Python calls libsecret with it, on Linux",
+        is_present: has_pygobject,
+        packages: ["python3-gi", "python3-gobject", "py3-gobject3", ""],
+    },
+    Prerequisite {
+        name: "libsecret's description for PyGObject",
+        reason: "MSAL Python keeps items of the Secret Service with it, on Linux",
+        is_present: has_python_libsecret,
+        packages: ["gir1.2-secret-1", "libsecret", "libsecret", ""],
+    },
+    Prerequisite {
+        name: "Java 17 or newer, with its compiler",
+        reason: "it locks a cache file as MSAL Java does",
+        is_present: has_java,
+        packages: [
+            "default-jdk-headless",
+            "java-latest-openjdk-devel",
+            "openjdk17-jdk",
+            "openjdk",
+        ],
+    },
+    Prerequisite {
+        name: "flock and setpriv of util-linux",
+        reason: "they lock a cache file and try it as another user, on Linux",
+        is_present: has_util_linux,
+        packages: ["util-linux", "util-linux", "util-linux", ""],
     },
 ];
 
@@ -248,6 +289,43 @@ fn has_keyctl() -> bool {
     !cfg!(target_os = "linux") || succeeds(Command::new("keyctl").arg("--version"))
 }
 
+/// It has no option that does nothing, so only its being there is seen.
+fn has_secret_tool() -> bool {
+    !cfg!(target_os = "linux") || Command::new("secret-tool").output().is_ok()
+}
+
+fn has_libsecret_headers() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("pkg-config").args(["--exists", "libsecret-1"]))
+}
+
+fn has_pygobject() -> bool {
+    !cfg!(target_os = "linux") || system_python_runs("import gi")
+}
+
+fn has_python_libsecret() -> bool {
+    !cfg!(target_os = "linux")
+        || system_python_runs(
+            "import gi; gi.require_version('Secret', '1'); from gi.repository import Secret",
+        )
+}
+
+/// The system's modules are for the system's Python only.
+fn system_python_runs(program: &str) -> bool {
+    succeeds(Command::new("/usr/bin/python3").args(["-c", program]))
+}
+
+/// The program `java` of a runtime alone does not run sources.
+fn has_java() -> bool {
+    succeeds(Command::new("javac").arg("--version"))
+}
+
+fn has_util_linux() -> bool {
+    !cfg!(target_os = "linux")
+        || ["flock", "setpriv"]
+            .iter()
+            .all(|name| succeeds(Command::new(name).arg("--version")))
+}
+
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }
@@ -265,7 +343,8 @@ mod tests {
         }
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
-             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils"
+             chromium-driver glewlwyd redis-server dbus gnome-keyring keyutils libsecret-tools libsecret-1-dev \
+             python3-gi gir1.2-secret-1 default-jdk-headless util-linux"
         ));
     }
 
@@ -274,7 +353,7 @@ mod tests {
         let missing: Vec<_> = PREREQUISITES.iter().collect();
         assert_eq!(
             packages(&missing, PackageManager::Brew),
-            ["node", "python3", "redis", "valkey"]
+            ["node", "python3", "redis", "valkey", "openjdk"]
         );
     }
 }

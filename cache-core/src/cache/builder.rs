@@ -174,10 +174,10 @@ impl TokenCacheBuilder {
         }
         let sealer = Sealer::legible_plaintext(&namespace);
         let clock = Arc::clone(&self.clock);
-        let store = SharedStore::new(self.guarded()?, layout, sealer.clone(), clock);
+        let store = Arc::new(SharedStore::new(self.guarded()?, layout, sealer.clone(), clock));
         // The store above takes partitions in this form, and the documents beneath are MSAL's whatever the strategy says.
         self.strategy.codec = Arc::new(BincodeCodec);
-        self.build(Arc::new(store), sealer, None, only_documents)
+        self.build(store.clone(), sealer, None, Some(store), only_documents)
     }
 
     /// Opens the cache with a sealer that was opened before.
@@ -230,7 +230,7 @@ impl TokenCacheBuilder {
                     .into(),
             ));
         }
-        self.build(store, sealer, fallback, false)
+        self.build(store, sealer, fallback, None, false)
     }
 
     fn allow_plaintext(&self) -> Result<(), CacheError> {
@@ -247,6 +247,7 @@ impl TokenCacheBuilder {
         store: Arc<dyn Store>,
         sealer: Sealer,
         fallback: Option<Fallback>,
+        shared: Option<Arc<SharedStore>>,
         only_documents: bool,
     ) -> Result<TokenCache, CacheError> {
         let limits = self.strategy.limits;
@@ -280,6 +281,7 @@ impl TokenCacheBuilder {
             lineage_locks: lineage_locks::LineageLocks::default(),
             outage: Outage::default(),
             fallback,
+            shared,
             tasks: tasks::Tasks::new(),
             sign_outs: SignOuts::default(),
             named_keys: NamedKeys::default(),

@@ -96,7 +96,7 @@ impl Inner {
     }
 }
 
-fn epoch_of(seed: &[u8; 16], client_id: &str) -> [u8; 16] {
+pub(super) fn epoch_of(seed: &[u8; 16], client_id: &str) -> [u8; 16] {
     let digest = Sha256::new()
         .chain_update(seed)
         .chain_update(client_id.as_bytes())

@@ -52,8 +52,10 @@ mod fallback;
 mod find;
 mod inspect;
 mod lineage_locks;
+pub mod migration;
 mod observe;
 mod outage;
+mod place;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -95,6 +97,7 @@ pub use crate::strategy::UnknownOutcomePolicy;
 
 use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
+use crate::layout::SharedStore;
 use crate::random::Random;
 use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
@@ -130,31 +133,14 @@ pub(crate) struct Inner {
     written_behind: written_behind::WrittenBehind,
     outage: outage::Outage,
     fallback: Option<fallback::Fallback>,
+    /// The documents of MSAL programs that partitions lie in, where they do.
+    shared: Option<Arc<SharedStore>>,
     tasks: tasks::Tasks,
     sign_outs: sign_out::SignOuts,
     named_keys: proof_keys::NamedKeys,
     directory: directory::DirectoryQueue,
     /// Whether there is no place for what MSAL programs have no record for.
     only_documents: bool,
-}
-
-impl Inner {
-    /// Refuses a partition that has no place, before anything is asked for or written on its behalf.
-    pub(crate) fn has_place(&self, key: &PartitionKey) -> Result<(), CacheError> {
-        let what = match key {
-            _ if !self.only_documents => return Ok(()),
-            PartitionKey::Session { .. } => {
-                "place for sessions beside the one record that it shares with MSAL programs"
-            }
-            PartitionKey::App {
-                components, resource, ..
-            } if !components.is_empty() || resource.is_some() => {
-                "place for tokens with components beside the one record that it shares with MSAL programs"
-            }
-            _ => return Ok(()),
-        };
-        Err(CacheError::Unsupported(what))
-    }
 }
 
 struct Listening(Option<AbortHandle>);

@@ -20,11 +20,17 @@ const MAX_FRESHENED: u32 = 8;
 pub(crate) struct Loaded {
     pub(crate) partition: Partition,
     origin: Origin,
+    bytes: usize,
 }
 
 impl Loaded {
     pub(crate) fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// The length of the record, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
     }
 }
 
@@ -142,6 +148,7 @@ impl Inner {
             return Ok(Loaded {
                 partition: Partition::new(partition.key.clone()),
                 origin,
+                bytes: record.payload.len(),
             });
         }
         let origin = Origin {
@@ -149,7 +156,11 @@ impl Inner {
             lineage: Some((meta.incarnation, meta.generation)),
             expires_at: record.expires_at,
         };
-        Ok(Loaded { partition, origin })
+        Ok(Loaded {
+            partition,
+            origin,
+            bytes: record.payload.len(),
+        })
     }
 
     /// Encodes and seals `partition` as the successor of `origin`.

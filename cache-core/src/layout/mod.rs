@@ -55,6 +55,7 @@
 //! ```
 
 mod authorities;
+mod keeping;
 mod store;
 
 use std::fmt;
@@ -246,7 +247,7 @@ impl MsalLayout {
     fn style(&self) -> Style {
         Style {
             names: self.names,
-            twins: matches!(self.records, Records::Single { .. }),
+            twins: self.is_single(),
         }
     }
 
@@ -262,6 +263,11 @@ impl MsalLayout {
     /// Whether only documents are kept.
     pub(crate) fn keeps_only_documents(&self) -> bool {
         matches!(self.records, Records::Single { beside: false, .. })
+    }
+
+    /// Whether one document is for all, so that nothing in it has an expiry of its own: files and items of keychains know none.
+    fn is_single(&self) -> bool {
+        matches!(self.records, Records::Single { .. })
     }
 
     /// Whether MSAL itself would suggest this key, so that a record under it which cannot be read is worth a report.

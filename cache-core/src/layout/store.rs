@@ -29,9 +29,9 @@ const MAX_ATTEMPTS: u32 = 16;
 /// passed on as [`WatchEvent::Lost`]: it can be a change of everything in it.
 pub(crate) struct SharedStore {
     store: Arc<dyn Store>,
-    layout: MsalLayout,
+    pub(super) layout: MsalLayout,
     sealer: Sealer,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What a stored key of the cache stands for.
@@ -98,7 +98,7 @@ impl SharedStore {
     }
 
     /// The partition's document, which no account's name can make a record of our own.
-    fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
+    pub(super) fn record(&self, key: &PartitionKey) -> Option<StoreKey> {
         let own = self.sealer.namespace().prefix();
         self.layout
             .record(key)
@@ -214,6 +214,8 @@ impl SharedStore {
                 (found.document, mode, expires_at)
             }
         };
+        // A document of all never ends because one partition might.
+        let expires_at = expires_at.filter(|_| !self.layout.is_single());
         document.replace(partition.clone());
         let json = Bytes::copy_from_slice(document.write(self.layout.style()).expose());
         let options = PutOptions {

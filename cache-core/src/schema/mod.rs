@@ -15,7 +15,7 @@ mod foreign;
 mod id_token;
 pub mod index;
 pub mod merge;
-mod partition;
+pub(crate) mod partition;
 mod refresh_token;
 mod request;
 mod scope_rules;

@@ -219,7 +219,7 @@ impl PartitionKey {
     }
 }
 
-fn netstrings(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+pub(crate) fn netstrings(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = Vec::new();
     while !bytes.is_empty() {
         let colon = bytes.iter().take(11).position(|byte| *byte == b':')?;

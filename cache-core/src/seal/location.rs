@@ -121,11 +121,13 @@ pub enum RecordKind {
     KeyRing,
     /// A record that was moved aside.
     Quarantine,
+    /// A record that is on its way from another cache.
+    Migration,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::User,
         Self::App,
         Self::Session,
@@ -134,6 +136,7 @@ impl RecordKind {
         Self::Directory,
         Self::KeyRing,
         Self::Quarantine,
+        Self::Migration,
     ];
 
     /// The kind's clear text in a key.
@@ -148,6 +151,7 @@ impl RecordKind {
             Self::Directory => "directory",
             Self::KeyRing => "keyring",
             Self::Quarantine => "quarantine",
+            Self::Migration => "migration",
         }
     }
 

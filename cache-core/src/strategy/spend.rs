@@ -182,6 +182,16 @@ pub(crate) fn give_up(
     true
 }
 
+/// Until when somebody may be sending a token of the partition; `None` where nobody does.
+pub(crate) fn being_spent_until(partition: &Partition, now: UnixMillis) -> Option<UnixMillis> {
+    let rows = partition.refresh_tokens.iter();
+    rows.filter_map(|row| Some((row, row.spending.as_ref()?)))
+        .filter(|(row, marker)| marker.token_hash == row.secret.sha256())
+        .filter(|(_, marker)| !marker.outcome_unknown && !is_over(marker, now))
+        .map(|(_, marker)| marker.deadline)
+        .max()
+}
+
 /// The marker that binds whoever wants to send `row`'s token. One that names another token than its row's is of a token that has been
 /// replaced since, by a program that does not know markers.
 fn latest_marker<'a>(partition: &'a Partition, row: &RefreshToken) -> Option<&'a SpendMarker> {

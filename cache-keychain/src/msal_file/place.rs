@@ -73,6 +73,11 @@ impl Place {
         self.target.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Where temporary files are made: beside the file, and beside each lock file.
+    pub(super) fn directories(&self) -> [&Path; 2] {
+        [self.directory(), self.named.parent().unwrap_or(Path::new("/"))]
+    }
+
     /// The lock files: the one of those who use the same path, and the one of those who go to the file itself.
     pub(super) fn lock_files(&self) -> Vec<PathBuf> {
         [&self.named, &self.target]
@@ -86,8 +91,7 @@ impl Place {
 
     /// Checks, before each write, what may have changed since the store was opened.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        for path in [&self.named, &self.target] {
-            let directory = path.parent().unwrap_or(Path::new("/"));
+        for directory in self.directories() {
             let found = fs::metadata(directory).map_err(|error| Failure::io(directory, "look at", error))?;
             check_directory(directory, &found)?;
         }

@@ -4,39 +4,32 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::random::{Random, jitter};
-use cache_core::store::error::{ErrorKind, Operation, Retry};
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{
     Capabilities, CompareAndSwap, Durability, Persistence, PutOptions, Record, Store, StoreError, StoreKey,
     Version, Versions, Watch,
 };
-use cache_core::time::Clock;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::task::AbortHandle;
 
 use super::config::MsalFileConfig;
 use super::error::Failure;
+use super::file::{CacheFile, blocking};
 use super::json::Shape;
-use super::lock::{Guard, LockError, PeerLock};
+use super::lock::{Guard, PeerLock};
 use super::place::Place;
-use super::reading::{self, Content, DELETED, MAX_BYTES, Memory, Reading, Stamp};
+use super::reading::{self, Content, DELETED, MAX_BYTES, Memory};
+use super::temporary;
 use super::watch::{Announcer, follow};
-use super::writing::{Condition, Outcome, Staged, not_a_cache, sweep};
-
-/// How often a file that somebody is writing is read without the lock, before it is read under the lock.
-const UNLOCKED_READS: u32 = 16;
-
-/// How often something is tried under the lock while a program that takes none is writing.
-const LOCKED_TRIES: u32 = 16;
+use super::writing::{Condition, Outcome, not_a_cache};
 
 /// The cache file of MSAL programs, as a store of one record. Nothing in it is encrypted; see the [module](super).
 pub struct MsalFileStore {
-    shared: Arc<Shared>,
+    file: Arc<CacheFile>,
     follower: AbortHandle,
 }
 
@@ -50,20 +43,6 @@ impl fmt::Debug for FileHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileHold").finish_non_exhaustive()
     }
-}
-
-/// What the store and its follower have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) place: Place,
-    pub(super) record: StoreKey,
-    pub(super) announcer: Announcer,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) watch_interval: Duration,
-    random: Arc<dyn Random>,
-    lock: PeerLock,
-    memory: Memory,
-    closed: AtomicBool,
 }
 
 impl MsalFileStore {
@@ -82,7 +61,9 @@ impl MsalFileStore {
         let (path, create, now) = (config.path.clone(), config.create, config.clock.now());
         let located = blocking(move || {
             let place = Place::locate(&path, create)?;
-            sweep(place.directory(), now);
+            for directory in place.directories() {
+                temporary::sweep(directory, now);
+            }
             Ok(place)
         });
         let place = located.await.map_err(|failure| failure.during(Operation::Open))?;
@@ -93,7 +74,7 @@ impl MsalFileStore {
             Arc::clone(&config.clock),
             Arc::clone(&config.random),
         );
-        let shared = Arc::new(Shared {
+        let file = Arc::new(CacheFile {
             place,
             announcer: Announcer::new(record.clone()),
             record,
@@ -104,21 +85,21 @@ impl MsalFileStore {
             memory: Memory::default(),
             closed: AtomicBool::new(false),
         });
-        let follower = tokio::spawn(follow(Arc::clone(&shared))).abort_handle();
-        Ok(Self { shared, follower })
+        let follower = tokio::spawn(follow(Arc::clone(&file))).abort_handle();
+        Ok(Self { file, follower })
     }
 
     /// The key of the one record, which a [`MsalLayout::single_record`](cache_core::layout::MsalLayout::single_record) takes: the
     /// name of the file, where a key can bear it.
     #[must_use]
     pub fn record(&self) -> StoreKey {
-        self.shared.record.clone()
+        self.file.record.clone()
     }
 
     /// The path of the file: absolute, with the links of its directory resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.shared.place.named()
+        self.file.place.named()
     }
 
     /// Keeps MSAL programs and every store of this file from it, until what is returned is dropped: to copy the file, or to move it.
@@ -133,7 +114,7 @@ impl MsalFileStore {
     /// be made.
     pub async fn hold(&self) -> Result<FileHold, StoreError> {
         self.check_open(Operation::Open)?;
-        match self.shared.lock.acquire().await {
+        match self.file.lock.acquire().await {
             Ok(guard) => Ok(FileHold { _guard: guard }),
             Err(error) => Err(Failure::from(error).during(Operation::Open)),
         }
@@ -141,13 +122,13 @@ impl MsalFileStore {
 
     /// Ends the watch. Every later operation fails with `Closed`. Dropping the store does the same.
     pub fn close(&self) {
-        self.shared.closed.store(true, Ordering::Release);
+        self.file.closed.store(true, Ordering::Release);
         self.follower.abort();
-        self.shared.announcer.close();
+        self.file.announcer.close();
     }
 
     fn check_open(&self, operation: Operation) -> Result<(), StoreError> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.file.closed.load(Ordering::Acquire) {
             return Err(Failure::closed().during(operation));
         }
         Ok(())
@@ -159,10 +140,10 @@ impl MsalFileStore {
         operation: Operation,
     ) -> Result<Option<reading::Document>, StoreError> {
         self.check_open(operation)?;
-        if *key != self.shared.record {
+        if *key != self.file.record {
             return Ok(None);
         }
-        let content = self.shared.current().await;
+        let content = self.file.current().await;
         match content.map_err(|failure| failure.during(operation))? {
             Content::Absent => Ok(None),
             Content::Whole(document) => Ok(Some(document)),
@@ -172,10 +153,10 @@ impl MsalFileStore {
 
     fn check_payload(&self, key: &StoreKey, payload: &[u8], options: &PutOptions) -> Result<(), Failure> {
         let refused = |kind, context: String| Err(Failure::new(kind, context));
-        if *key != self.shared.record {
+        if *key != self.file.record {
             let context = format!(
                 "a file of MSAL programs holds one record, {}; {key} needs a store of its own",
-                self.shared.record
+                self.file.record
             );
             return refused(ErrorKind::Unsupported, context);
         }
@@ -192,129 +173,6 @@ impl MsalFileStore {
             return refused(ErrorKind::InvalidArgument, context.to_owned());
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    /// What the file holds now. A look at its times suffices where it has been read since its last change.
-    pub(super) async fn current(&self) -> Result<Content, Failure> {
-        let Some(stamp) = Stamp::at(self.place.named())? else {
-            return Ok(Content::Absent);
-        };
-        if let Some(content) = self.memory.recall(&stamp) {
-            return Ok(content);
-        }
-        for _ in 0..UNLOCKED_READS {
-            match self.read().await? {
-                Reading::Unsettled { .. } | Reading::Moving => self.pause().await,
-                settled => return Ok(settled.verdict().map_or(Content::Absent, |(_, content)| content)),
-            }
-        }
-        self.current_locked().await
-    }
-
-    /// The same with the writers who take the lock kept out.
-    async fn current_locked(&self) -> Result<Content, Failure> {
-        let mut before = None;
-        for _ in 0..LOCKED_TRIES {
-            let place = self.place.clone();
-            let began = self.clock.monotonic();
-            let read = self
-                .lock
-                .with(move |_guard| reading::read(place.named(), None))
-                .await;
-            let reading = match read {
-                Ok(reading) => reading?,
-                // Who may not write beside the file cannot lock it either.
-                Err(LockError::Io { source, .. }) if is_read_only(&source) => self.read().await?,
-                Err(busy) => return Err(busy.into()),
-            };
-            let unsettled = match &reading {
-                Reading::Unsettled { stamp, .. } => Some(*stamp),
-                Reading::Moving => None,
-                Reading::Missing | Reading::Settled(..) => {
-                    return Ok(reading.verdict().map_or(Content::Absent, |(_, content)| content));
-                }
-            };
-            // Not all programs take the lock. One that writes goes on; one that was killed does not.
-            if unsettled.is_some() && unsettled == before {
-                if let Some((Some(stamp), content)) = reading.verdict() {
-                    self.memory.note(stamp, &content, began, self.clock.monotonic());
-                    return Ok(content);
-                }
-            }
-            before = unsettled;
-            self.pause().await;
-        }
-        Err(self.being_written())
-    }
-
-    async fn read(&self) -> Result<Reading, Failure> {
-        let (place, began) = (self.place.clone(), self.clock.monotonic());
-        let reading = blocking(move || reading::read(place.named(), None)).await?;
-        let ended = self.clock.monotonic();
-        match &reading {
-            Reading::Settled(stamp, content) => self.memory.note(*stamp, content, began, ended),
-            Reading::Unsettled { stamp, .. } => self.memory.saw(*stamp, ended),
-            Reading::Missing | Reading::Moving => {}
-        }
-        Ok(reading)
-    }
-
-    /// Replaces the file under the lock, where `condition` holds.
-    async fn replace(
-        &self,
-        content: Bytes,
-        condition: Condition,
-        durability: Durability,
-    ) -> Result<Outcome, Failure> {
-        // Most conflicts show without the lock, and without a file written in vain.
-        let known = match self.current().await? {
-            Content::Foreign => return Err(not_a_cache(self.place.named())),
-            found => found.version(),
-        };
-        if let Some(outcome) = condition.decide(known) {
-            return Ok(outcome);
-        }
-        let (place, random) = (self.place.clone(), Arc::clone(&self.random));
-        let mut staged = blocking(move || Staged::new(&place, &content, &*random)).await?;
-        for _ in 0..LOCKED_TRIES {
-            let (place, now) = (self.place.clone(), self.clock.now());
-            let replaced = self
-                .lock
-                .with(move |guard| staged.replace(&place, known, condition, durability, now, guard));
-            match replaced.await?? {
-                Outcome::Again(unchanged) => staged = unchanged,
-                outcome => {
-                    if let Outcome::Replaced(version) = &outcome {
-                        let is_there = matches!(condition, Condition::Put(_));
-                        self.announcer.announce(is_there.then_some(*version));
-                    }
-                    return Ok(outcome);
-                }
-            }
-            self.pause().await;
-        }
-        // Cut short for good, or by a program that takes no lock.
-        match self.current().await? {
-            Content::Foreign => Err(not_a_cache(self.place.named())),
-            _ => Err(self.being_written()),
-        }
-    }
-
-    /// A few milliseconds, in which a program that writes comes to the end of it.
-    async fn pause(&self) {
-        let fraction = jitter(&*self.random).unwrap_or(0.5);
-        let pause = Duration::from_micros(500 + (7_500.0 * fraction) as u64);
-        self.clock.sleep(pause).await;
-    }
-
-    fn being_written(&self) -> Failure {
-        let context = format!(
-            "{} is being written all the time by a program that takes no lock; try again",
-            self.place.named().display()
-        );
-        Failure::new(ErrorKind::Unavailable, context).with_retry(Retry::Yes)
     }
 }
 
@@ -341,12 +199,10 @@ impl Store for MsalFileStore {
         let checked = self.check_payload(key, &payload, &options);
         checked.map_err(|failure| failure.during(Operation::Put))?;
         let condition = Condition::Put(options.mode);
-        let outcome = self.shared.replace(payload, condition, options.durability).await;
+        let outcome = self.file.replace(payload, condition, options.durability).await;
         match outcome.map_err(|failure| failure.during(Operation::Put))? {
             Outcome::Replaced(version) => Ok(version),
-            Outcome::Conflict | Outcome::Nothing | Outcome::Again(_) => {
-                Err(StoreError::conflict(Operation::Put))
-            }
+            _ => Err(StoreError::conflict(Operation::Put)),
         }
     }
 
@@ -354,7 +210,7 @@ impl Store for MsalFileStore {
     /// memory, and write it back.
     async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
         self.check_open(Operation::Delete)?;
-        if *key != self.shared.record {
+        if *key != self.file.record {
             return match expected {
                 None => Ok(()),
                 Some(_) => Err(StoreError::conflict(Operation::Delete)),
@@ -362,10 +218,10 @@ impl Store for MsalFileStore {
         }
         let empty = Bytes::from_static(DELETED);
         let condition = Condition::Delete(expected);
-        let outcome = self.shared.replace(empty, condition, Durability::Durable).await;
+        let outcome = self.file.replace(empty, condition, Durability::Durable).await;
         match outcome.map_err(|failure| failure.during(Operation::Delete))? {
             Outcome::Replaced(_) | Outcome::Nothing => Ok(()),
-            Outcome::Conflict | Outcome::Again(_) => Err(StoreError::conflict(Operation::Delete)),
+            _ => Err(StoreError::conflict(Operation::Delete)),
         }
     }
 
@@ -395,7 +251,7 @@ impl Store for MsalFileStore {
     }
 
     fn watch(&self) -> Option<&dyn Watch> {
-        Some(&self.shared.announcer)
+        Some(&self.file.announcer)
     }
 }
 
@@ -418,20 +274,4 @@ fn record_of(path: &Path) -> StoreKey {
     let key = name.and_then(|name| StoreKey::new(name).ok());
     #[expect(clippy::expect_used, reason = "the name is printable")]
     key.unwrap_or_else(|| StoreKey::new("msal_cache").expect("the name is printable"))
-}
-
-fn is_read_only(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
-    )
-}
-
-/// Calls of the file system may take their time, on a disk that sleeps for instance.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(Failure::aborted)?
 }

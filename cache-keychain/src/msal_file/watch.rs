@@ -7,8 +7,8 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{Notify, broadcast};
 
+use super::file::CacheFile;
 use super::reading::Stamp;
-use super::store::Shared;
 
 /// How many changes a slow subscriber may lag behind before it is told [`WatchEvent::Lost`].
 const BACKLOG: usize = 64;
@@ -67,27 +67,27 @@ impl Watch for Announcer {
 /// Looks at the file every so often while anybody is subscribed, and announces what it finds when it differs. Runs until it is aborted.
 ///
 /// The first look after a subscription always announces: the file may have changed between the two.
-pub(super) async fn follow(shared: Arc<Shared>) {
+pub(super) async fn follow(file: Arc<CacheFile>) {
     let mut known: Option<(Option<Stamp>, Option<Version>)> = None;
     loop {
-        if !shared.announcer.has_subscribers() {
+        if !file.announcer.has_subscribers() {
             known = None;
-            shared.announcer.subscribed.notified().await;
+            file.announcer.subscribed.notified().await;
             continue;
         }
         // Before the content, so that a change between the two is found by the next look.
-        if let Ok(stamp) = Stamp::at(shared.place.named()) {
+        if let Ok(stamp) = Stamp::at(file.place.named()) {
             // A file that cannot be read has changed as well; whoever reads it will see why.
-            let version = match shared.current().await {
+            let version = match file.current().await {
                 Ok(content) => content.version(),
                 Err(_) => None,
             };
             let found = Some((stamp, version));
             if known != found {
                 known = found;
-                shared.announcer.announce(version);
+                file.announcer.announce(version);
             }
         }
-        shared.clock.sleep(shared.watch_interval).await;
+        file.clock.sleep(file.watch_interval).await;
     }
 }

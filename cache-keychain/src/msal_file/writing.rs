@@ -11,18 +11,13 @@ use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{Durability, PutMode, Version};
 use cache_core::time::UnixMillis;
 use rustix::fs::{Timestamps, fchown, futimens};
-use rustix::process::{Gid, Uid, geteuid};
+use rustix::process::{Gid, Uid};
 
 use super::error::Failure;
-use super::lock::{self, Guard};
+use super::lock::Guard;
 use super::place::{Place, check_file};
 use super::reading::{self, Content, Reading};
-
-const PREFIX: &str = ".tokenkeep-";
-const SUFFIX: &str = ".tmp";
-
-/// After how long a temporary file is removed although there is a process of its number.
-const LONGEST_WRITE: Duration = Duration::from_secs(600);
+use super::temporary;
 
 /// The new content, in a file of its own beside the old one; removed when dropped.
 #[derive(Debug)]
@@ -48,6 +43,8 @@ pub(super) enum Outcome {
     Conflict,
     /// Nothing was changed: a program that takes no lock is writing, or somebody took the lock from us.
     Again(Staged),
+    /// Nothing was changed: somebody to whom this process does not exist removed the temporary file.
+    Swept,
 }
 
 impl Staged {
@@ -56,9 +53,7 @@ impl Staged {
         let tag: [u8; 8] = random_bytes(random).map_err(|source| {
             Failure::new(ErrorKind::Other, "no name for a temporary file").with_source(source)
         })?;
-        let tag = u64::from_be_bytes(tag);
-        let name = format!("{PREFIX}{}-{tag:016x}{SUFFIX}", std::process::id());
-        let path = place.directory().join(name);
+        let path = temporary::beside(place.target(), u64::from_be_bytes(tag));
         let failed = |error| Failure::io(&path, "write", error);
         let file = OpenOptions::new()
             .write(true)
@@ -108,11 +103,7 @@ impl Staged {
             return Ok(Outcome::Again(self));
         }
         match fs::rename(&self.path, place.target()) {
-            // Swept by somebody to whom this process does not exist.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let context = format!("the temporary file {} was removed", self.path.display());
-                return Err(Failure::new(ErrorKind::Unavailable, context).with_source(error));
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Swept),
             renamed => renamed.map_err(|error| Failure::io(place.target(), "replace", error))?,
         }
         drop(guard);
@@ -203,37 +194,4 @@ fn sync_directory(path: &Path) -> Result<(), Failure> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     // It is in effect by now.
     synced.map_err(|error| Failure::io(path, "force to the disk", error).with_retry(Retry::OutcomeUnknown))
-}
-
-/// Removes temporary files whose writers were killed.
-///
-/// A writer in another container, whose process does not exist here, may lose its file by this; it is told so before it has changed
-/// anything, and makes another.
-pub(super) fn sweep(directory: &Path, now: UnixMillis) {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(writer) else {
-            continue;
-        };
-        let Ok(found) = entry.metadata() else {
-            continue;
-        };
-        let is_ours = found.is_file() && found.uid() == geteuid().as_raw();
-        let modified = UnixMillis(found.mtime().saturating_mul(1000));
-        let is_old = now.duration_since(modified) > LONGEST_WRITE;
-        let is_running = pid == std::process::id() || lock::process_exists(pid);
-        if is_ours && (is_old || !is_running) {
-            tracing::debug!(path = %entry.path().display(), "removing the temporary file of a writer that was killed");
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// The process that made the temporary file of this name.
-fn writer(name: &str) -> Option<u32> {
-    let (pid, tag) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
-    let is_tag = tag.len() == 16 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-    pid.parse().ok().filter(|_| is_tag)
 }

@@ -13,11 +13,12 @@ use cache_core::store::{
 use cache_core::time::Clock;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
+use secret_service::blocking::SecretService;
 
 use super::config::MsalSecretServiceConfig;
 use super::encoding::{Content, DELETED, is_object, version_of};
 use super::error::Failure;
-use super::item::{Connection, Query, connect};
+use super::item::{Connection, Query};
 use super::peers::{Held, ItemLock, SignalFile};
 use crate::error::KeychainError;
 use crate::store::permit::{Permit, RevokeOnDrop};
@@ -64,8 +65,14 @@ impl MsalSecretServiceStore {
         let lock = ItemLock::new(&config, signal.as_ref());
         #[expect(clippy::expect_used, reason = "the constant is printable")]
         let record = StoreKey::new(Self::RECORD).expect("the constant is printable");
+        let deadline = config.deadline;
         let store = Self {
-            worker: Worker::new(config.deadline, Arc::clone(&config.clock), connect, |_| true),
+            worker: Worker::new(
+                deadline,
+                Arc::clone(&config.clock),
+                move || Connection::open(deadline),
+                Connection::is_current,
+            ),
             place: Arc::new(Place {
                 query: Query {
                     attributes: config.attributes,
@@ -91,7 +98,7 @@ impl MsalSecretServiceStore {
     /// The document, if there is one.
     async fn document(&self, operation: Operation) -> Result<Option<Bytes>, StoreError> {
         let place = Arc::clone(&self.place);
-        let read = move |service: &Connection| match place.query.find(service)?.content {
+        let read = move |connection: &Connection| match place.query.find(&connection.service)?.content {
             Content::Absent { .. } => Ok(Ok(None)),
             Content::Document { json, .. } => Ok(Ok(Some(json))),
             Content::Foreign => Ok(Err(Failure::Foreign)),
@@ -109,12 +116,12 @@ impl MsalSecretServiceStore {
         let permit = Permit::new(held);
         let revoke = RevokeOnDrop(Arc::clone(&permit));
         let place = Arc::clone(&self.place);
-        let write = self.worker.run(
-            move |service| match place.write(service, &json, condition, &permit) {
+        let write = self.worker.run(move |connection| {
+            match place.write(&connection.service, &json, condition, &permit) {
                 Err(Failure::Keychain(error)) => Err::<_, KeychainError>(error),
                 outcome => Ok(outcome),
-            },
-        );
+            }
+        });
         let Err(failure) = write.await.map_err(Failure::Keychain).flatten() else {
             return Ok(());
         };
@@ -155,7 +162,7 @@ impl MsalSecretServiceStore {
 impl Place {
     fn write(
         &self,
-        service: &Connection,
+        service: &SecretService<'_>,
         json: &[u8],
         condition: Condition,
         permit: &Permit<Held>,

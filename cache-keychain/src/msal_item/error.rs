@@ -126,18 +126,24 @@ pub(super) fn of_secret_service(error: Error) -> KeychainError {
     KeychainError::new(kind, advice).with_source(error)
 }
 
-const ABSENT: &str = "no Secret Service answers on the session bus; start one (gnome-keyring, KeePassXC), or keep the cache in a file";
+pub(super) const ABSENT: &str = "no Secret Service answers on the session bus; start one (gnome-keyring, KeePassXC), or keep the cache in a file";
 pub(super) const LOCKED: &str =
     "the keyring with the cache is locked; unlock your login keyring, or keep the cache in a file";
 const DISCONNECTED: &str = "the Secret Service ended during the call; try again";
+const TIMED_OUT: &str = "the Secret Service did not answer in time; it may hang, or wait to be unlocked";
 const DENIED: &str = "the Secret Service does not allow it";
 const FAILED: &str = "the Secret Service failed";
 
 fn of_bus(error: &zbus::Error) -> (KeychainErrorKind, &'static str) {
     let name = match error {
         zbus::Error::MethodError(name, ..) => name.as_str(),
+        zbus::Error::InputOutput(error) if error.kind() == io::ErrorKind::TimedOut => {
+            return (KeychainErrorKind::TimedOut, TIMED_OUT);
+        }
         zbus::Error::InputOutput(_) => return (KeychainErrorKind::Disconnected, DISCONNECTED),
-        zbus::Error::Address(_) | zbus::Error::Handshake(_) => return (KeychainErrorKind::Absent, ABSENT),
+        zbus::Error::Address(_) | zbus::Error::Connection(..) | zbus::Error::Handshake(_) => {
+            return (KeychainErrorKind::Absent, ABSENT);
+        }
         zbus::Error::FDO(error) => match &**error {
             zbus::fdo::Error::ServiceUnknown(_) => return (KeychainErrorKind::Absent, ABSENT),
             _ => return (KeychainErrorKind::Other, FAILED),

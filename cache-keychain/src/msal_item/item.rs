@@ -1,23 +1,57 @@
 //! The item, on the thread that talks to the Secret Service.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use cache_core::secret::SecretBytes;
 use secret_service::EncryptionType;
 use secret_service::blocking::{Item, SecretService};
+use zbus::blocking::Connection as Bus;
+use zbus::blocking::connection::Builder;
 
 use super::encoding::{Content, ItemEncoding};
-use super::error::{LOCKED, of_secret_service};
+use super::error::{ABSENT, LOCKED, of_secret_service};
 use crate::error::{KeychainError, KeychainErrorKind};
 
 /// libsecret gives programs no text of any other type.
 const CONTENT_TYPE: &str = "text/plain";
 
 /// A connection to the session's Secret Service, which encrypts what it sends.
-pub(super) type Connection = SecretService<'static>;
+pub(super) struct Connection {
+    pub(super) service: SecretService<'static>,
+    bus: Bus,
+    /// Who offered the service when it was opened: what it knows is that one's.
+    owner: String,
+}
 
-pub(super) fn connect() -> Result<Connection, KeychainError> {
-    SecretService::connect(EncryptionType::Dh).map_err(of_secret_service)
+impl Connection {
+    /// Calls that the service does not answer by the deadline give up by themselves.
+    pub(super) fn open(deadline: Duration) -> Result<Self, KeychainError> {
+        let bus = Builder::session().and_then(|builder| builder.method_timeout(deadline).build());
+        let bus =
+            bus.map_err(|error| KeychainError::new(KeychainErrorKind::Absent, ABSENT).with_source(error))?;
+        let service = SecretService::connect_with_existing(EncryptionType::Dh, bus.clone());
+        let service = service.map_err(of_secret_service)?;
+        let owner = owner_of(&bus).map_err(|error| of_secret_service(error.into()))?;
+        Ok(Self { service, bus, owner })
+    }
+
+    /// Whether the service is the one that was connected to.
+    pub(super) fn is_current(&self) -> bool {
+        owner_of(&self.bus).is_ok_and(|owner| owner == self.owner)
+    }
+}
+
+fn owner_of(bus: &Bus) -> zbus::Result<String> {
+    const NAME: &str = "org.freedesktop.DBus";
+    let reply = bus.call_method(
+        Some(NAME),
+        "/org/freedesktop/DBus",
+        Some(NAME),
+        "GetNameOwner",
+        &"org.freedesktop.secrets",
+    )?;
+    reply.body().deserialize()
 }
 
 /// How the item is found, and made.

@@ -13,7 +13,6 @@ use cache_core::store::{
 };
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use keyring_core::api::{CredentialPersistence, CredentialStore};
 
 use super::config::KeychainStoreConfig;
 use super::failure::{Failure, of_keychain};
@@ -23,6 +22,7 @@ use super::permit::{Permit, RevokeOnDrop};
 use super::work::{Change, Place};
 use crate::error::KeychainError;
 use crate::keychain::Keychain;
+use crate::platform::{Connection, KeychainPersistence};
 
 /// Records in a keychain: see the [guide](super). A handle may be shared by any number of tasks.
 pub struct KeychainStore {
@@ -51,12 +51,12 @@ impl KeychainStore {
             ));
         }
         let (vendor, persistence) = keychain
-            .call(|store| Ok((store.vendor(), persistence_of(store))))
+            .on_connection(|connection| Ok((connection.store.vendor(), persistence_of(connection))))
             .await
             .map_err(|error| of_keychain(operation, error))?;
         let limits = config
             .limits
-            .unwrap_or_else(|| KeychainLimits::of_vendor(&vendor));
+            .unwrap_or_else(|| KeychainLimits::of(keychain.kind(), &vendor));
         let (service, clock) = (&keychain.config.service, &keychain.config.clock);
         let compare_and_swap = match config.lock_file {
             Some(_) => CompareAndSwap::Host,
@@ -91,7 +91,9 @@ impl KeychainStore {
             keychain,
         };
         store
-            .read(operation, |place, keychain| place.read(keychain, |_, _| Ok(())))
+            .read(operation, |place, connection| {
+                place.read(connection, |_, _| Ok(()))
+            })
             .await?;
         Ok(store)
     }
@@ -99,10 +101,12 @@ impl KeychainStore {
     async fn read<T: Send + 'static>(
         &self,
         operation: Operation,
-        read: impl FnOnce(&Place, &Arc<CredentialStore>) -> Result<T, Failure> + Send + 'static,
+        read: impl FnOnce(&Place, &Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let place = Arc::clone(&self.place);
-        let read = self.keychain.call(move |keychain| apart(read(&place, keychain)));
+        let read = self
+            .keychain
+            .on_connection(move |connection| apart(read(&place, connection)));
         together(read.await).map_err(|failure| failure.during(operation))
     }
 
@@ -117,7 +121,7 @@ impl KeychainStore {
         let (place, key, permit) = (Arc::clone(&self.place), key.clone(), Arc::clone(&permit));
         let write = self
             .keychain
-            .call(move |keychain| apart(place.write(keychain, &key, change, &permit)));
+            .on_connection(move |connection| apart(place.write(connection, &key, change, &permit)));
         let Err(failure) = together(write.await) else {
             return Ok(());
         };
@@ -146,9 +150,9 @@ impl fmt::Debug for KeychainStore {
 impl Store for KeychainStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         let key = key.clone();
-        self.read(Operation::Get, move |place, keychain| {
+        self.read(Operation::Get, move |place, connection| {
             let now = place.clock.now();
-            place.read(keychain, |items, index| {
+            place.read(connection, |items, index| {
                 let Some(entry) = index.live(&key, now) else {
                     return Ok(None);
                 };
@@ -164,9 +168,9 @@ impl Store for KeychainStore {
 
     async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
         let key = key.clone();
-        self.read(Operation::Head, move |place, keychain| {
+        self.read(Operation::Head, move |place, connection| {
             let now = place.clock.now();
-            place.read(keychain, |_, index| {
+            place.read(connection, |_, index| {
                 Ok(index.live(&key, now).map(|entry| entry.version))
             })
         })
@@ -197,9 +201,9 @@ impl Store for KeychainStore {
 
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
         let prefix = prefix.to_owned();
-        let listed = self.read(Operation::Scan, move |place, keychain| {
+        let listed = self.read(Operation::Scan, move |place, connection| {
             let now = place.clock.now();
-            place.read(keychain, |_, index| {
+            place.read(connection, |_, index| {
                 let live = index
                     .records
                     .iter()
@@ -236,10 +240,11 @@ fn together<T>(result: Result<Result<T, Failure>, KeychainError>) -> Result<T, F
     result.map_err(Failure::Keychain).flatten()
 }
 
-fn persistence_of(keychain: &Arc<CredentialStore>) -> Persistence {
-    match keychain.persistence() {
-        CredentialPersistence::UntilDelete => Persistence::Disk,
-        CredentialPersistence::UntilReboot | CredentialPersistence::UntilLogout => Persistence::Server,
-        _ => Persistence::Process,
+fn persistence_of(connection: &Connection) -> Persistence {
+    let known = connection.look.persistence();
+    match known.unwrap_or_else(|| KeychainPersistence::of(&*connection.store)) {
+        KeychainPersistence::Disk => Persistence::Disk,
+        KeychainPersistence::UntilRestart | KeychainPersistence::Session => Persistence::Server,
+        KeychainPersistence::Process | KeychainPersistence::Unknown => Persistence::Process,
     }
 }

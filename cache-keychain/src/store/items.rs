@@ -1,19 +1,17 @@
 //! The items of a keychain, on its thread.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cache_core::secret::SecretBytes;
 use keyring_core::Entry;
-use keyring_core::api::CredentialStore;
 
 use super::failure::Failure;
 use super::manifest::{ChunkName, Content};
 use crate::error::{KeychainError, KeychainErrorKind};
+use crate::platform::Connection;
 
 /// The items of one application.
 pub(super) struct Items<'a> {
-    pub(super) keychain: &'a Arc<CredentialStore>,
+    pub(super) connection: &'a Connection,
     pub(super) service: &'a str,
 }
 
@@ -74,8 +72,6 @@ impl Items<'_> {
     }
 
     fn item(&self, name: &str) -> Result<Entry, KeychainError> {
-        self.keychain
-            .build(self.service, name, None)
-            .map_err(KeychainError::of_keyring)
+        self.connection.item(self.service, name)
     }
 }

@@ -1,6 +1,7 @@
 //! How much a keychain takes.
 
 use super::wire;
+use crate::platform::KeychainKind;
 
 /// Of how many bytes a value is kept beside its key at most, rather than in items of its own.
 const MAX_INLINE_BYTES: usize = 4096;
@@ -52,8 +53,18 @@ impl KeychainLimits {
         value_bytes: 1 << 20,
     };
 
-    /// Those of the library that calls itself `vendor`; of one that is not known, the narrowest.
-    pub(super) fn of_vendor(vendor: &str) -> Self {
+    /// Those of the keychain, which a library that calls itself `vendor` opened; of one that is not known, the narrowest.
+    pub(super) fn of(kind: KeychainKind, vendor: &str) -> Self {
+        match kind {
+            KeychainKind::SecretService => Self::SECRET_SERVICE,
+            KeychainKind::Keyutils => Self::KEYUTILS,
+            KeychainKind::MacosKeychain => Self::MACOS,
+            KeychainKind::WindowsCredentialManager => Self::WINDOWS,
+            KeychainKind::Injected => Self::of_vendor(vendor),
+        }
+    }
+
+    fn of_vendor(vendor: &str) -> Self {
         let known = [
             ("Secret Service", Self::SECRET_SERVICE),
             ("Linux keyutils", Self::KEYUTILS),
@@ -115,11 +126,11 @@ mod tests {
     #[test]
     fn an_unknown_keychain_is_taken_to_be_narrow() {
         assert_eq!(
-            KeychainLimits::of_vendor("something new"),
+            KeychainLimits::of(KeychainKind::Injected, "something new"),
             KeychainLimits::WINDOWS
         );
         assert_eq!(
-            KeychainLimits::of_vendor("Linux keyutils, https://example.com"),
+            KeychainLimits::of(KeychainKind::Injected, "Linux keyutils, https://example.com"),
             KeychainLimits::KEYUTILS
         );
     }

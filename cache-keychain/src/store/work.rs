@@ -8,7 +8,6 @@ use cache_core::random::Random;
 use cache_core::secret::SecretBytes;
 use cache_core::store::{PutMode, StoreKey, Version};
 use cache_core::time::{Clock, UnixMillis};
-use keyring_core::api::CredentialStore;
 
 use super::failure::Failure;
 use super::items::Items;
@@ -17,6 +16,7 @@ use super::lock::LockGuard;
 use super::manifest::{ChunkName, Content, Entry, Index, Root};
 use super::permit::Permit;
 use crate::error::KeychainError;
+use crate::platform::Connection;
 
 /// How often a store that others write to is read again, before it is given up.
 const MAX_READS: usize = 16;
@@ -64,10 +64,10 @@ impl Place {
     /// the items of what it replaced away.
     pub(super) fn read<T>(
         &self,
-        keychain: &Arc<CredentialStore>,
+        connection: &Connection,
         find: impl Fn(&Items<'_>, &Index) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let items = self.items(keychain);
+        let items = self.items(connection);
         let mut before: Option<Option<SecretBytes>> = None;
         for _ in 0..MAX_READS {
             let bytes = items.read(&self.name)?;
@@ -88,13 +88,13 @@ impl Place {
     /// Makes the change, if the permit still stands. The lock is held meanwhile.
     pub(super) fn write(
         &self,
-        keychain: &Arc<CredentialStore>,
+        connection: &Connection,
         key: &StoreKey,
         change: Change,
         permit: &Permit<LockGuard>,
     ) -> Result<(), Failure> {
         let _lock = permit.begin().ok_or(Failure::Abandoned)?;
-        let items = self.items(keychain);
+        let items = self.items(connection);
         let root = decode(items.read(&self.name)?.as_ref())?;
         let mut index = self.index(&items, &root)?;
         let now = self.clock.now();
@@ -161,9 +161,9 @@ impl Place {
         Ok(())
     }
 
-    fn items<'a>(&'a self, keychain: &'a Arc<CredentialStore>) -> Items<'a> {
+    fn items<'a>(&'a self, connection: &'a Connection) -> Items<'a> {
         Items {
-            keychain,
+            connection,
             service: &self.service,
         }
     }

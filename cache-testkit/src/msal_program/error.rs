@@ -10,10 +10,11 @@ pub enum Error {
         /// Where they belong.
         folder: PathBuf,
     },
-    /// The virtual environment could not be made.
+    /// The virtual environment, or a compiled part, could not be made.
     #[error(
         "cannot {purpose}: {output}\nMSAL Python's tests need Python 3.11 or later with its venv and pip modules; on Debian and Ubuntu: \
-         apt-get install python3 python3-venv; on macOS: brew install python"
+         apt-get install python3 python3-venv; on macOS: brew install python. Items of the Secret Service need libsecret for both languages: \
+         apt-get install build-essential libsecret-1-dev python3-gi gir1.2-secret-1"
     )]
     Environment {
         /// What was tried.

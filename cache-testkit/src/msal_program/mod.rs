@@ -1,7 +1,7 @@
 //! Real MSAL programs, driven line by line: MSAL Python with its extensions, MSAL Node with its own.
 //!
-//! Each is a process whose cache is in memory, in a file as the extensions of its MSAL keep one, or (Node) in Redis. It signs in at whatever
-//! authority it is told to, trusting one certificate.
+//! Each is a process whose cache is in memory, in a file or an item of the Secret Service as the extensions of its MSAL keep one, or (Node) in
+//! Redis. It signs in at whatever authority it is told to, trusting one certificate.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "msal-python", feature = "authority"))]
@@ -35,6 +35,7 @@
 //! | `accounts` | | the user names |
 //! | `signOut` | `homeAccountId` | |
 //! | `restart` | | makes a new application object, which knows nothing but the cache |
+//! | `keepPorts` | | (Node) as `restart`; rows in a file then name the authority with its port, which MSAL Python does not know |
 //!
 //! With a cache in Redis each takes a `key` beside, under which the application looks.
 
@@ -83,8 +84,32 @@ pub enum Cache<'a> {
     Memory,
     /// In a file, unencrypted, with the lock of the extensions.
     File(&'a Path),
+    /// In an item of the Secret Service, with the lock of the extensions beside the path.
+    Item(&'a Path, ItemName<'a>),
     /// In Redis at this URL, by MSAL Node's `DistributedCachePlugin`. Other programs keep it in memory then.
     Redis(&'a str),
+}
+
+/// What the extensions are told to name an item.
+#[derive(Clone, Copy, Debug)]
+pub enum ItemName<'a> {
+    /// MSAL Node's `serviceName` and `accountName`.
+    Account(&'a str, &'a str),
+    /// MSAL Python's `schema_name`, and the name and the value of one attribute.
+    Schema(&'a str, (&'a str, &'a str)),
+    /// Nothing: MSAL Python makes a name of the path.
+    Path,
+}
+
+impl ItemName<'_> {
+    /// As the programs read it.
+    fn to_json(self) -> Value {
+        match self {
+            Self::Account(service, account) => json!({ "service": service, "account": account }),
+            Self::Schema(schema, (name, value)) => json!({ "schema": schema, "attributes": { name: value } }),
+            Self::Path => json!({}),
+        }
+    }
 }
 
 /// A running program. Dropping it kills it.
@@ -114,10 +139,16 @@ impl MsalProgram {
             .env_remove("REQUESTS_CA_BUNDLE")
             .env_remove("CURL_CA_BUNDLE")
             .env_remove("CACHE_FILE")
+            .env_remove("CACHE_ITEM")
             .env_remove("REDIS_URL");
         match setting.cache {
             Cache::Memory => {}
             Cache::File(path) => drop(command.env("CACHE_FILE", path)),
+            Cache::Item(path, name) => {
+                command
+                    .env("CACHE_FILE", path)
+                    .env("CACHE_ITEM", name.to_json().to_string());
+            }
             Cache::Redis(url) => drop(command.env("REDIS_URL", url)),
         }
         let mut child = command
@@ -174,4 +205,22 @@ impl MsalProgram {
         let line = line.ok().flatten().ok_or(Error::Ended)?;
         serde_json::from_str(&line).map_err(|_| Error::Nonsense { said: line })
     }
+}
+
+fn run(command: &mut std::process::Command, purpose: &'static str) -> Result<(), Error> {
+    let output = command.output().map_err(|error| Error::Environment {
+        purpose,
+        output: error.to_string(),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    Err(Error::Environment {
+        purpose,
+        output: format!("{}\n{out}{err}", output.status),
+    })
 }

@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{Error, MsalProgram, Setting};
+use super::{Cache, Error, MsalProgram, Setting, run};
 
 impl MsalProgram {
-    /// Starts a program with MSAL Python and, for a cache in a file, `FilePersistence` and `PersistedTokenCache` of its extensions.
+    /// Starts a program with MSAL Python and, for a cache in a file or an item, `FilePersistence` or `LibsecretPersistence` and
+    /// `PersistedTokenCache` of its extensions.
     ///
     /// # Errors
     /// [`Error::Environment`] when MSAL cannot be installed; others when the program does not begin.
     pub async fn python(setting: &Setting<'_>) -> Result<Self, Error> {
+        let interpreter = match setting.cache {
+            Cache::Item(..) => libsecret_interpreter,
+            _ => interpreter,
+        };
         let interpreter = tokio::task::spawn_blocking(interpreter)
             .await
             .map_err(|source| Error::Start {
@@ -31,26 +36,43 @@ impl MsalProgram {
 /// # Errors
 /// [`Error::Environment`] when there is no Python, or the packages cannot be had.
 pub fn interpreter() -> Result<PathBuf, Error> {
+    environment("msal-python-venv", "python3", &[], "requirements.txt")
+}
+
+/// The same with libsecret, whose Python module is the system's and works with the system's Python only; and with portalocker, by which the
+/// extensions take their lock in the other of two ways.
+fn libsecret_interpreter() -> Result<PathBuf, Error> {
+    environment(
+        "msal-python-libsecret-venv",
+        "/usr/bin/python3",
+        &["--system-site-packages"],
+        "requirements-libsecret.txt",
+    )
+}
+
+fn environment(name: &str, python: &str, options: &[&str], requirements: &str) -> Result<PathBuf, Error> {
     let start = |source| Error::Start { source };
     let target = target_directory()?;
-    let environment = target.join("msal-python-venv");
-    let python = environment.join(if cfg!(windows) {
+    let environment = target.join(name);
+    let interpreter = environment.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {
         "bin/python"
     });
-    let lock = File::create(target.join("msal-python-venv.lock")).map_err(start)?;
+    let lock = File::create(target.join(format!("{name}.lock"))).map_err(start)?;
     lock.lock().map_err(start)?;
-    let requirements_file = sources().join("requirements.txt");
+    let requirements_file = sources().join(requirements);
     let requirements = fs::read_to_string(&requirements_file).map_err(start)?;
     let installed = environment.join("installed-requirements.txt");
     if fs::read_to_string(&installed).is_ok_and(|installed| installed == requirements) {
-        return Ok(python);
+        return Ok(interpreter);
     }
-    let mut make = std::process::Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&environment);
+    let mut make = std::process::Command::new(python);
+    make.args(["-m", "venv", "--clear"])
+        .args(options)
+        .arg(&environment);
     run(&mut make, "make a virtual environment")?;
-    let mut install = std::process::Command::new(&python);
+    let mut install = std::process::Command::new(&interpreter);
     install
         .args([
             "-m",
@@ -63,7 +85,7 @@ pub fn interpreter() -> Result<PathBuf, Error> {
         .arg(requirements_file);
     run(&mut install, "install MSAL from the Python package index")?;
     fs::write(installed, requirements).map_err(start)?;
-    Ok(python)
+    Ok(interpreter)
 }
 
 /// The target directory of the build that this test belongs to: where what is large is kept between runs.
@@ -79,24 +101,6 @@ pub fn target_directory() -> Result<PathBuf, Error> {
     target.map(Path::to_owned).ok_or_else(|| Error::Environment {
         purpose: "find the target directory",
         output: format!("{} is in none", program.display()),
-    })
-}
-
-fn run(command: &mut std::process::Command, purpose: &'static str) -> Result<(), Error> {
-    let output = command.output().map_err(|error| Error::Environment {
-        purpose,
-        output: error.to_string(),
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    Err(Error::Environment {
-        purpose,
-        output: format!("{}\n{out}{err}", output.status),
     })
 }
 

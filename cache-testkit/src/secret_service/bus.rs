@@ -1,7 +1,8 @@
 //! The bus of a session, which starts no service by itself.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::process::Process;
@@ -21,6 +22,7 @@ const CONFIGURATION: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
+    RULE
   </policy>
 </busconfig>
 "#;
@@ -29,10 +31,18 @@ pub(super) fn address(folder: &Path) -> String {
     format!("unix:path={}", folder.join("bus").display())
 }
 
+/// Writes the configuration, with one more rule.
+pub(super) fn configure(folder: &Path, rule: &str) -> Result<PathBuf, Error> {
+    let configuration = CONFIGURATION
+        .replace("ADDRESS", &address(folder))
+        .replace("RULE", rule);
+    let path = folder.join("bus.conf");
+    fs::write(&path, configuration).map_err(Error::start("the configuration of the bus"))?;
+    Ok(path)
+}
+
 pub(super) async fn start(folder: &Path) -> Result<Process, Error> {
-    let configuration = folder.join("bus.conf");
-    fs::write(&configuration, CONFIGURATION.replace("ADDRESS", &address(folder)))
-        .map_err(Error::start("the configuration of the bus"))?;
+    let configuration = configure(folder, "")?;
     let mut command = Command::new(PROGRAM);
     command
         .arg("--config-file")
@@ -40,6 +50,10 @@ pub(super) async fn start(folder: &Path) -> Result<Process, Error> {
         .args(["--nofork", "--nopidfile", "--nosyslog"]);
     let mut process = Process::start(PROGRAM, &mut command, folder, Stdio::null())?;
     let socket = folder.join("bus");
-    until(PROGRAM, &mut process, async || socket.exists()).await?;
+    // Not only whether it is there: it takes a moment from there until it listens.
+    until(PROGRAM, &mut process, async || {
+        UnixStream::connect(&socket).is_ok()
+    })
+    .await?;
     Ok(process)
 }

@@ -25,6 +25,17 @@ impl Calls {
         connection.map(Self).map_err(Error::call("connecting to the bus"))
     }
 
+    /// Has the bus read its configuration anew.
+    pub(super) async fn reload_bus(&self) -> Result<(), Error> {
+        const BUS: &str = "org.freedesktop.DBus";
+        const CALL: &str = "ReloadConfig";
+        self.0
+            .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), CALL, &())
+            .await
+            .map(drop)
+            .map_err(Error::call(CALL))
+    }
+
     /// Where the collection is that items go to; `None` while there is no such collection, or no service.
     pub(super) async fn default_collection(&self) -> Option<OwnedObjectPath> {
         let reply = self

@@ -259,6 +259,18 @@ impl SecretServiceSession {
         self.start_service(keyrings).await
     }
 
+    /// Has the bus deny every call of the service, as those of sandboxes do. For good.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub async fn deny_service(&self) -> Result<(), Error> {
+        bus::configure(
+            self.folder(),
+            r#"<deny send_destination="org.freedesktop.secrets"/>"#,
+        )?;
+        self.calls().await?.reload_bus().await
+    }
+
     /// Kills the bus, and with it the service. Every connection ends.
     pub fn stop_bus(&mut self) {
         self.service = None;

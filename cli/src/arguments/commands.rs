@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::MigrateArguments;
 use crate::assertion::AssertionArguments;
 use crate::browser_arguments::BrowserArguments;
 use crate::demanded_claims::DemandedClaims;
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     },
     /// Show sign-ins, refreshes and sign-outs as they happen, in whatever process, until Ctrl-C
     Watch(WatchArguments),
+    /// Move everything from one store to another, so that each token is in one place only; safe to interrupt and to run again
+    Migrate(MigrateArguments),
     /// Move a record that cannot be opened aside, so that its user can sign in again
     Quarantine {
         /// The record's key, as the error or `inspect` names it

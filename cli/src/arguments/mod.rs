@@ -1,12 +1,14 @@
 //! The command line: what may be written, and where.
 
 mod commands;
+mod migrate;
 mod options;
 mod parsing;
 
 use clap::Parser;
 
 pub(crate) use commands::{Command, Keys, Login, LogoutArguments, TokenArguments, WatchArguments};
+pub(crate) use migrate::MigrateArguments;
 pub(crate) use options::{HEADING, Options};
 pub(crate) use parsing::parse;
 

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
-use super::{Arguments, HEADING};
+use super::{Arguments, Command, HEADING};
 use crate::failure::one_line;
 use crate::redis_options;
 use crate::store_address::StoreAddress;
@@ -41,6 +41,20 @@ pub(crate) fn parse(
         }
         _ => false,
     };
+    let is_remote = match &parsed.command {
+        Command::Migrate(arguments) => {
+            if arguments.stores().any(has_password) {
+                let message = "--from, --to: a password in a command line can be read by everybody on this machine; leave it out of the URL \
+                               and give it in TOKENKEEP_REDIS_PASSWORD or --redis-password-file. Change it if others could have seen it";
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
+            is_remote
+                || arguments
+                    .stores()
+                    .any(|store| matches!(store, StoreAddress::Redis(_)))
+        }
+        _ => is_remote,
+    };
     if let Some(option) = redis_options::first_given(|id| matches.value_source(id))
         && !is_remote
     {
@@ -66,6 +80,10 @@ pub(crate) fn parse(
         parsed.options.scope.extend(after);
     }
     Ok(parsed)
+}
+
+fn has_password(store: &StoreAddress) -> bool {
+    matches!(store, StoreAddress::Redis(address) if address.has_password())
 }
 
 /// An empty variable counts as unset: that is how shells and service managers clear one.

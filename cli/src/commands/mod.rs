@@ -10,6 +10,7 @@ mod login;
 mod login_password;
 mod logout;
 mod managed_identity;
+mod migrate;
 mod on_behalf_of;
 mod quarantine;
 mod token;
@@ -77,6 +78,7 @@ async fn execute(session: &Session, command: Command) -> Result<Answer, Failure>
         Command::Keys(Keys::Rewrap { new_key }) => keys::rewrap(session, new_key).await,
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
+        Command::Migrate(arguments) => Box::pin(migrate::run(session, arguments)).await,
         Command::Watch(arguments) => watch::run(session, arguments).await,
         Command::Quarantine {
             record: Some(record),

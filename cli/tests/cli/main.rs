@@ -20,6 +20,8 @@ mod keychain;
 mod keys;
 mod killed;
 mod managed_identity;
+#[cfg(unix)]
+mod migrate;
 mod oidc;
 mod on_behalf_of;
 mod password;

@@ -38,7 +38,7 @@ pub struct RebuildReport {
 }
 
 impl Inner {
-    pub(super) async fn rebuild_directory(self: &Arc<Self>) -> Result<RebuildReport, CacheError> {
+    pub(crate) async fn rebuild_directory(self: &Arc<Self>) -> Result<RebuildReport, CacheError> {
         let mut report = RebuildReport::default();
         // Before the walk: a page that is made after it is not among these.
         let pages = self.keys_of(RecordKind::Directory).await?;

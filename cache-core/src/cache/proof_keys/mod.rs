@@ -11,6 +11,7 @@
 //! key is its own: the one that names it, else the one in use. Before a sign-in's refresh token is spent for the first time its
 //! key becomes the one in use, since its successors will have other hashes.
 
+mod moving;
 mod record;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, Store, StoreKey, Version};
 
+pub(super) use moving::KeysCopied;
 pub use record::ProofKey;
 use record::{Keys, SCHEMA};
 

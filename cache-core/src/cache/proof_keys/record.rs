@@ -107,6 +107,20 @@ impl Keys {
         out
     }
 
+    /// Whether all of `others` are among these.
+    pub(super) fn include(&self, others: &Self) -> bool {
+        let has = |entry: &Entry| {
+            self.by_id(&entry.key.key_id)
+                .is_some_and(|held| held.key.material == entry.key.material)
+        };
+        others.0.iter().all(has)
+    }
+
+    /// Whose record these bytes are.
+    pub(super) fn owner(mut bytes: &[u8]) -> Option<&[u8]> {
+        take(&mut bytes)
+    }
+
     /// `None` for bytes that are no such record, or another owner's.
     pub(super) fn decode(mut bytes: &[u8], owner: &[u8]) -> Option<Self> {
         if take(&mut bytes)? != owner {

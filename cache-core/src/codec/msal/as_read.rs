@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::lenient::refresh_tokens_in_order;
 use super::row::Row;
-use crate::schema::{AccessToken, Partition, PartitionKey, RefreshToken, environment};
+use crate::schema::{AccessToken, IdToken, Partition, PartitionKey, RefreshToken, environment};
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
 
@@ -16,15 +16,16 @@ const MODIFIED: &str = "last_modification_time";
 pub(super) struct AsRead {
     /// The names of rows, by section.
     names: HashSet<(&'static str, String)>,
-    /// Hashes of the access and refresh tokens.
+    /// Hashes of the tokens.
     tokens: HashSet<[u8; 32]>,
-    /// Hashes of those refresh tokens that we wrote.
+    /// Hashes of those refresh and ID tokens that we wrote.
     written: HashSet<[u8; 32]>,
     environments: Vec<String>,
     /// The names of the refresh tokens, oldest place first.
     pub(super) order: Vec<String>,
     /// Where the next token of a lineage belongs that has several rows.
     places: Vec<RefreshToken>,
+    id_token_places: Vec<IdToken>,
     /// The second rows of tokens that applications have.
     twins: Vec<AccessToken>,
 }
@@ -45,10 +46,11 @@ impl AsRead {
             read.note(&partition.access_tokens, |row| &row.environment);
             read.note(&partition.id_tokens, |row| &row.environment);
             read.note(&partition.app_metadata, |row| &row.environment);
-            read.tokens
-                .extend(partition.access_tokens.iter().map(|row| row.secret.sha256()));
-            read.tokens
-                .extend(partition.refresh_tokens.iter().map(|row| row.secret.sha256()));
+            let access_tokens = partition.access_tokens.iter().map(|row| &row.secret);
+            let id_tokens = partition.id_tokens.iter().map(|row| &row.secret);
+            let refresh_tokens = partition.refresh_tokens.iter().map(|row| &row.secret);
+            let secrets = access_tokens.chain(id_tokens).chain(refresh_tokens);
+            read.tokens.extend(secrets.map(Secret::sha256));
             let place = |row: &RefreshToken| places.get(&row.item_key()).copied().unwrap_or(usize::MAX);
             partition.refresh_tokens.sort_by_key(place);
             date(&mut partition.refresh_tokens);
@@ -59,7 +61,7 @@ impl AsRead {
         read
     }
 
-    /// Takes note of which refresh tokens we wrote, and so who else is at work on each lineage.
+    /// Takes note of which tokens we wrote, and so who else is at work on each.
     pub(super) fn note_written<'a>(
         &mut self,
         written: impl Iterator<Item = [u8; 32]>,
@@ -67,22 +69,13 @@ impl AsRead {
     ) {
         self.written.extend(written);
         for partition in partitions {
-            let rows = &partition.refresh_tokens;
-            for (index, first) in rows.iter().enumerate() {
-                if rows[..index].iter().any(|row| row.same_lineage(first)) {
-                    continue;
-                }
-                let youngest = rows[index + 1..].iter().rfind(|row| row.same_lineage(first));
-                let Some(youngest) = youngest else { continue };
-                // One program added a row beside the one that we wrote: it looks there again. If the first row was another's too, two
-                // programs have a row each; the one that comes next replaces the first, and the other takes the first it meets.
-                let place = if self.written.contains(&first.secret.sha256()) {
-                    youngest
-                } else {
-                    first
-                };
-                self.places.push(place.clone());
-            }
+            let is_own = |secret: &Secret| self.is_own(secret);
+            let refresh_tokens = places(&partition.refresh_tokens, RefreshToken::same_lineage, |row| {
+                is_own(&row.secret)
+            });
+            let id_tokens = places(&partition.id_tokens, is_same_id_token, |row| is_own(&row.secret));
+            self.places.extend(refresh_tokens);
+            self.id_token_places.extend(id_tokens);
         }
     }
 
@@ -105,9 +98,9 @@ impl AsRead {
         self.has_token(&row.secret) && (says_whose || !row.home_account_id.is_empty())
     }
 
-    /// Whether we wrote the refresh token, or are about to.
-    pub(super) fn is_own(&self, row: &RefreshToken) -> bool {
-        self.written.contains(&row.secret.sha256()) || !self.has_token(&row.secret)
+    /// Whether we wrote the token, or are about to.
+    pub(super) fn is_own(&self, secret: &Secret) -> bool {
+        self.written.contains(&secret.sha256()) || !self.has_token(secret)
     }
 
     /// Under which of its names the document knows the environment.
@@ -123,6 +116,12 @@ impl AsRead {
     /// Where a new refresh token belongs, if the document had several rows of its lineage.
     pub(super) fn place_of(&self, row: &RefreshToken) -> Option<&RefreshToken> {
         self.places.iter().find(|place| place.same_lineage(row))
+    }
+
+    /// Where a new ID token belongs, if the document had several rows for it.
+    pub(super) fn place_of_id_token(&self, row: &IdToken) -> Option<&IdToken> {
+        let mut places = self.id_token_places.iter();
+        places.find(|place| is_same_id_token(place, row))
     }
 
     /// The second rows of those of the application's tokens that are still as they were read.
@@ -163,6 +162,30 @@ impl AsRead {
         }
         *rows = kept;
     }
+}
+
+/// Of rows that are `same`, the one whose name and place the next of them gets.
+fn places<R: Clone>(rows: &[R], same: impl Fn(&R, &R) -> bool, is_own: impl Fn(&R) -> bool) -> Vec<R> {
+    let mut places = Vec::new();
+    for (index, first) in rows.iter().enumerate() {
+        if rows[..index].iter().any(|row| same(row, first)) {
+            continue;
+        }
+        let Some(last) = rows[index + 1..].iter().rfind(|row| same(row, first)) else {
+            continue;
+        };
+        // One program added a row beside the one that we wrote: it looks there again. If the first row was another's too, two programs
+        // have a row each: the one that comes next replaces the first, and the other takes the first that it meets.
+        places.push(if is_own(first) { last } else { first }.clone());
+    }
+    places
+}
+
+fn is_same_id_token(row: &IdToken, other: &IdToken) -> bool {
+    row.home_account_id == other.home_account_id
+        && row.client_id == other.client_id
+        && row.realm == other.realm
+        && environment::same(&row.environment, &other.environment)
 }
 
 /// Whether the two rows are one token, for two programs that look for it in different ways.

@@ -27,7 +27,7 @@ const REFRESH_TOKENS: &str = "refresh_tokens";
 const HAD_ACCOUNT: &str = "account";
 /// The clients that are known to have no family, which an exchanged row does not say.
 const WITHOUT_FAMILY: &str = "without_family";
-/// The hashes of those refresh tokens that we wrote. The others came from programs that share the document.
+/// The hashes of those refresh and ID tokens that we wrote. The others came from programs that share the document.
 const WRITTEN: &str = "written";
 
 /// A shared cache document. Rows of other partitions, unknown rows, sections and members go through it unchanged.
@@ -189,7 +189,7 @@ fn states_of(extension: &SecretJson) -> Result<Vec<State<'_>>, CodecError> {
     states.collect()
 }
 
-/// The refresh tokens that we wrote. What is not understood names none.
+/// The tokens that we wrote. What is not understood names none.
 fn written(entry: &Map<String, Value>) -> Vec<[u8; 32]> {
     let hashes = entry.get(WRITTEN).and_then(Value::as_array);
     let hash = |value: &Value| decode_bytes(value.as_str()?)?.try_into().ok();
@@ -210,8 +210,12 @@ fn state_of(partition: &Partition, read: &AsRead) -> Option<Value> {
         .filter(|row| row.family_id.as_deref() == Some(""))
         .map(|row| Value::from(row.client_id.as_str()))
         .collect();
-    let own = partition.refresh_tokens.iter().filter(|row| read.is_own(row));
-    let written: Vec<_> = own.map(|row| Value::from(encode(&row.secret.sha256()))).collect();
+    let refresh_tokens = partition.refresh_tokens.iter().map(|row| &row.secret);
+    let secrets = refresh_tokens.chain(partition.id_tokens.iter().map(|row| &row.secret));
+    let written: Vec<_> = secrets
+        .filter(|secret| read.is_own(secret))
+        .map(|secret| Value::from(encode(&secret.sha256())))
+        .collect();
     if spending.is_empty()
         && written.is_empty()
         && without_family.is_empty()

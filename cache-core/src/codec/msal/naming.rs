@@ -44,7 +44,13 @@ pub(super) fn as_written(partition: &Partition, style: Style, read: &AsRead) -> 
         }
     }
     for row in &mut written.id_tokens {
-        if !read.has(row) {
+        if read.has_token(&row.secret) {
+            continue;
+        }
+        if let Some(place) = read.place_of_id_token(row) {
+            row.environment.clone_from(&place.environment);
+            row.foreign.get_or_insert_default().item_key = Some(place.item_key());
+        } else {
             settle(&mut row.environment, names, read);
             name_as_node(row, names);
         }

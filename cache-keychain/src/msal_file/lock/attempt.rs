@@ -1,6 +1,6 @@
 //! One attempt to take one lock file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::guard::{Held, is_at};
 use super::{LockError, LockLimits, holder};
+use crate::msal_file::temporary;
 
 /// How much of a lock file is looked at.
 const CONTENT_BYTES: usize = 64;
@@ -81,47 +82,62 @@ impl Look {
     }
 }
 
-/// Takes the file at `path`, which must be this task's turn.
+/// Takes the file at `path`, which must be this task's turn. `tag` is random.
 pub(super) fn attempt(
     path: &Path,
     limits: &LockLimits,
     now: UnixMillis,
+    tag: u64,
     observation: &mut Observation,
 ) -> Result<Attempt, LockError> {
-    let taken = match open(path, true) {
-        Ok(file) => lock(file, path, None),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            existing(path, limits, now, observation)
+    let taken = match open(path, false) {
+        Ok(file) => existing(file, path, limits, now, observation),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path, tag),
+        // Another user's program has it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => {
+            Ok(Attempt::Busy(None))
         }
         Err(error) => Err(error),
     };
     taken.map_err(|source| {
+        let path = path.to_owned();
         if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
-            let path = path.to_owned();
-            return LockError::Refused {
-                path,
-                why: "is a symbolic link; remove it",
-            };
+            let why = "is a symbolic link; remove it";
+            return LockError::Refused { path, why };
         }
-        LockError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        LockError::Io { path, source }
     })
 }
 
+/// Makes the file, which is not there: elsewhere at first, so that it never is without its locks and its content. One that is empty
+/// because its maker was killed would bar others for long, and one without locks could be locked by another before its maker.
+fn make(path: &Path, tag: u64) -> io::Result<Attempt> {
+    let temporary = temporary::beside(path, tag);
+    let file = open(&temporary, true)?;
+    let linked = lock(&file, &temporary, None).and_then(|_| {
+        sign(&file);
+        fs::hard_link(&temporary, path)
+    });
+    let _ = fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => Ok(Attempt::Taken(Held::new(path.to_owned(), file))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Attempt::Busy(None)),
+        // Not all file systems have links.
+        Err(_) => match open(path, true) {
+            Ok(file) => take(file, path, None),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Attempt::Busy(None)),
+            Err(error) => Err(error),
+        },
+    }
+}
+
 fn existing(
+    file: File,
     path: &Path,
     limits: &LockLimits,
     now: UnixMillis,
     observation: &mut Observation,
 ) -> io::Result<Attempt> {
-    let file = match open(path, false) {
-        Ok(file) => file,
-        // Released just now.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Busy(None)),
-        Err(error) => return Err(error),
-    };
     let look = Look::at(&file)?;
     let pid = holder::parse(&look.content);
     let limit = match pid {
@@ -133,41 +149,58 @@ fn existing(
     if unchanged < limit && !is_old {
         return Ok(Attempt::Busy(pid));
     }
-    lock(file, path, Some(&look))
+    // The kernel's locks are tried only now, because a program could fail for having met us trying.
+    let taken = take(file, path, Some(&look))?;
+    if matches!(taken, Attempt::Taken(_)) {
+        tracing::info!(
+            path = %path.display(),
+            holder = pid,
+            "took over the lock file of a program that ended without removing it"
+        );
+        if let Some(directory) = path.parent() {
+            temporary::sweep(directory, now);
+        }
+    }
+    Ok(taken)
 }
 
-/// Makes an open file ours by the two locks of the kernel: a new one, or one that is abandoned and still as it was `seen`.
-///
-/// They are tried only on those, because a program could fail for having met us trying.
-fn lock(file: File, path: &Path, seen: Option<&Look>) -> io::Result<Attempt> {
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(None)),
+/// Makes an open file ours: a new one, or one that is abandoned and still as it was `seen`.
+fn take(file: File, path: &Path, seen: Option<&Look>) -> io::Result<Attempt> {
+    if !lock(&file, path, seen)? {
+        return Ok(Attempt::Busy(None));
+    }
+    sign(&file);
+    Ok(Attempt::Taken(Held::new(path.to_owned(), file)))
+}
+
+/// Whether both locks of the kernel could be had, on the file that `path` leads to, and that nobody changed since it was `seen`.
+fn lock(file: &File, path: &Path, seen: Option<&Look>) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
         outcome => outcome?,
     }
-    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::AGAIN | Errno::ACCESS) => return Ok(Attempt::Busy(None)),
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN | Errno::ACCESS) => return Ok(false),
         outcome => outcome?,
     }
     // Since it was opened it may have been removed, and made anew by another.
-    if !is_at(&file, path) {
-        return Ok(Attempt::Busy(None));
+    if !is_at(file, path) {
+        return Ok(false);
     }
-    if let Some(seen) = seen {
-        if Look::at(&file)? != *seen {
-            return Ok(Attempt::Busy(None));
-        }
-        tracing::info!(
-            path = %path.display(),
-            holder = holder::parse(&seen.content),
-            "took over the lock file of a program that ended without removing it"
-        );
+    match seen {
+        Some(seen) => Ok(Look::at(file)? == *seen),
+        None => Ok(true),
     }
-    // Without it the lock holds as well, on a disk that is full for instance; should we be killed, others only wait longer.
+}
+
+/// Says whose it is. Where that fails, on a disk that is full for instance, the lock holds as well, and others only wait longer should
+/// this process be killed.
+fn sign(file: &File) {
     let content = format!("{} tokenkeep", std::process::id());
+    // In this order it never names nobody.
     let _ = file
-        .set_len(0)
-        .and_then(|()| file.write_all_at(content.as_bytes(), 0));
-    Ok(Attempt::Taken(Held::new(path.to_owned(), file)))
+        .write_all_at(content.as_bytes(), 0)
+        .and_then(|()| file.set_len(content.len() as u64));
 }
 
 /// Neither waits (for the other end of a pipe) nor follows a link (which would have us make a file for somebody else).

@@ -1,13 +1,5 @@
-//! The lock that programs with MSAL's extensions take around their cache: a file beside it, used in three ways at once.
-//!
-//! | program | holds the lock while | a holder that was killed |
-//! |---|---|---|
-//! | MSAL Python with portalocker | the file exists, and `flock` on it | is waited for 5 s, then passed over |
-//! | MSAL Python without, MSAL Node | the file exists | bars all of its kind, until somebody removes the file |
-//! | MSAL Go, MSAL .NET | `flock` on the file | is not noticed |
-//! | MSAL Java | the file exists, and `fcntl` on it | is waited for, then passed over |
-//!
-//! (msal-extensions 1.0 to 1.3, msal-node-extensions 5.6, microsoft-authentication-extensions for Go, .NET and Java.)
+//! The lock that programs with MSAL's extensions take around their cache: a file beside it, used in three ways:
+//! by its existence, by `flock`, and by `fcntl`. Which program does what is in the [module above](super).
 //!
 //! So whoever takes it here makes the file, or finds it abandoned, and holds `flock` and `fcntl` on it too.
 //!
@@ -18,6 +10,8 @@
 //! removal it may have become somebody else's. Of several who try, `flock` lets one through, and that one checks that the path still
 //! leads to the file that it locked.
 //!
+//! Our own never is without its content: a file that names nobody bars others for longer than one that names the dead.
+//!
 //! # Within one process
 //!
 //! The kernel drops all `fcntl` locks that a process has on a file when it closes *any* descriptor of it. So the tasks of one process
@@ -26,6 +20,8 @@
 mod attempt;
 mod guard;
 mod holder;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::fmt;
@@ -33,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::random::{Random, jitter};
+use cache_core::random::{Random, jitter, random_bytes};
 use cache_core::time::{Clock, UnixMillis, with_deadline};
 
 use attempt::{Attempt, Observation};
@@ -66,7 +62,7 @@ impl LockLimits {
         self
     }
 
-    /// After how long without a change a lock file is abandoned that names no process, or one that exists; 30 s by default.
+    /// After how long without a change a lock file is abandoned that names no process, or one that exists; 10 s by default.
     ///
     /// That a process of this number exists need not mean that it is the one which made the file. MSAL programs hold the lock for
     /// milliseconds, and never while they wait for a network or a user.
@@ -82,7 +78,7 @@ impl Default for LockLimits {
         Self {
             patience: Duration::from_secs(15),
             ended_after: Duration::from_secs(1),
-            abandoned_after: Duration::from_secs(30),
+            abandoned_after: Duration::from_secs(10),
         }
     }
 }
@@ -101,7 +97,8 @@ pub(crate) struct PeerLock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error(
-        "{} is held by {}, and was not free within {waited:?}; wait for that program, or end it",
+        "{} is held by {}, and was not free within {waited:?}; wait for that program, or end it; \
+         if there is none, remove the file",
         path.display(),
         holder.map_or_else(|| "another program".to_owned(), |pid| format!("process {pid}"))
     )]
@@ -185,8 +182,13 @@ impl PeerLock {
         loop {
             let (paths, limits, turn) = (Arc::clone(&self.paths), self.limits, Arc::clone(&turn));
             let (now, mut seen) = (self.clock.now(), std::mem::take(&mut observations));
+            let tag = random_bytes(&*self.random).map_err(|source| LockError::Io {
+                path: self.paths[0].clone(),
+                source: std::io::Error::other(source),
+            })?;
+            let tag = u64::from_ne_bytes(tag);
             let attempt = tokio::task::spawn_blocking(move || {
-                let round = try_all(&paths, &limits, now, &mut seen, turn, work);
+                let round = try_all(&paths, &limits, now, tag, &mut seen, turn, work);
                 (round, seen)
             });
             // The runtime ends, or the work panicked, which has been reported.
@@ -254,13 +256,14 @@ fn try_all<T, W: FnOnce(Guard) -> T>(
     paths: &[PathBuf],
     limits: &LockLimits,
     now: UnixMillis,
+    tag: u64,
     observations: &mut [Observation],
     turn: Arc<Turn>,
     work: W,
 ) -> Result<Round<W, T>, LockError> {
     let mut guard = Guard::new(turn);
     for (path, observation) in paths.iter().zip(observations) {
-        match attempt::attempt(path, limits, now, observation)? {
+        match attempt::attempt(path, limits, now, tag, observation)? {
             Attempt::Taken(held) => guard.add(held),
             Attempt::Busy(holder) => {
                 return Ok(Round::Busy {

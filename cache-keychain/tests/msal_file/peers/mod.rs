@@ -11,6 +11,7 @@ use std::time::Duration;
 use cache_core::store::PutOptions;
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_keychain::msal_file::{LockLimits, MsalFileConfig, MsalFileStore};
+use futures_util::future::join_all;
 use program::{Peer, Protocol};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -77,17 +78,17 @@ async fn loses_no_row(protocol: Protocol) {
     let store = open(&path).await;
     let mut peer = Peer::start(protocol, &path).await;
     let theirs = async {
-        for row in 0..12 {
+        for row in 0..40 {
             peer.must(&format!("add their-{row}")).await;
         }
     };
     let ours = async {
-        for row in 0..60 {
+        for row in 0..200 {
             add_row(&store, &format!("our-{row}")).await;
         }
     };
     within(PATIENCE * 2, "all rows", async { tokio::join!(theirs, ours) }).await;
-    assert_eq!(count_rows(&path), 72);
+    assert_eq!(count_rows(&path), 240);
     assert_eq!(names_in(directory.path()), ["msal_token_cache.json"]);
 }
 
@@ -207,6 +208,7 @@ with_peers! {
     as_msal_go: Flock, passes_over_our_dead;
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn flock_keeps_out_and_is_kept_out() {
     let (directory, path) = place();
@@ -238,6 +240,32 @@ async fn flock_keeps_out_and_is_kept_out() {
     put(&store, &rows(&["again"]), PutOptions::overwrite())
         .await
         .unwrap();
+    assert_eq!(names_in(directory.path()), ["msal_token_cache.json"]);
+}
+
+/// All those at once whose protocol has no gap among themselves.
+#[tokio::test]
+async fn a_crowd_loses_no_row() {
+    let (directory, path) = place();
+    let mut peers = [
+        Peer::start(Protocol::Existence, &path).await,
+        Peer::start(Protocol::Node, &path).await,
+        Peer::start(Protocol::Node, &path).await,
+    ];
+    let theirs = peers.iter_mut().enumerate().map(|(number, peer)| async move {
+        for row in 0..20 {
+            peer.must(&format!("add their-{number}-{row}")).await;
+        }
+    });
+    let (one, two) = (open(&path).await, open(&path).await);
+    let ours = [&one, &two].map(|store| async move {
+        for row in 0..100 {
+            add_row(store, &format!("our-{store:p}-{row}")).await;
+        }
+    });
+    let all = async { tokio::join!(join_all(theirs), join_all(ours)) };
+    within(PATIENCE * 2, "all rows", all).await;
+    assert_eq!(count_rows(&path), 3 * 20 + 2 * 100);
     assert_eq!(names_in(directory.path()), ["msal_token_cache.json"]);
 }
 

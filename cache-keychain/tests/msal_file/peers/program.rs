@@ -27,6 +27,7 @@ pub(crate) enum Protocol {
     /// As MSAL Go, and .NET.
     Flock,
     /// `flock(1)` of util-linux.
+    #[cfg(target_os = "linux")]
     Util,
 }
 
@@ -58,6 +59,7 @@ impl Peer {
                     "apt-get install default-jdk-headless; brew install openjdk",
                 )
             }
+            #[cfg(target_os = "linux")]
             Protocol::Util => {
                 let mut command = Command::new("sh");
                 command.arg(sources.join("peer.sh"));

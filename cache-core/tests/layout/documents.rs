@@ -1,168 +1,24 @@
-//! Caches over documents that MSAL programs share.
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
-mod support;
+//! Documents of every layout: what is read, written and left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hashing::Hashing;
+use crate::scene::*;
+use crate::support::*;
 use cache_core::cache::{
     AcquireOptions, CacheError, InteractionReason, RecordInfo, SignOutScope, TokenCache, TokenSource,
 };
 use cache_core::layout::MsalLayout;
 use cache_core::schema::{
-    AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse,
+    AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest,
 };
 use cache_core::seal::Namespace;
-use cache_core::secret::Secret;
 use cache_core::store::error::ErrorKind;
-use cache_core::store::{Capabilities, PutOptions, Store, StoreKey, Versions};
-use cache_core::strategy::{DirectoryPolicy, MemoryTier, OutagePolicy, Partitioning, SealPolicy, Strategy};
+use cache_core::store::{PutOptions, Store, Versions};
+use cache_core::strategy::{OutagePolicy, Partitioning, Strategy};
 use cache_core::time::Clock;
-use cache_testkit::clock::ManualClock;
-use serde_json::{Value, json};
-use support::*;
-
-const HOME: &str = "00000000-0000-0000-0000-00000000000a.00000000-0000-0000-0000-00000000000b";
-const TENANT: &str = "00000000-0000-0000-0000-00000000000b";
-const HOST: &str = "login.microsoftonline.com";
-
-fn strategy() -> Strategy {
-    Strategy::background_worker()
-        .seal(SealPolicy::PlaintextAllowed)
-        .memory_tier(MemoryTier::off())
-        .directory(DirectoryPolicy::Off)
-        .idle_lifetime(None)
-}
-
-fn shared(store: &Arc<dyn Store>, clock: &ManualClock, layout: MsalLayout) -> TokenCache {
-    TokenCache::builder(Arc::clone(store))
-        .clock(Arc::new(clock.clone()))
-        .strategy(strategy())
-        .open_plaintext_shared(Namespace::default(), layout)
-        .unwrap()
-}
-
-fn entra() -> AuthorityIdentity {
-    AuthorityIdentity::of_host(AuthorityKind::Entra, HOST)
-}
-
-fn alice() -> PartitionKey {
-    PartitionKey::User {
-        authority: entra(),
-        home_account_id: HOME.into(),
-    }
-}
-
-fn entra_request(scopes: &str) -> Arc<TokenRequest> {
-    let scopes = ScopeSet::parse(scopes);
-    Arc::new(TokenRequest::new(
-        alice(),
-        AuthorityKind::Entra,
-        CLIENT,
-        HOST,
-        TENANT,
-        scopes,
-    ))
-}
-
-/// What Entra grants to Alice, made of what the issuer granted.
-fn as_entra(mut response: TokenResponse) -> TokenResponse {
-    HOST.clone_into(&mut response.environment);
-    TENANT.clone_into(&mut response.realm);
-    response.id_token = Some(Secret::new("header.claims.signature"));
-    let account = response.account.as_mut().unwrap();
-    HOME.clone_into(&mut account.home_account_id);
-    HOST.clone_into(&mut account.environment);
-    TENANT.clone_into(&mut account.realm);
-    "MSSTS".clone_into(&mut account.authority_type);
-    account.issuer = None;
-    response
-}
-
-/// A document as MSAL Node writes it.
-fn node_document(now: i64, refresh_token: &str) -> Value {
-    let environment = "login.windows.net";
-    json!({
-        "Account": { format!("{HOME}-{environment}-{TENANT}"): {
-            "home_account_id": HOME, "environment": environment, "realm": TENANT, "local_account_id": "oid",
-            "username": "alice@contoso.test", "authority_type": "MSSTS", "name": "Alice", "x_account": 7,
-        } },
-        "IdToken": {},
-        "AccessToken": { format!("{HOME}-{environment}-accesstoken-{CLIENT}-{TENANT}-user.read-"): {
-            "home_account_id": HOME, "environment": environment, "credential_type": "AccessToken",
-            "client_id": CLIENT, "secret": "canary-node-access", "realm": TENANT, "target": "User.Read",
-            "cached_at": now.to_string(), "expires_on": (now + 3600).to_string(), "token_type": "Bearer",
-        } },
-        "RefreshToken": { format!("{HOME}-{environment}-refreshtoken-{CLIENT}---"): {
-            "home_account_id": HOME, "environment": environment, "credential_type": "RefreshToken",
-            "client_id": CLIENT, "secret": refresh_token, "x_token": [1, null],
-        } },
-        "AppMetadata": { format!("appmetadata-{environment}-{CLIENT}"): {
-            "client_id": CLIENT, "environment": environment,
-        } },
-        "Unknown": { "anything": { "at": "all" } },
-        "Member": 5,
-    })
-}
-
-fn record(key: &str) -> StoreKey {
-    StoreKey::new(key).unwrap()
-}
-
-async fn write(store: &Arc<dyn Store>, key: &str, document: &Value) {
-    let json = document.to_string();
-    store
-        .put(&record(key), json.into(), PutOptions::overwrite())
-        .await
-        .unwrap();
-}
-
-async fn document(store: &Arc<dyn Store>, key: &str) -> Value {
-    let found = store.get(&record(key)).await.unwrap().unwrap();
-    serde_json::from_slice(&found.payload).unwrap()
-}
-
-fn only<'a>(document: &'a Value, section: &str) -> (&'a String, &'a Value) {
-    let rows = document[section].as_object().unwrap();
-    assert_eq!(rows.len(), 1, "{section}: {rows:?}");
-    rows.iter().next().unwrap()
-}
-
-async fn silent(
-    cache: &TokenCache,
-    issuer: &Arc<Issuer>,
-    scopes: &str,
-) -> Result<(String, TokenSource), CacheError> {
-    let call = Arc::new(EntraCall(issuer.call(scopes)));
-    let found = cache
-        .acquire(entra_request(scopes), AcquireOptions::default(), call)
-        .await?;
-    Ok((found.token().secret.expose().to_owned(), found.source()))
-}
-
-/// The issuer's answers, as Entra's.
-struct EntraCall(Arc<Call>);
-
-#[async_trait::async_trait]
-impl cache_core::cache::AuthorityCall for EntraCall {
-    async fn prepare(&self, limit: Duration) -> Result<(), cache_core::cache::CallError> {
-        self.0.prepare(limit).await
-    }
-
-    async fn redeem(&self, redemption: cache_core::cache::Redemption) -> cache_core::cache::CallOutcome {
-        match self.0.redeem(redemption).await {
-            cache_core::cache::CallOutcome::Granted(response) => {
-                cache_core::cache::CallOutcome::Granted(Box::new(as_entra(*response)))
-            }
-            other => other,
-        }
-    }
-
-    async fn discard(&self, token: Secret, limit: Duration) {
-        self.0.discard(token, limit).await;
-    }
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn what_node_wrote_serves_and_is_refreshed_under_its_own_name() {
@@ -291,22 +147,6 @@ async fn tokens_of_applications_are_where_and_as_msal_looks_for_them() {
     let again = other.acquire_app(request, options, Arc::new(call)).await.unwrap();
     assert_eq!(again.token().secret, first.token().secret);
     assert_eq!(issuer.obtained(), 1);
-}
-
-struct AppCall(Arc<Call>);
-
-#[async_trait::async_trait]
-impl cache_core::cache::AppTokenCall for AppCall {
-    async fn obtain(&self, limit: Duration) -> cache_core::cache::CallOutcome {
-        match self.0.obtain(limit).await {
-            cache_core::cache::CallOutcome::Granted(mut response) => {
-                HOST.clone_into(&mut response.environment);
-                TENANT.clone_into(&mut response.realm);
-                cache_core::cache::CallOutcome::Granted(response)
-            }
-            other => other,
-        }
-    }
 }
 
 #[tokio::test]
@@ -685,104 +525,4 @@ async fn the_strategy_must_allow_it() {
         assert!(matches!(open(strategy), Err(CacheError::Strategy(_))));
     }
     assert!(open(strategy()).is_ok());
-}
-
-/// A store whose versions are hashes of the content.
-#[derive(Debug)]
-struct Hashing(Arc<dyn Store>);
-
-impl Hashing {
-    fn over(inner: Arc<dyn Store>) -> Arc<dyn Store> {
-        Arc::new(Self(inner))
-    }
-}
-
-#[async_trait::async_trait]
-impl Store for Hashing {
-    async fn get(
-        &self,
-        key: &StoreKey,
-    ) -> Result<Option<cache_core::store::Record>, cache_core::store::StoreError> {
-        let found = self.0.get(key).await?;
-        Ok(found.map(|mut record| {
-            record.version = hash(&record.payload);
-            record
-        }))
-    }
-
-    async fn head(
-        &self,
-        key: &StoreKey,
-    ) -> Result<Option<cache_core::store::Version>, cache_core::store::StoreError> {
-        Ok(self.get(key).await?.map(|record| record.version))
-    }
-
-    async fn put(
-        &self,
-        key: &StoreKey,
-        payload: bytes::Bytes,
-        mut options: PutOptions,
-    ) -> Result<cache_core::store::Version, cache_core::store::StoreError> {
-        let version = hash(&payload);
-        if let cache_core::store::PutMode::Update(expected) = options.mode {
-            options.mode = cache_core::store::PutMode::Update(self.real(key, expected).await?);
-        }
-        self.0.put(key, payload, options).await?;
-        Ok(version)
-    }
-
-    async fn delete(
-        &self,
-        key: &StoreKey,
-        expected: Option<cache_core::store::Version>,
-    ) -> Result<(), cache_core::store::StoreError> {
-        let expected = match expected {
-            Some(expected) => Some(self.real(key, expected).await?),
-            None => None,
-        };
-        self.0.delete(key, expected).await
-    }
-
-    fn scan<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> futures_core::stream::BoxStream<
-        'a,
-        Result<(StoreKey, cache_core::store::Version), cache_core::store::StoreError>,
-    > {
-        self.0.scan(prefix)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            versions: Versions::ContentHash,
-            watch: false,
-            ..self.0.capabilities()
-        }
-    }
-
-    fn watch(&self) -> Option<&dyn cache_core::store::Watch> {
-        None
-    }
-}
-
-impl Hashing {
-    /// The version beneath of the content that `expected` is the hash of.
-    async fn real(
-        &self,
-        key: &StoreKey,
-        expected: cache_core::store::Version,
-    ) -> Result<cache_core::store::Version, cache_core::store::StoreError> {
-        let found = self.0.get(key).await?;
-        found
-            .filter(|record| hash(&record.payload) == expected)
-            .map(|record| record.version)
-            .ok_or_else(|| cache_core::store::StoreError::conflict(cache_core::store::error::Operation::Put))
-    }
-}
-
-fn hash(payload: &[u8]) -> cache_core::store::Version {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(payload);
-    cache_core::store::Version::from_bytes(digest[..16].try_into().unwrap())
 }

@@ -1,0 +1,17 @@
+//! Migrations: everything arrives once, whatever stops them and whoever uses either side meanwhile.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a failure here is a failed test, and the modules are one program"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crash_points;
+mod documents;
+mod many;
+mod races;
+mod records;
+mod refusals;
+mod scene;

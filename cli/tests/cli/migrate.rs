@@ -1,0 +1,484 @@
+//! `migrate`: from any store to any other, with processes that refresh, stop and die meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cache_testkit::redis::RedisServer;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::program::{Program, Ran, pause, strict_authority};
+
+const SIGN_IN: [&str; 4] = ["login", "device-code", "--scope", "User.Read"];
+const TOKEN: [&str; 3] = ["token", "--scope", "User.Read"];
+const REFRESH: [&str; 4] = ["token", "--scope", "User.Read", "--force-refresh"];
+
+fn sqlite(program: &Program, name: &str) -> String {
+    format!("sqlite:{}", program.path(name).display())
+}
+
+fn key(program: &Program, name: &str) -> String {
+    format!("file:{}", program.path(name).display())
+}
+
+/// Runs with other options than the program's own.
+async fn at(program: &Program, store: &str, key: Option<&str>, words: &[&str]) -> Ran {
+    let mut command = program.command(&["--json"]);
+    command.args(words).args(["--store", store]);
+    match key {
+        Some(key) => command.args(["--key", key]),
+        None => &mut command,
+    };
+    Ran::of(command).await
+}
+
+async fn accounts(program: &Program, store: &str, key: &str) -> usize {
+    let listed = at(program, store, Some(key), &["accounts"])
+        .await
+        .succeeded()
+        .object();
+    listed["accounts"].as_array().unwrap().len()
+}
+
+/// A cache file of an MSAL program with that many accounts.
+fn many(count: usize) -> Value {
+    let host = "login.microsoftonline.com";
+    let (mut account_rows, mut refresh_rows) = (serde_json::Map::new(), serde_json::Map::new());
+    for number in 0..count {
+        let home = format!("user-{number}.tenant");
+        account_rows.insert(
+            format!("{home}-{host}-tenant"),
+            json!({
+                "home_account_id": home, "environment": host, "realm": "tenant", "local_account_id": format!("user-{number}"),
+                "username": format!("user-{number}@contoso.test"), "authority_type": "MSSTS",
+            }),
+        );
+        refresh_rows.insert(
+            format!("{home}-{host}-refreshtoken-client--"),
+            json!({
+                "home_account_id": home, "environment": host, "credential_type": "RefreshToken", "client_id": "client",
+                "secret": format!("canary-refresh-{number}"), "target": "s", "last_modification_time": "1700000000",
+            }),
+        );
+    }
+    json!({ "AccessToken": {}, "IdToken": {}, "AppMetadata": {}, "Account": account_rows, "RefreshToken": refresh_rows })
+}
+
+/// A program whose store has that many accounts.
+async fn crowded(count: usize) -> Program {
+    let program = Program::new();
+    let file = program.path("many.json");
+    std::fs::write(&file, many(count).to_string()).unwrap();
+    program.json(&["import", file.to_str().unwrap()]).await;
+    program
+}
+
+/// The refresh tokens of a store, by an export.
+async fn refresh_tokens(program: &Program, store: &str, key: &str) -> Vec<String> {
+    let exported = at(program, store, Some(key), &["export"])
+        .await
+        .succeeded()
+        .object();
+    let rows = exported["RefreshToken"].as_object().cloned().unwrap_or_default();
+    let mut tokens: Vec<_> = rows
+        .values()
+        .map(|row| row["secret"].as_str().unwrap().to_owned())
+        .collect();
+    tokens.sort();
+    tokens
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_goes_to_redis_under_another_key_and_comes_back() {
+    let authority = strict_authority().await;
+    let server = RedisServer::start().await.unwrap();
+    let program = Program::of_fake(&authority);
+    program.json(&SIGN_IN).await;
+    let before = program.json(&TOKEN).await;
+    let (own, own_key) = (sqlite(&program, "cache.db"), key(&program, "key"));
+    let (url, other_key) = (server.url(), key(&program, "other-key"));
+
+    let there = ["migrate", "--to", &url, "--to-key", &other_key];
+    let plan = program.json(&[&there[..], &["--dry-run"]].concat()).await;
+    assert_eq!(
+        (&plan["would_move"], &plan["records"]),
+        (&json!(1), &json!({ "user": 1 }))
+    );
+    assert!(!program.path("other-key").exists(), "a dry run makes nothing");
+    at(&program, &url, Some(&other_key), &["inspect"]).await.object()["error"]["kind"]
+        .as_str()
+        .filter(|kind| *kind == "store_missing")
+        .unwrap();
+
+    let said = program.run(&there).await.succeeded();
+    assert_eq!(said.stdout, "");
+    assert!(
+        said.stderr.contains("moved 1 records")
+            && said.stderr.contains("is empty now: programs that still use it"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(
+        (
+            accounts(&program, &own, &own_key).await,
+            accounts(&program, &url, &other_key).await
+        ),
+        (0, 1)
+    );
+    let requests = authority.requests().len();
+    let found = at(&program, &url, Some(&other_key), &TOKEN)
+        .await
+        .succeeded()
+        .object();
+    assert_eq!(found["access_token"], before["access_token"]);
+    assert_eq!(
+        authority.requests().len(),
+        requests,
+        "it was served from the store"
+    );
+    at(&program, &url, Some(&other_key), &REFRESH).await.succeeded();
+
+    let again = program.json(&there).await;
+    assert_eq!((&again["moved"], &again["complete"]), (&json!(0), &json!(true)));
+
+    let back = ["migrate", "--from", &url, "--from-key", &other_key, "--to", &own];
+    let report = program.json(&back).await;
+    assert_eq!(
+        (&report["moved"], &report["complete"]),
+        (&json!(1), &json!(true)),
+        "{report}"
+    );
+    program.json(&REFRESH).await;
+    assert_eq!(authority.families_revoked(), 0);
+    let inspected = at(&program, &url, Some(&other_key), &["inspect"])
+        .await
+        .succeeded()
+        .object();
+    let kinds: Vec<_> = inspected["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| &record["kind"])
+        .collect();
+    assert_eq!(kinds, ["keyring"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_place_by_two_names_and_memory_are_refused() {
+    let server = RedisServer::start().await.unwrap();
+    let program = crowded(1).await;
+    let own = sqlite(&program, "cache.db");
+    let link = program.path("link.db");
+    std::os::unix::fs::symlink(program.path("cache.db"), &link).unwrap();
+    let hard = program.path("hard.db");
+    std::fs::hard_link(program.path("cache.db"), &hard).unwrap();
+    let dotted = format!("sqlite:{}/./cache.db", program.folder().display());
+    for to in [
+        own.clone(),
+        dotted,
+        format!("sqlite:{}", link.display()),
+        format!("sqlite:{}", hard.display()),
+    ] {
+        let error = program.failing(&["migrate", "--to", &to], 2).await;
+        assert!(
+            error["message"].as_str().unwrap().contains("same place"),
+            "{error}"
+        );
+    }
+    for words in [["--to", "memory:"], ["--from", "memory:"]] {
+        let error = program
+            .failing(&[&["migrate", "--to", "keychain"][..], &words].concat(), 2)
+            .await;
+        assert!(!error["message"].as_str().unwrap().is_empty());
+    }
+    let error = program.failing(&["migrate", "--to", "memory:"], 2).await;
+    assert!(error["message"].as_str().unwrap().contains("memory"), "{error}");
+    let with_password = server.url().replace("redis://", "redis://u:canary@");
+    let error = program.failing(&["migrate", "--to", &with_password], 2).await;
+    assert!(
+        error["message"].as_str().unwrap().contains("command line") && !error.to_string().contains("canary")
+    );
+
+    // By names that do not tell: the store itself does.
+    let url = server.url();
+    program.json(&["migrate", "--to", &url]).await;
+    let port = url.rsplit_once(':').unwrap().1.trim_end_matches('/').to_owned();
+    let alias = format!("redis://127.1.2.3:{port}");
+    let from = ["migrate", "--from", &url, "--to"];
+    let spelled = format!("{}/0", url.trim_end_matches('/'));
+    let error = program.failing(&[&from[..], &[&spelled]].concat(), 2).await;
+    assert!(error["message"].as_str().unwrap().contains("same"), "{error}");
+    let ran = program.run(&[&["--json"], &from[..], &[&alias]].concat()).await;
+    // A server that listens at one address only has no such second name.
+    if ran.exit != Some(4) {
+        assert_eq!(ran.exit, Some(2), "{ran:?}");
+        assert!(ran.stdout.contains("same store"), "{ran:?}");
+    }
+    assert_eq!(accounts(&program, &url, &key(&program, "key")).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sign_ins_in_the_target_stay_and_the_exit_code_says_so() {
+    let authority = strict_authority().await;
+    let program = Program::of_fake(&authority);
+    program.json(&SIGN_IN).await;
+    let (other, own_key) = (sqlite(&program, "other.db"), key(&program, "key"));
+    at(&program, &other, Some(&own_key), &SIGN_IN).await.succeeded();
+    let ran = program.run(&["--json", "migrate", "--to", &other]).await;
+    assert_eq!(ran.exit, Some(4), "{ran:?}");
+    let object = ran.object();
+    assert_eq!(object["error"]["kind"], "incomplete");
+    assert_eq!(
+        object["migration"]["conflicts"].as_array().unwrap().len(),
+        1,
+        "{object}"
+    );
+    program.json(&REFRESH).await;
+    at(&program, &other, Some(&own_key), &REFRESH).await.succeeded();
+
+    at(&program, &other, Some(&own_key), &["logout"])
+        .await
+        .succeeded();
+    let report = program.json(&["migrate", "--to", &other]).await;
+    assert_eq!(report["moved"], 1);
+    at(&program, &other, Some(&own_key), &REFRESH).await.succeeded();
+    assert_eq!(authority.families_revoked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_goes_into_a_file_of_msal_programs_and_back() {
+    let authority = strict_authority().await;
+    let program = Program::of_fake(&authority);
+    program.json(&SIGN_IN).await;
+    let file = format!("msal-file:{}", program.path("msal.json").display());
+    let error = program.failing(&["migrate", "--to", &file], 2).await;
+    assert!(
+        error["next"].as_str().unwrap().contains("--allow-plaintext"),
+        "{error}"
+    );
+    assert!(!program.path("msal.json").exists());
+    let plan = program.json(&["migrate", "--to", &file, "--dry-run"]).await;
+    assert_eq!(plan["would_move"], 1);
+    assert!(!program.path("msal.json").exists());
+    let error = program
+        .failing(&["migrate", "--to", &file, "--to-key", "passphrase"], 2)
+        .await;
+    assert!(error["message"].as_str().unwrap().contains("--to-key"), "{error}");
+
+    let report = program
+        .json(&["migrate", "--to", &file, "--allow-plaintext"])
+        .await;
+    assert_eq!(
+        (&report["moved"], &report["complete"]),
+        (&json!(1), &json!(true)),
+        "{report}"
+    );
+    let text = std::fs::read_to_string(program.path("msal.json")).unwrap();
+    let rows: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows["RefreshToken"].as_object().unwrap().len(), 1);
+    let own = sqlite(&program, "cache.db");
+    assert_eq!(accounts(&program, &own, &key(&program, "key")).await, 0);
+    let mut shared = Program::of_fake(&authority);
+    shared.without("--key");
+    shared.options(&["--store", &file]);
+    shared.json(&REFRESH).await;
+
+    // Into another file, and from there home.
+    let second = format!("msal-file:{}", program.path("second.json").display());
+    let report = program.json(&["migrate", "--from", &file, "--to", &second]).await;
+    assert_eq!(
+        (&report["moved"], &report["complete"]),
+        (&json!(1), &json!(true)),
+        "{report}"
+    );
+    let report = program.json(&["migrate", "--from", &second, "--to", &own]).await;
+    assert_eq!(
+        (&report["moved"], &report["complete"]),
+        (&json!(1), &json!(true)),
+        "{report}"
+    );
+    program.json(&REFRESH).await;
+    assert_eq!(authority.families_revoked(), 0);
+    for name in ["msal.json", "second.json"] {
+        let left = std::fs::read_to_string(program.path(name)).unwrap_or_default();
+        let left: Value = serde_json::from_str(&left).unwrap_or_default();
+        let rows = left["RefreshToken"].as_object().map_or(0, serde_json::Map::len);
+        assert_eq!(rows, 0, "{left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_cannot_keep_is_named_before_anything_moves() {
+    let authority = strict_authority().await;
+    let program = Program::of_fake(&authority);
+    program.json(&SIGN_IN).await;
+    let folder = program.path("identity.json");
+    std::fs::write(&folder, many(2).to_string()).unwrap();
+    program.json(&["import", folder.to_str().unwrap()]).await;
+    let copy = sqlite(&program, "copy.db");
+    let copied = program
+        .run(&["migrate", "--to", &copy, "--copy"])
+        .await
+        .succeeded();
+    assert!(
+        copied
+            .stderr
+            .contains("takes a token that is used from two places for stolen"),
+        "{}",
+        copied.stderr
+    );
+    let own_key = key(&program, "key");
+    assert_eq!(accounts(&program, &copy, &own_key).await, 3);
+    assert_eq!(
+        refresh_tokens(&program, &copy, &own_key).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        refresh_tokens(&program, &sqlite(&program, "cache.db"), &own_key)
+            .await
+            .len(),
+        3
+    );
+    program.json(&REFRESH).await;
+    assert_eq!(authority.families_revoked(), 0);
+    let error = program
+        .failing(&["migrate", "--to", &copy, "--copy-refresh-tokens"], 2)
+        .await;
+    assert!(error["message"].as_str().unwrap().contains("--copy"), "{error}");
+}
+
+/// Killed again and again at moments that nobody chose, it goes on until everything is there, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_lose_and_double_nothing() {
+    const ACCOUNTS: usize = 300;
+    let program = crowded(ACCOUNTS).await;
+    let (own, other, own_key) = (
+        sqlite(&program, "cache.db"),
+        sqlite(&program, "other.db"),
+        key(&program, "key"),
+    );
+    let before = refresh_tokens(&program, &own, &own_key).await;
+    assert_eq!(before.len(), ACCOUNTS);
+    let mut in_the_middle = 0;
+    for round in 0..12 {
+        let mut child = program.start(&["migrate", "--to", &other]);
+        pause(60 + 35 * round).await;
+        child.kill().await.unwrap();
+        if !program.path("other.db").exists() {
+            continue;
+        }
+        let kept = refresh_tokens(&program, &own, &own_key).await;
+        let there = at(&program, &other, Some(&own_key), &["export"]).await;
+        // It may have died before there was a key ring.
+        if there.exit != Some(0) {
+            continue;
+        }
+        let there = refresh_tokens(&program, &other, &own_key).await;
+        assert!(
+            kept.iter().all(|token| !there.contains(token)),
+            "a token is in use in both"
+        );
+        // One may be on its way.
+        assert!(kept.len() + there.len() + 1 >= ACCOUNTS);
+        in_the_middle += usize::from(!kept.is_empty() && !there.is_empty());
+    }
+    assert!(in_the_middle > 0, "no kill was in the middle");
+    let report = program.json(&["migrate", "--to", &other]).await;
+    assert_eq!(report["complete"], true, "{report}");
+    assert_eq!(refresh_tokens(&program, &other, &own_key).await, before);
+    assert_eq!(accounts(&program, &own, &own_key).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_it_between_records_and_says_how_to_go_on() {
+    const ACCOUNTS: usize = 1500;
+    let program = crowded(ACCOUNTS).await;
+    let (own, other, own_key) = (
+        sqlite(&program, "cache.db"),
+        sqlite(&program, "other.db"),
+        key(&program, "key"),
+    );
+    let child = program.start(&["--json", "migrate", "--to", &other]);
+    let id = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    // Until the target has something.
+    while !program.path("other.db").exists() {
+        pause(5).await;
+    }
+    pause(400).await;
+    kill_process(id, Signal::INT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(
+        output.stderr.starts_with(b"error: interrupted"),
+        "nothing but the error: {output:?}"
+    );
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(object["error"]["kind"], "interrupted");
+    assert!(
+        object["error"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("goes on where it stopped")
+    );
+    let moved = usize::try_from(object["migration"]["moved"].as_u64().unwrap()).unwrap();
+    assert_eq!(accounts(&program, &own, &own_key).await, ACCOUNTS - moved);
+    assert_eq!(accounts(&program, &other, &own_key).await, moved);
+
+    let ran = program.run(&["migrate", "--to", &other]).await.succeeded();
+    assert!(
+        ran.stderr.contains(&format!("of {} records", ACCOUNTS - moved)),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(accounts(&program, &other, &own_key).await, ACCOUNTS);
+}
+
+/// An authority that revokes a family whose token comes twice sees nothing of a migration.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_refresh_meanwhile_keep_their_sign_in() {
+    let authority = strict_authority().await;
+    let server = RedisServer::start().await.unwrap();
+    let program = Arc::new(Program::of_fake(&authority));
+    program.json(&SIGN_IN).await;
+    let file = program.path("many.json");
+    std::fs::write(&file, many(40).to_string()).unwrap();
+    program.json(&["import", file.to_str().unwrap()]).await;
+    let url = server.url();
+    let own_key = key(&program, "key");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        let (program, stop) = (Arc::clone(&program), Arc::clone(&stop));
+        running.push(tokio::spawn(async move {
+            let mut refreshed = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let ran = program
+                    .run(&[&["--json"], &REFRESH[..], &["--account", "alice@contoso.test"]].concat())
+                    .await;
+                match ran.exit {
+                    Some(0) => refreshed += 1,
+                    // Once it has moved.
+                    _ => assert_eq!(ran.exit, Some(3), "{ran:?}"),
+                }
+            }
+            refreshed
+        }));
+    }
+    pause(700).await;
+    let report = program.json(&["migrate", "--to", &url]).await;
+    assert_eq!(
+        (&report["moved"], &report["complete"]),
+        (&json!(41), &json!(true)),
+        "{report}"
+    );
+    pause(300).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut refreshed = 0;
+    for program in running {
+        refreshed += program.await.unwrap();
+    }
+    assert!(refreshed > 0);
+    let words = [&REFRESH[..], &["--account", "alice@contoso.test"]].concat();
+    at(&program, &url, Some(&own_key), &words).await.succeeded();
+    assert_eq!(authority.families_revoked(), 0);
+}
