@@ -304,7 +304,9 @@ fn has_pygobject() -> bool {
 
 fn has_python_libsecret() -> bool {
     !cfg!(target_os = "linux")
-        || system_python_runs("import gi; gi.require_version('Secret', '1'); from gi.repository import Secret")
+        || system_python_runs(
+            "import gi; gi.require_version('Secret', '1'); from gi.repository import Secret",
+        )
 }
 
 /// The system's modules are for the system's Python only.
