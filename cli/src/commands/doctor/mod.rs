@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod key;
+mod keychain;
 mod msal;
 mod redis;
 
@@ -100,7 +101,14 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
         _ => {}
     }
     if !store.is_of_msal() {
-        checks.extend(key::source(&session.key_address()?, &store));
+        let key = session.key_address()?;
+        checks.extend(key::source(&key, &store));
+        if let KeyAddress::Keychain { name, otherwise } = &key {
+            checks.push(keychain::examined(name.as_ref(), otherwise.is_some()).await);
+        }
+    }
+    if let StoreAddress::Keychain(name) = &store {
+        checks.push(keychain::examined(name.as_ref(), false).await);
     }
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
@@ -115,7 +123,20 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             checks.extend(found);
             is_there
         }
-        StoreAddress::Keychain(_) => true,
+        StoreAddress::Keychain(_) => match session.opened(Missing::Refuse).await {
+            Ok(_) => true,
+            Err(failure) if failure.kind == "store_missing" => {
+                checks.push(Check::warning(
+                    "store",
+                    "nothing is there yet; the first sign-in makes the key ring",
+                ));
+                false
+            }
+            Err(failure) => {
+                checks.push(Check::failed("store", &failure));
+                false
+            }
+        },
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -184,7 +205,7 @@ async fn contents(session: &Session) -> Vec<Check> {
     if session.store_address().is_ok_and(|store| store.is_of_msal()) {
         checks.push(msal::accounts(cache).await);
     } else {
-        checks.push(key::ring(cache.sealer()));
+        checks.push(key::ring(cache.sealer()).await);
     }
     match cache.inspect().await {
         Ok(records) => checks.extend(records_checks(session, &records)),
