@@ -53,8 +53,8 @@ impl MsalFileConfig {
         Self::new(configuration_directory.as_ref().join(Self::AZURE_CLI_FILE)).create(false)
     }
 
-    /// Whether a missing file, with its directory (0700), is made by the first write (the default) or reported as an error when the
-    /// store is opened.
+    /// Whether a missing directory is made (0700) when the store is opened, and a missing file (0600) by the first write, which is the
+    /// default; else both are reported as an error when the store is opened.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;

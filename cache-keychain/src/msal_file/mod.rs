@@ -51,7 +51,7 @@
 //!
 //! # Reading
 //!
-//! Programs with MSAL truncate the file and then write into it. So a read that finds no end, or nothing, waits some milliseconds and
+//! Most programs with MSAL truncate the file and then write into it. So a read that finds no end, or nothing, waits some milliseconds and
 //! reads again, at last under the lock; only what is incomplete then is `Corrupt`, or absent. A file that has not changed since it was read
 //! last, by its inode, length and times, is not read again: a `get` or `head` then costs a `stat`, about a microsecond, which is made on
 //! the calling thread. Times that were taken within one tick of the file system's clock are not trusted.
@@ -70,11 +70,11 @@
 //! | MSAL Go, MSAL .NET | `flock` on the file | does not notice |
 //! | MSAL Java | the file exists, and `fcntl` on it | waits, then passes over it |
 //!
-//! (msal-extensions 1.0 to 1.3 and msal-node-extensions 5.6, both tried with what they ship; microsoft-authentication-extensions for Go, .NET and
-//! Java by programs that do what their sources say.)
+//! (Both locks of msal-extensions 1.3.1, the first of which is the only one of 1.0 to 1.2, and the lock of msal-node-extensions 5.6.0 were tried as
+//! they are shipped; those of microsoft-authentication-extensions for Go, .NET and Java by programs that do what their sources say.)
 //!
-//! It is held while the file is compared and renamed, well below a millisecond, and never while anything is waited for. Nobody is let in by
-//! an order: who waits looks again after a few milliseconds, at random, for at most [`LockLimits::patience`].
+//! It is held while the file is compared and renamed, well below a millisecond, and never while anything is waited for. Tasks of one process
+//! take turns; between processes nobody is let in by an order: who waits looks again after a few milliseconds, at random, for at most [`LockLimits::patience`].
 //!
 //! **A holder that was killed** leaves the file. It is taken over when nobody has the kernel's locks on it, and its process does not exist
 //! ([`LockLimits::ended_after`]) or it has not changed for long ([`LockLimits::abandoned_after`]). So a store here puts in order what would bar
@@ -89,7 +89,7 @@
 //!
 //! - The file must be on a local file system. On NFS, `flock` and `fcntl` are one lock, which would be waited for in vain.
 //! - Windows' file is encrypted for its user by the system (DPAPI), and macOS' cache is an item of the keychain: neither is here, and this
-//!   module is not built on Windows. With the Azure CLI's option to keep its cache unencrypted, its file on macOS is like the one on Linux.
+//!   module is not built on Windows. The Azure CLI keeps a plain file on macOS as on Linux; all of this was run on Linux only.
 //! - It protects nothing: whoever can read the file has the tokens in it.
 
 mod config;

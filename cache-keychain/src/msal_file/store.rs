@@ -49,7 +49,7 @@ impl MsalFileStore {
     /// The longest file, in bytes (16 MiB).
     pub const MAX_VALUE_BYTES: usize = MAX_BYTES;
 
-    /// Finds the file of `config`. Nothing is read yet, and nothing written; temporary files that killed writers left beside it are
+    /// Finds the file of `config`. It is neither read nor made yet; temporary files that killed writers left beside it are
     /// removed. Must be called within a tokio runtime, which the store then uses.
     ///
     /// Cancellation safe.

@@ -88,7 +88,8 @@ fn names_of_accounts(path: &Path) -> Vec<String> {
 async fn a_cache_whose_partitions_would_expire_keeps_them_in_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("msal_token_cache.json");
-    for strategy in [Strategy::web_front_end(), Strategy::desktop_tool()] {
+    for idle_lifetime in [Some(Duration::from_secs(86_400)), None] {
+        let strategy = Strategy::desktop_tool().idle_lifetime(idle_lifetime);
         let cache = cache(&path, strategy).await;
         sign_in(&cache, "alice").await;
         sign_in(&cache, "bob").await;
