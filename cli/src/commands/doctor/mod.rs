@@ -100,15 +100,25 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
         // Below, with what is in them.
         _ => {}
     }
+    let mut keychains = Vec::new();
     if !store.is_of_msal() {
         let key = session.key_address()?;
         checks.extend(key::source(&key, &store));
-        if let KeyAddress::Keychain { name, otherwise } = &key {
-            checks.push(keychain::examined(name.as_ref(), otherwise.is_some()).await);
+        if let KeyAddress::Keychain { name, otherwise } = key {
+            keychains.push((name, otherwise.is_some()));
         }
     }
-    if let StoreAddress::Keychain(name) = &store {
-        checks.push(keychain::examined(name.as_ref(), false).await);
+    match &store {
+        // One look is enough where both are in it.
+        StoreAddress::Keychain(name) => {
+            keychains.retain(|(of_key, _)| of_key != name);
+            keychains.push((name.clone(), false));
+        }
+        StoreAddress::MsalItem(_) => keychains.push((None, false)),
+        _ => {}
+    }
+    for (name, has_other) in keychains {
+        checks.push(keychain::examined(name.as_ref(), has_other).await);
     }
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
