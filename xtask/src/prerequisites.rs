@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 18] = [
+const PREREQUISITES: [Prerequisite; 19] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
