@@ -11,6 +11,7 @@ use flows::error::InteractiveError;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::keychain_failure;
 
 impl From<flows::Error> for Failure {
     fn from(error: flows::Error) -> Self {
@@ -179,6 +180,9 @@ fn with_next(failure: Failure, next: Option<impl Into<String>>) -> Failure {
 
 /// What to do about a store that does not serve. What is particular to a backend, its own error says.
 fn next_for_store(error: &StoreError) -> Option<&'static str> {
+    if let Some(next) = keychain_failure::find(error).and_then(keychain_failure::next) {
+        return Some(next);
+    }
     if error.is_outcome_unknown() && error.operation() != Operation::Open {
         return Some("run it again: what was stored is found then; `tokenkeep doctor` looks closer");
     }
@@ -219,6 +223,9 @@ fn next_for(cause: &SealError) -> Option<String> {
 
 /// What to do about a key that is there but out of reach, so that nobody gives it up for lost.
 fn next_for_key(cause: &KeySourceError) -> Option<String> {
+    if let Some(next) = keychain_failure::find(cause).and_then(keychain_failure::next) {
+        return Some(next.to_owned());
+    }
     match cause {
         KeySourceError::Insecure { path, .. } => Some(format!(
             "the key must be a regular file of yours that nobody else can use (`chmod 600` the file), in a folder that \
@@ -262,7 +269,10 @@ pub(crate) fn of_seal(error: &SealError) -> (&'static str, Option<String>) {
         E::RingRolledBack { .. } => ("ring_rolled_back", None),
         E::RingUnreadable { .. } => ("ring_unreadable", None),
         E::WrongKeySource { .. } => ("wrong_key_source", None),
-        E::KeySource(_) => ("key_source", None),
+        E::KeySource(cause) => {
+            let keychain = keychain_failure::find(cause).map(keychain_failure::word);
+            (keychain.unwrap_or("key_source"), None)
+        }
         E::Ring(_) => ("ring", None),
         E::Store(cause) => (of_store(cause), None),
         E::Contended { .. } => ("contended", None),
@@ -272,6 +282,9 @@ pub(crate) fn of_seal(error: &SealError) -> (&'static str, Option<String>) {
 }
 
 fn of_store(error: &StoreError) -> &'static str {
+    if let Some(keychain) = keychain_failure::find(error) {
+        return keychain_failure::word(keychain);
+    }
     match error.kind() {
         ErrorKind::Corrupt => "store_corrupt",
         ErrorKind::NewerSchema => "store_newer_schema",

@@ -89,8 +89,8 @@ impl fmt::Display for ItemAddress {
             Item::Python { schema, attributes } => {
                 write!(f, "schema={}", encode(schema))?;
                 for (name, value) in attributes {
-                    let name = if name == "lock" {
-                        "%6Cock".to_owned()
+                    let name = if name == "path" {
+                        "%70ath".to_owned()
                     } else {
                         encode(name)
                     };

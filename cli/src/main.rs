@@ -20,6 +20,7 @@ mod identity_choice;
 mod item_address;
 mod key_address;
 mod key_source;
+mod keychain_failure;
 mod keychain_name;
 mod logging;
 mod moment;

@@ -41,6 +41,8 @@ enum Handle {
     MsalFile(Arc<MsalFileStore>),
     /// It has the record of MSAL programs, and nothing to close.
     MsalItem(StoreKey),
+    /// Nor has a keychain.
+    Keychain,
 }
 
 impl OpenedStore {
@@ -61,7 +63,7 @@ impl OpenedStore {
             StoreAddress::AzureCli => Self::open_msal_file(&azure_cli::token_cache()?, missing).await,
             StoreAddress::MsalFile(path) => Self::open_msal_file(path, missing).await,
             StoreAddress::MsalItem(address) => Self::open_msal_item(address).await,
-            _ => Err(Failure::usage("not yet")),
+            StoreAddress::Keychain(name) => Self::open_keychain(name.as_ref(), missing).await,
         }
     }
 
@@ -137,7 +139,7 @@ impl OpenedStore {
     /// Closes it.
     pub(crate) async fn close(&self) {
         match &self.handle {
-            Handle::Memory | Handle::MsalItem(_) => {}
+            Handle::Memory | Handle::MsalItem(_) | Handle::Keychain => {}
             Handle::Sqlite(sqlite) => sqlite.close().await,
             Handle::Redis(redis) => redis.close().await,
             #[cfg(unix)]

@@ -170,7 +170,8 @@ impl Session {
             ));
         };
         Ok(match cli.sign_in().map(|found| &found.identity) {
-            Some(Identity::ServicePrincipal(client_id)) => client_id,
+            // Users are signed in to the CLI itself.
+            Some(Identity::ServicePrincipal(client_id)) if self.options.account.is_none() => client_id,
             _ => azure_cli::CLIENT_ID,
         })
     }
@@ -200,9 +201,13 @@ impl Session {
         self.options.credential.is_given()
     }
 
-    /// A client without a credential.
+    /// A client without a credential. A service principal of the Azure CLI is none.
     pub(crate) async fn public_client(&self, missing: Missing) -> Result<PublicClient, Failure> {
-        let (client_id, authority, http) = (self.client_id()?.to_owned(), self.authority()?, self.http()?);
+        let client_id = match self.service_principal()? {
+            Some(_) if self.options.client_id.is_none() => azure_cli::CLIENT_ID,
+            _ => self.client_id()?,
+        };
+        let (client_id, authority, http) = (client_id.to_owned(), self.authority()?, self.http()?);
         let cache = self.cache(missing, Stdin::Free).await?.clone();
         Ok(PublicClient::builder(client_id, authority, cache)
             .http(http)

@@ -31,8 +31,12 @@
 //!   token that is used twice then ends the sign-in; Entra does not.
 //! - A document that an MSAL program read before and writes after a change of this crate undoes that change, a sign-out too.
 //!
-//! With Entra's refresh tokens, which survive their use, neither does harm that lasts. Do not share tokens of a strictly rotating
-//! authority with MSAL programs that refresh at the same time: *move* them, by import.
+//! With Entra's refresh tokens, which survive their use, neither does harm that lasts. At a strictly rotating authority, programs that take
+//! turns can share them: this crate spends the youngest and leaves one row, where MSAL Python and MSAL Node look next. Do not share them with MSAL
+//! programs that refresh at the same time, nor with Python and Node at once unless this crate refreshes between them (each leaves the row
+//! that the other has spent): *move* them, by import.
+//!
+//! MSAL Python signs a user out by removing rows under its own names. What MSAL Node alone had written then stays, without an account.
 //!
 //! # Example
 //!
@@ -143,6 +147,27 @@ impl MsalLayout {
     ///   name and takes any; it was not tried, and where tokens rotate strictly, it must not share them.
     ///
     /// MSAL Java fails on a document with tokens of users *and* applications: see [`app_record`](Self::app_record).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_core::cache::TokenCache;
+    /// use cache_core::layout::MsalLayout;
+    /// use cache_core::seal::Namespace;
+    /// use cache_core::store::{MemoryStore, StoreKey};
+    /// use cache_core::strategy::{SealPolicy, Strategy};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// // In earnest: the store of `cache-keychain` for an MSAL program's file, and its record.
+    /// let store = Arc::new(MemoryStore::new());
+    /// let layout = MsalLayout::single_record(StoreKey::new("msal_token_cache.json")?);
+    /// let cache = TokenCache::builder(store)
+    ///     .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
+    ///     .open_plaintext_shared(Namespace::default(), layout)?;
+    /// assert!(cache.accounts().await?.accounts.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn single_record(key: StoreKey) -> Self {
         Self {

@@ -61,6 +61,8 @@ async fn a_token_has_a_row_for_python_and_one_for_node() {
     let cache = shared(&store, &clock, layout());
     let (token, _) = app(&cache, &issuer, AcquireOptions::default()).await;
     let (mut python, mut node) = two_rows(&store).await;
+    // Python finds no row that lacks the field.
+    assert_eq!(python.get("home_account_id"), Some(&Value::Null));
     assert_eq!(
         (&python["home_account_id"], &node["home_account_id"]),
         (&json!(null), &json!(""))

@@ -86,7 +86,7 @@ impl Failure {
                 let kind = match error.kind() {
                     io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
                     io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
-                    io::ErrorKind::NotADirectory => ErrorKind::InvalidArgument,
+                    io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => ErrorKind::InvalidArgument,
                     _ => ErrorKind::Other,
                 };
                 new(kind, "the directory of the cache path cannot be used").with_source(error)

@@ -35,8 +35,10 @@ impl ItemLock {
     pub(super) fn new(config: &MsalSecretServiceConfig, signal: Option<&SignalFile>) -> Self {
         // Whichever way the tasks of this process name the item's programs, they are the same item's.
         let item = format!("{:?}", config.attributes);
+        // Whoever is before us may be waiting for the programs' lock.
+        let patience = config.deadline + config.lock_limits.patience;
         Self {
-            own: StoreLock::new("", &item, None, config.deadline, Arc::clone(&config.clock)),
+            own: StoreLock::new("", &item, None, patience, Arc::clone(&config.clock)),
             peers: signal.map(|signal| {
                 PeerLock::new(
                     vec![signal.lock_file()],

@@ -17,8 +17,15 @@ const POLL: Duration = Duration::from_millis(3);
 
 type LocalLock = tokio::sync::Mutex<()>;
 
-/// The locks of this process's stores, by the application's and the store's name.
-static LOCAL: LazyLock<Mutex<HashMap<(String, String), Weak<LocalLock>>>> = LazyLock::new(Mutex::default);
+/// The locks of this process's stores.
+static LOCAL: LazyLock<Mutex<HashMap<StoreName, Weak<LocalLock>>>> = LazyLock::new(Mutex::default);
+
+/// Which store, as the keychain knows it.
+#[derive(PartialEq, Eq, Hash)]
+struct StoreName {
+    service: String,
+    store: String,
+}
 
 /// The lock of a store.
 pub(crate) struct StoreLock {
@@ -44,7 +51,11 @@ impl StoreLock {
     ) -> Self {
         let mut locks = LOCAL.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.strong_count() > 0);
-        let known = locks.entry((service.to_owned(), store.to_owned())).or_default();
+        let name = StoreName {
+            service: service.to_owned(),
+            store: store.to_owned(),
+        };
+        let known = locks.entry(name).or_default();
         let local = known.upgrade().unwrap_or_default();
         *known = Arc::downgrade(&local);
         drop(locks);

@@ -3,25 +3,20 @@
 //! For a tool with a handful of tokens and no place of its own for a file. A cache that grows, or that many processes write to, belongs
 //! into a database whose *key* is in the keychain: each write here is several calls to a daemon that may write its whole file anew.
 //!
-//! ```
+//! ```no_run
 //! use cache_core::store::{PutOptions, Store, StoreKey};
 //! use cache_keychain::{Keychain, KeychainConfig, KeychainStore, KeychainStoreConfig};
 //!
-//! # let directory = tempfile::tempdir()?;
-//! # let path = directory.path().join("keychain.lock");
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! // Any keychain of the `keyring` family; this one is in memory.
-//! let keychain = Keychain::with_store(KeychainConfig::new("mytool"), || {
-//!     Ok(keyring_core::sample::Store::new()?)
-//! });
-//! let store = KeychainStore::open(keychain, KeychainStoreConfig::new().lock_file(&path)).await?;
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let keychain = Keychain::native(KeychainConfig::new("mytool"));
+//! let config = KeychainStoreConfig::new().lock_file("/home/alice/.local/share/mytool/keychain.lock");
+//! let store = KeychainStore::open(keychain, config).await?;
 //!
 //! let key = StoreKey::new("tokenkeep/user/1")?;
 //! let version = store.put(&key, "sealed".into(), PutOptions::create()).await?;
 //! assert_eq!(store.head(&key).await?, Some(version));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # How it works

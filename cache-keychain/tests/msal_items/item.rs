@@ -277,6 +277,10 @@ async fn programs_see_by_the_file_that_the_item_changed() {
         assert_eq!(shared.capabilities().compare_and_swap, CompareAndSwap::Host);
         assert_eq!(shared.capabilities().versions, Versions::ContentHash);
         assert!(!path.exists());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let nowhere = config().cache_path(file.path().join("cache.json"));
+        let error = MsalSecretServiceStore::open(nowhere).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
 
         shared
             .put(&shared.record(), JSON.into(), PutOptions::create())

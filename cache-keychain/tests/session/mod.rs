@@ -4,6 +4,7 @@
 //! the session what the test needs, line by line.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::print_stdout, reason = "the two processes of a test talk by it")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -77,9 +78,9 @@ async fn serve(mut session: SecretServiceSession, name: &str) {
         .spawn()
         .unwrap();
     let mut answers = child.stdin.take().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut is_done = false;
-    while let Some(line) = lines.next() {
+    for line in lines {
         let line = line.unwrap();
         // The test harness does not end its own line before the test begins to write.
         let Some((_, request)) = line.split_once(REQUEST) else {

@@ -338,6 +338,28 @@ async fn a_lock_that_another_process_holds_is_waited_for_until_the_deadline() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn a_lock_file_that_cannot_be_one_is_an_error_of_each_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let cabinet = Cabinet::narrow();
+    let keychain = cabinet.keychain(&Arc::default(), Arc::new(SystemClock));
+    let config = KeychainStoreConfig::new().lock_file(directory.path());
+    let store = KeychainStore::open(keychain, config).await.unwrap();
+    for _ in 0..2 {
+        let error = store
+            .put(&key("record"), "payload".into(), PutOptions::create())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Other, Retry::No),
+            "{error}"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+    }
+    assert_eq!(store.get(&key("record")).await.unwrap(), None);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_lock_file_that_is_a_link_is_refused() {

@@ -202,12 +202,12 @@ fn content(path: &Path) -> Result<Option<SecretBytes>, Failure> {
         Failure::file("read", path, error)
             .next("check AZURE_CONFIG_DIR and who may read it; without --store azure-cli it is not needed")
     };
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Before it is opened: a pipe that somebody put there would be waited for.
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(malformed(path, "it is not a regular file"));
     }
@@ -217,6 +217,7 @@ fn content(path: &Path) -> Result<Option<SecretBytes>, Failure> {
     // Allocated in full, so that growing leaves no copy of a secret.
     let length = usize::try_from(metadata.len()).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+    let file = File::open(path).map_err(failed)?;
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(SecretBytes::new(std::mem::take(&mut *bytes))))
 }
@@ -313,6 +314,10 @@ mod tests {
             assert_eq!((failure.kind, failure.exit), ("azure_cli", Exit::Storage));
             assert!(failure.to_text().contains(name), "{}", failure.to_text());
         }
+        let folder = written(&[]);
+        std::fs::create_dir(folder.path().join("azureProfile.json")).unwrap();
+        let failure = AzureCli::read_in(folder.path().to_owned(), None).unwrap_err();
+        assert!(failure.to_text().contains("not a regular file"));
         let folder = written(&[
             ("azureProfile.json", &profile("app", "servicePrincipal")),
             ("service_principal_entries.json", "[\"canary\"]"),

@@ -5,17 +5,41 @@ use std::sync::Arc;
 
 #[cfg(unix)]
 use cache_core::store::Store;
+use cache_keychain::{KeychainStore, KeychainStoreConfig};
+
 #[cfg(unix)]
 use cache_keychain::msal_file::{MsalFileConfig, MsalFileStore};
 
-#[cfg(unix)]
-use super::missing_store;
-use super::{Handle, OpenedStore};
+use super::{Handle, OpenedStore, missing_store};
 use crate::failure::Failure;
+use crate::folders;
 use crate::item_address::ItemAddress;
+use crate::key_source::keychain;
+use crate::keychain_name::KeychainName;
 use crate::session::Missing;
+use crate::store_address::StoreAddress;
 
 impl OpenedStore {
+    /// Records in the keychain. Keychains have no conditional write, so processes keep out of each other's by a file in the data folder.
+    pub(super) async fn open_keychain(
+        name: Option<&KeychainName>,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
+        let folder = folders::data()?;
+        folders::create(&folder)?;
+        let config = KeychainStoreConfig::new().lock_file(folder.join("keychain.lock"));
+        let store = KeychainStore::open(keychain(name), config).await?;
+        let opened = Self {
+            store: Arc::new(store),
+            handle: Handle::Keychain,
+        };
+        if missing == Missing::Refuse && !opened.holds_anything().await? {
+            let address = StoreAddress::Keychain(name.cloned());
+            return Err(missing_store(&format!("--store {address}")));
+        }
+        Ok(opened)
+    }
+
     /// A missing file is made by the first write.
     #[cfg(unix)]
     pub(super) async fn open_msal_file(path: &Path, missing: Missing) -> Result<Self, Failure> {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cache_testkit::authority::{CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Grant, HOME_TENANT, Lifetimes};
+use cache_testkit::authority::{
+    CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Client, Grant, HOME_TENANT, Lifetimes,
+};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 use crate::scene::{SCOPE, Scene};
 
@@ -108,6 +111,38 @@ async fn a_service_principals_sign_in_is_shared_and_renewed_by_both() {
     );
     scene.az(&["logout"]).await.succeeded();
     scene.tokenkeep.failing(&["token", "--scope", SCOPE], 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_principals_certificate_is_used_by_both() {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let certificate = CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let app =
+        Client::confidential(CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET).assertion_key(&key.public_key_pem());
+    let scene = Scene::with(|config| config.client(app)).await;
+    let file = scene.tokenkeep.path("app.pem");
+    std::fs::write(&file, format!("{}{}", key.serialize_pem(), certificate.pem())).unwrap();
+    let login = [
+        "login",
+        "--service-principal",
+        "--username",
+        CONFIDENTIAL_CLIENT,
+        "--certificate",
+        file.to_str().unwrap(),
+        "--tenant",
+        HOME_TENANT,
+    ];
+    scene.az(&login).await.succeeded();
+    let before = scene.requests();
+    let found = scene.token(&[]).await;
+    assert_eq!(found["metadata"]["source"], "store");
+    assert_eq!(scene.requests(), before, "a request was made");
+    let ours = scene.token(&["--force-refresh"]).await;
+    assert_eq!(ours["metadata"]["source"], "authority");
+    assert_eq!(scene.az_token().await, ours["access_token"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,12 +27,17 @@ pub(crate) struct Scene {
 impl Scene {
     /// With a cloud that is registered and chosen, and nobody signed in. Refresh tokens are used once, or their family is revoked.
     pub(crate) async fn new() -> Self {
+        Self::with(|config| config).await
+    }
+
+    /// The same, at an authority that is set up further.
+    pub(crate) async fn with(set_up: impl FnOnce(Config) -> Config) -> Self {
         let python = tokio::task::spawn_blocking(installed::python).await.unwrap();
         let config = Config::default()
             .rotation(Rotation::Strict)
             .client(Client::public(AZURE_CLI).family("1"))
             .auto_approve_devices(0, ALICE);
-        let authority = FakeAuthority::start(config).await.unwrap();
+        let authority = FakeAuthority::start(set_up(config)).await.unwrap();
         let manager = ResourceManager::start().await;
         let mut tokenkeep = Program::new();
         // Neither an authority nor a client ID: the Azure CLI's files say both.

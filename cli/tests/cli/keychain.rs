@@ -1,9 +1,11 @@
 //! The operating system's keychain: a real GNOME Keyring on a session bus of the test's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::{FakeAuthority, Grant};
-use cache_testkit::secret_service::SecretServiceSession;
+use cache_testkit::secret_service::{Keyrings, SecretServiceSession};
 use serde_json::Value;
 
 use crate::program::{Program, Ran, strict_authority};
@@ -20,10 +22,13 @@ struct Desktop {
 impl Desktop {
     /// With options in place of those for store and key.
     async fn new(authority: &FakeAuthority, options: &[&str]) -> Self {
+        Self::within(SecretServiceSession::start().await.unwrap(), authority, options)
+    }
+
+    fn within(session: SecretServiceSession, authority: &FakeAuthority, options: &[&str]) -> Self {
         let mut program = Program::of_fake(authority);
         program.without("--key");
         program.options(options);
-        let session = SecretServiceSession::start().await.unwrap();
         Self { session, program }
     }
 
@@ -49,24 +54,241 @@ impl Desktop {
     }
 }
 
-/// Every file below the folder that holds the text.
-fn files_with(folder: &Path, text: &str) -> Vec<std::path::PathBuf> {
+impl Desktop {
+    /// A run that fails for the keychain: in time, with its kind and what to do, and without a file that was made or changed.
+    async fn refused(&self, words: &[&str], kind: &str, advice: &str) {
+        let before = files(self.program.folder());
+        let began = SystemClock.monotonic();
+        let error = self.failing(words, 4).await;
+        let took = SystemClock.monotonic().saturating_sub(began);
+        assert!(took < Duration::from_secs(20), "{words:?} took {took:?}");
+        assert_eq!(error["kind"], kind, "{error}");
+        assert!(error["next"].as_str().unwrap().contains(advice), "{error}");
+        assert!(error["next"].as_str().unwrap().contains("--key file:"), "{error}");
+        let after = files(self.program.folder());
+        let new: Vec<_> = after.iter().filter(|file| !before.contains(file)).collect();
+        // A store without a key ring holds nothing; SQLite's own files come and go.
+        let is_of_store = |file: &Path| {
+            file.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("cache.db")
+        };
+        assert!(new.iter().all(|file| is_of_store(file)), "{new:?}");
+    }
+}
+
+/// Every file below the folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if path.is_file() {
-            let content = std::fs::read(&path).unwrap();
-            if content
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-            {
-                found.push(path);
-            }
+            found.extend(files(&path));
+        } else {
+            found.push(path);
         }
     }
     found
+}
+
+/// Every file below the folder that holds the text.
+fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = files(folder);
+    found.retain(|path| {
+        let content = std::fs::read(path).unwrap_or_default();
+        content
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    });
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_in_the_keychain_and_nowhere_else() {
+    let authority = strict_authority().await;
+    let mut desktop = Desktop::new(&authority, &["--key", "keychain"]).await;
+    desktop.json(&SIGN_IN).await;
+    let token = desktop.json(&TOKEN).await;
+    assert_eq!(token["metadata"]["source"], "store");
+    assert!(!desktop.program.path("config").exists(), "a key file was made");
+    let secret = token["access_token"].as_str().unwrap();
+    assert_eq!(files_with(desktop.program.folder(), secret).len(), 0);
+    let items = desktop.session.items().await.unwrap();
+    assert_eq!(items.len(), 1, "{items:?}");
+    let attributes = format!("{items:?}");
+    for name in ["alice", "contoso", authority.base_url()] {
+        assert!(!attributes.contains(name), "{attributes}");
+    }
+    let report = desktop.json(&["doctor"]).await.to_string();
+    for words in ["gnome-keyring", "its own key is of the source keychain"] {
+        assert!(report.contains(words), "{report}");
+    }
+
+    desktop.session.lock().await.unwrap();
+    let locked = "unlock your login keyring";
+    desktop.refused(&TOKEN, "keychain_locked", locked).await;
+    desktop.refused(&SIGN_IN, "keychain_locked", locked).await;
+    let report = desktop.run(&["--json", "doctor"]).await;
+    assert_eq!(report.exit, Some(4));
+    assert!(report.stdout.contains(locked), "{}", report.stdout);
+    desktop.session.unlock().await.unwrap();
+    desktop.json(&TOKEN).await;
+
+    desktop.session.pause_service().unwrap();
+    desktop.refused(&TOKEN, "keychain_not_answering", "hangs").await;
+    desktop.session.resume_service().unwrap();
+    desktop.json(&TOKEN).await;
+
+    desktop.session.stop_service();
+    desktop
+        .refused(&TOKEN, "keychain_absent", "desktop session")
+        .await;
+    // Another keyring, which the key is not in: no second key is made.
+    desktop.session.start_service(Keyrings::New).await.unwrap();
+    let error = desktop.failing(&TOKEN, 4).await;
+    assert_eq!(error["kind"], "key_source", "{error}");
+    assert_eq!(desktop.session.items().await.unwrap().len(), 0);
+    assert_eq!(authority.grant_count(Grant::DeviceCode).issued, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_keychain_nothing_is_kept() {
+    let authority = strict_authority().await;
+    for session in [
+        SecretServiceSession::without_bus().unwrap(),
+        SecretServiceSession::start_without_service().await.unwrap(),
+    ] {
+        let desktop = Desktop::within(session, &authority, &["--key", "keychain"]);
+        desktop
+            .refused(&SIGN_IN, "keychain_absent", "desktop session")
+            .await;
+        desktop
+            .refused(&TOKEN, "keychain_absent", "desktop session")
+            .await;
+        let report = desktop.run(&["--json", "doctor"]).await;
+        assert_eq!(report.exit, Some(4));
+        assert!(report.stdout.contains("desktop session"), "{}", report.stdout);
+
+        let mut desktop = desktop;
+        desktop.program.options(&["--store", "keychain"]);
+        desktop
+            .refused(&SIGN_IN, "keychain_absent", "desktop session")
+            .await;
+    }
+    assert!(authority.requests().is_empty(), "nobody was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_is_taken_by_decision_and_once() {
+    let authority = strict_authority().await;
+    let headless = SecretServiceSession::start_without_service().await.unwrap();
+    let mut desktop = Desktop::within(headless, &authority, &[]);
+    let file = desktop.program.path("fallback/key");
+    let key = format!("keychain,else=file:{}", file.display());
+    desktop.program.options(&["--key", &key]);
+    desktop.json(&SIGN_IN).await;
+    assert!(file.exists());
+    let report = desktop.json(&["doctor"]).await.to_string();
+    assert!(report.contains("its own key is of the source file"), "{report}");
+
+    // A keychain that comes later changes nothing.
+    desktop.session.start_service(Keyrings::New).await.unwrap();
+    desktop.json(&TOKEN).await;
+    assert_eq!(desktop.session.items().await.unwrap().len(), 0);
+
+    // What was made with the keychain needs it.
+    let mut other = Desktop::new(&authority, &[]).await;
+    let file = other.program.path("fallback/key");
+    let key = format!("keychain,else=file:{}", file.display());
+    other.program.options(&["--key", &key]);
+    other.json(&SIGN_IN).await;
+    assert!(!file.exists());
+    assert_eq!(other.session.items().await.unwrap().len(), 1);
+    other.session.stop_service();
+    other.refused(&TOKEN, "keychain_absent", "desktop session").await;
+    assert!(!file.exists(), "a second key was made");
+
+    // A locked one is there: that is no reason to decide for the other key for good.
+    let locked = Desktop::new(&authority, &["--key", &key]).await;
+    locked.session.lock().await.unwrap();
+    let error = locked.failing(&SIGN_IN, 4).await;
+    assert_eq!(error["kind"], "keychain_locked", "{error}");
+    assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_phrase_is_asked_for_only_where_there_is_no_keychain() {
+    let authority = strict_authority().await;
+    let desktop = Desktop::new(&authority, &["--key", "keychain,else=passphrase"]).await;
+    // Standard input is empty, so a question would fail.
+    desktop.json(&SIGN_IN).await;
+    desktop.json(&TOKEN).await;
+    let headless = SecretServiceSession::without_bus().unwrap();
+    let mut headless = Desktop::within(headless, &authority, &["--key", "keychain,else=passphrase"]);
+    headless.failing(&SIGN_IN, 4).await;
+    headless.program.set("TOKENKEEP_PASSPHRASE", "correct horse");
+    headless.json(&SIGN_IN).await;
+    headless.json(&TOKEN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_moves_into_the_keychain_and_out_again() {
+    let authority = strict_authority().await;
+    let mut desktop = Desktop::new(&authority, &[]).await;
+    let file = format!("file:{}", desktop.program.path("key").display());
+    desktop.program.options(&["--key", &file]);
+    desktop.json(&SIGN_IN).await;
+    let moved = desktop
+        .json(&["keys", "rewrap", "--new-key", "keychain:my-app"])
+        .await;
+    assert_eq!(moved["key"], "keychain:my-app");
+    desktop.failing(&TOKEN, 4).await;
+    desktop.program.options(&["--key", "keychain:my-app"]);
+    desktop.json(&TOKEN).await;
+    let back = desktop.program.path("back");
+    let back = format!("file:{}", back.display());
+    desktop.json(&["keys", "rewrap", "--new-key", &back]).await;
+    desktop.program.options(&["--key", &back]);
+    desktop.session.stop_service();
+    desktop.json(&TOKEN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_cache_is_kept_in_the_keychain_itself() {
+    let authority = strict_authority().await;
+    let key = ["--store", "keychain:my-app", "--key", "keychain"];
+    let desktop = Desktop::new(&authority, &key).await;
+    let report = desktop.json(&["doctor"]).await.to_string();
+    assert!(report.contains("nothing is there yet"), "{report}");
+    desktop.failing(&["inspect"], 4).await;
+    desktop.json(&SIGN_IN).await;
+    let token = desktop.json(&TOKEN).await;
+    assert_eq!(token["metadata"]["source"], "store");
+    desktop
+        .json(&["token", "--scope", "User.Read", "--force-refresh"])
+        .await;
+    assert_eq!(
+        desktop.json(&["keys", "list"]).await["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(!desktop.program.path("cache.db").exists());
+    let attributes = format!("{:?}", desktop.session.items().await.unwrap());
+    for name in ["alice", "contoso", authority.base_url()] {
+        assert!(!attributes.contains(name), "{attributes}");
+    }
+    desktop.json(&["doctor"]).await;
+    desktop.session.lock().await.unwrap();
+    desktop
+        .refused(&TOKEN, "keychain_locked", "unlock your login keyring")
+        .await;
+    desktop.session.unlock().await.unwrap();
+    assert_eq!(desktop.json(&["logout"]).await["removed"], true);
+    desktop.failing(&TOKEN, 3).await;
+    assert_eq!(authority.families_revoked(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +319,9 @@ async fn items_of_msal_programs_are_used_where_they_are() {
         let items = desktop.session.items().await.unwrap();
         assert_eq!(items.len(), 1, "{items:?}");
         let report = desktop.json(&["doctor"]).await.to_string();
-        assert!(report.contains("not encrypted by this program"), "{report}");
+        for words in ["not encrypted by this program", "gnome-keyring"] {
+            assert!(report.contains(words), "{report}");
+        }
 
         assert_eq!(desktop.json(&["logout"]).await["removed"], true);
         desktop.failing(&TOKEN, 3).await;

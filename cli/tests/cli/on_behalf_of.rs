@@ -14,7 +14,7 @@ fn with(command: &[&'static str], more: &[&'static str]) -> Vec<&'static str> {
 }
 
 /// The middle tier's program, and a token that alice presents to it in `ASSERTION`.
-async fn middle_tier(authority: &FakeAuthority) -> (Program, String) {
+pub(crate) async fn middle_tier(authority: &FakeAuthority) -> (Program, String) {
     let user = Program::of_fake(authority);
     let scope = format!("api://{CONFIDENTIAL_CLIENT}/access");
     user.run(&["login", "device-code", "--scope", &scope])

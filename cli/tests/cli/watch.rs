@@ -219,3 +219,24 @@ async fn a_reader_that_has_enough_is_no_failure() {
     let ended = with_deadline(&SystemClock, PATIENCE, watching.child.wait()).await;
     assert_eq!(ended.expect("it goes on").unwrap().code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_in_a_file_of_msal_programs_is_seen() {
+    let authority = strict_authority().await;
+    let mut program = Program::of_fake(&authority);
+    program.without("--key");
+    let store = format!("msal-file:{}", program.path("cache.json").display());
+    program.options(&["--store", &store]);
+    program.json(&LOGIN).await;
+    let mut watching = Watching::start(&program).await;
+    program.json(&REFRESH).await;
+    // MSAL's rows do not say that a token came of another, so a refresh looks like another sign-in.
+    let seen = watching.expect("signed_in").await;
+    assert_eq!(seen["again"], true);
+    assert_eq!(seen["account"]["username"], ALICE);
+    program.json(&["logout"]).await;
+    watching.expect("signed_out").await;
+    let (read, stderr) = watching.interrupt().await;
+    assert!(!read.contains("eyJ"), "a token was shown: {read}");
+    assert!(stderr.contains("is not encrypted"), "{stderr}");
+}

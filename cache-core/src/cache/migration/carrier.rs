@@ -339,7 +339,7 @@ pub(super) fn is_of_the_record(error: &CacheError) -> bool {
         CacheError::Store(error) => {
             matches!(
                 error.kind(),
-                ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Unsupported
+                ErrorKind::TooLarge | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Unsupported
             )
         }
         _ => false,

@@ -22,7 +22,8 @@
 //! 6. Remove it from the journal.
 //!
 //! Keys that tokens are bound to go before the tokens and are removed from the source after them; sessions go just before the account that they act
-//! for. The key ring, what is in quarantine, and the pages of the directory stay: the directory is rebuilt in both where there was one.
+//! for. Logical keys stay as they are, so both caches should divide the tokens of applications alike
+//! ([`Partitioning`](crate::strategy::Partitioning)). The key ring, what is in quarantine, and the pages of the directory stay: the directory is rebuilt in both where there was one.
 //!
 //! Where neither store takes a journal (one MSAL file to another) the record is created in the target (5) before it leaves the source (4). No other order
 //! could do without a third place. For that moment it is in both, and programs must not run.

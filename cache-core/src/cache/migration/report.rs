@@ -190,8 +190,10 @@ pub struct MigrationConflict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConflictCause {
-    /// The target has another record there. Sign out in one of the two places, and run the migration again.
-    #[error("the target has another sign-in there; sign out in one of the two, and run the migration again")]
+    /// The target has something else there, such as another sign-in. Sign out in one of the two places, and run the migration again.
+    #[error(
+        "the target has something else there, such as another sign-in; sign out in one of the two, and run the migration again"
+    )]
     TargetDiffers,
     /// As before, and the source has a new record too: what was on its way stays in the journal.
     #[error(

@@ -1,6 +1,7 @@
 //! What a shared document had when it was read: by it, rows of our own are told from those of others, and the young from the old.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::lenient::refresh_tokens_in_order;
 use super::row::Row;
@@ -16,8 +17,8 @@ const MODIFIED: &str = "last_modification_time";
 pub(super) struct AsRead {
     /// The names of rows, by section.
     names: HashSet<(&'static str, String)>,
-    /// Hashes of the tokens.
-    tokens: HashSet<[u8; 32]>,
+    /// Quick hashes of the tokens: a document is read far more often than it is written.
+    tokens: HashSet<u64>,
     /// Hashes of those refresh and ID tokens that we wrote.
     written: HashSet<[u8; 32]>,
     environments: Vec<String>,
@@ -34,7 +35,12 @@ impl AsRead {
     /// Takes note of what is in `partitions`, which were just read from `bytes`. From now on the rows of refresh tokens are in the order of
     /// the document, and of a token that an application has in two rows there is one.
     pub(super) fn new(bytes: &[u8], partitions: &mut BTreeMap<PartitionKey, Partition>) -> Self {
-        let order = refresh_tokens_in_order(bytes);
+        let is_ambiguous = |partition: &Partition| partition.refresh_tokens.len() > 1;
+        let order = if partitions.values().any(is_ambiguous) {
+            refresh_tokens_in_order(bytes)
+        } else {
+            Vec::new()
+        };
         let mut read = Self {
             order: order.clone(),
             ..Self::default()
@@ -50,7 +56,7 @@ impl AsRead {
             let id_tokens = partition.id_tokens.iter().map(|row| &row.secret);
             let refresh_tokens = partition.refresh_tokens.iter().map(|row| &row.secret);
             let secrets = access_tokens.chain(id_tokens).chain(refresh_tokens);
-            read.tokens.extend(secrets.map(Secret::sha256));
+            read.tokens.extend(secrets.map(quick_hash));
             let place = |row: &RefreshToken| places.get(&row.item_key()).copied().unwrap_or(usize::MAX);
             partition.refresh_tokens.sort_by_key(place);
             date(&mut partition.refresh_tokens);
@@ -86,7 +92,7 @@ impl AsRead {
 
     /// Whether the token was there.
     pub(super) fn has_token(&self, secret: &Secret) -> bool {
-        self.tokens.contains(&secret.sha256())
+        self.tokens.contains(&quick_hash(secret))
     }
 
     /// Whether the row is as it was read.
@@ -162,6 +168,12 @@ impl AsRead {
         }
         *rows = kept;
     }
+}
+
+fn quick_hash(secret: &Secret) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    secret.expose().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Of rows that are `same`, the one whose name and place the next of them gets.

@@ -44,7 +44,18 @@ pub(super) fn source(key: &KeyAddress, store: &StoreAddress) -> Vec<Check> {
                 vec![Check::problem("key source", Exit::Storage, detail)]
             }
         },
-        KeyAddress::Keychain { .. } => Vec::new(),
+        KeyAddress::Keychain { otherwise, .. } => {
+            let detail = match otherwise {
+                None => {
+                    "the keychain: the cache opens while that is unlocked, for every program of this user"
+                        .to_owned()
+                }
+                Some(otherwise) => format!(
+                    "the keychain, or {otherwise} for a cache that is made where there is none; the ring records which it was"
+                ),
+            };
+            vec![Check::good("key source", detail)]
+        }
         KeyAddress::Passphrase => {
             vec![Check::good(
                 "key source",
@@ -55,7 +66,7 @@ pub(super) fn source(key: &KeyAddress, store: &StoreAddress) -> Vec<Check> {
 }
 
 /// The keys of the ring.
-pub(super) fn ring(sealer: &Sealer) -> Check {
+pub(super) async fn ring(sealer: &Sealer) -> Check {
     let keys = sealer.keys();
     let count = |state: KeyState| keys.iter().filter(|key| key.state == state).count();
     let Some(primary) = keys.iter().find(|key| key.state == KeyState::Primary) else {
@@ -63,6 +74,9 @@ pub(super) fn ring(sealer: &Sealer) -> Check {
     };
     let old = count(KeyState::ReadOnly);
     let mut detail = format!("opens; primary key {}", primary.id);
+    if let Some(source) = sealer.key_source().await {
+        detail.push_str(&format!("; its own key is of the source {}", source.kind()));
+    }
     if old > 0 {
         detail.push_str(&format!(
             "; {old} older keys are kept: `tokenkeep keys reseal`, then `tokenkeep keys retire`, removes them"

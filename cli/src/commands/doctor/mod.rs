@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod key;
+mod keychain;
 mod msal;
 mod redis;
 
@@ -99,8 +100,25 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
         // Below, with what is in them.
         _ => {}
     }
+    let mut keychains = Vec::new();
     if !store.is_of_msal() {
-        checks.extend(key::source(&session.key_address()?, &store));
+        let key = session.key_address()?;
+        checks.extend(key::source(&key, &store));
+        if let KeyAddress::Keychain { name, otherwise } = key {
+            keychains.push((name, otherwise.is_some()));
+        }
+    }
+    match &store {
+        // One look is enough where both are in it.
+        StoreAddress::Keychain(name) => {
+            keychains.retain(|(of_key, _)| of_key != name);
+            keychains.push((name.clone(), false));
+        }
+        StoreAddress::MsalItem(_) => keychains.push((None, false)),
+        _ => {}
+    }
+    for (name, has_other) in keychains {
+        checks.push(keychain::examined(name.as_ref(), has_other).await);
     }
     let is_there = match &store {
         StoreAddress::Sqlite(path) => path.exists(),
@@ -115,7 +133,20 @@ pub(crate) async fn run(session: &Session, online: bool) -> Result<Answer, Failu
             checks.extend(found);
             is_there
         }
-        StoreAddress::Keychain(_) => true,
+        StoreAddress::Keychain(_) => match session.opened(Missing::Refuse).await {
+            Ok(_) => true,
+            Err(failure) if failure.kind == "store_missing" => {
+                checks.push(Check::warning(
+                    "store",
+                    "nothing is there yet; the first sign-in makes the key ring",
+                ));
+                false
+            }
+            Err(failure) => {
+                checks.push(Check::failed("store", &failure));
+                false
+            }
+        },
     };
     if is_there {
         checks.extend(contents(session).await);
@@ -184,7 +215,7 @@ async fn contents(session: &Session) -> Vec<Check> {
     if session.store_address().is_ok_and(|store| store.is_of_msal()) {
         checks.push(msal::accounts(cache).await);
     } else {
-        checks.push(key::ring(cache.sealer()));
+        checks.push(key::ring(cache.sealer()).await);
     }
     match cache.inspect().await {
         Ok(records) => checks.extend(records_checks(session, &records)),
