@@ -215,6 +215,13 @@ async fn another_key_is_taken_by_decision_and_once() {
     let error = locked.failing(&SIGN_IN, 4).await;
     assert_eq!(error["kind"], "keychain_locked", "{error}");
     assert!(!file.exists());
+    assert!(!locked.program.path("cache.db").exists(), "a store without a ring was left");
+    locked.session.unlock().await.unwrap();
+    locked.session.pause_service().unwrap();
+    let error = locked.failing(&SIGN_IN, 4).await;
+    assert_eq!(error["kind"], "keychain_not_answering", "{error}");
+    assert!(!file.exists() && !locked.program.path("cache.db").exists());
+    locked.session.resume_service().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
