@@ -148,6 +148,19 @@ async fn the_key_is_in_the_keychain_and_nowhere_else() {
     desktop.session.start_service(Keyrings::New).await.unwrap();
     let error = desktop.failing(&TOKEN, 4).await;
     assert_eq!(error["kind"], "key_source", "{error}");
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains("`--key keychain`") && next.contains("another keychain") && !next.contains("quarantine"),
+        "{next}"
+    );
+    let named = [&TOKEN[..], &["--key", "keychain:mistyped"]].concat();
+    desktop.program.without("--key");
+    let error = desktop.failing(&named, 4).await;
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains("`--key keychain:mistyped`") && !next.contains("quarantine"),
+        "{next}"
+    );
     assert_eq!(desktop.session.items().await.unwrap().len(), 0);
     assert_eq!(authority.grant_count(Grant::DeviceCode).issued, 1);
 }
