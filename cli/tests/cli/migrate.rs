@@ -288,6 +288,16 @@ async fn a_sign_in_goes_into_a_file_of_msal_programs_and_back() {
 
     // Into another file, and from there home.
     let second = format!("msal-file:{}", program.path("second.json").display());
+    let plan = program
+        .run(&["--json", "migrate", "--from", &file, "--to", &second, "--dry-run"])
+        .await
+        .succeeded();
+    assert!(
+        plan.stderr
+            .contains("signs users out of the other programs that keep their sign-in in msal-file:"),
+        "{}",
+        plan.stderr
+    );
     let report = program.json(&["migrate", "--from", &file, "--to", &second]).await;
     assert_eq!(
         (&report["moved"], &report["complete"]),

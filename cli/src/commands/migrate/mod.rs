@@ -29,6 +29,9 @@ pub(crate) async fn run(session: &Session, arguments: MigrateArguments) -> Resul
 
 async fn migrate(sides: &Sides, json: bool, arguments: &MigrateArguments) -> Result<Answer, Failure> {
     let source = sides.source.cache(Missing::Refuse, Stdin::Free).await?;
+    if let Some(warning) = told::of_sign_out(sides, arguments) {
+        say(&warning);
+    }
     if arguments.dry_run {
         let target = sides.target_as_it_is().await?;
         let plan = migration(source, &target, sides, arguments).plan().await;
