@@ -276,8 +276,8 @@ impl Session {
 
     /// A key that this keychain does not have is first looked for elsewhere: nobody gives up a cache for a wrong name.
     fn of_opening(&self, error: CacheError) -> Failure {
-        let is_missing =
-            matches!(&error, CacheError::Seal(SealError::KeySource(KeySourceError::Missing { .. })));
+        let is_missing = matches!(&error, CacheError::Seal(cause)
+            if matches!(**cause, SealError::KeySource(KeySourceError::Missing { .. })));
         let failure = Failure::from(error);
         match self.key_address() {
             Ok(key @ KeyAddress::Keychain { .. }) if is_missing => failure.next(format!(

@@ -42,7 +42,13 @@ async fn migrate(sides: &Sides, json: bool, arguments: &MigrateArguments) -> Res
         ));
     }
     if arguments.copy {
-        say(&format!("warning: {COPY_WARNING}"));
+        let warning = if arguments.copy_refresh_tokens {
+            "the source keeps what is copied, refresh tokens too: an authority that rotates them takes a token that is used from \
+             two places for stolen, and signs the user out of both"
+        } else {
+            COPY_WARNING
+        };
+        say(&format!("warning: {warning}"));
     }
     if sides.is_laid_open() && !arguments.allow_plaintext {
         // Before a target is made that nothing goes to.
@@ -95,8 +101,8 @@ fn report_of(
     }
     say(&text);
     let message = format!(
-        "{} records stay in {}",
-        report.left.len() + report.conflicts.len(),
+        "{} stay in {}",
+        told::records(report.left.len() + report.conflicts.len()),
         one_line(&sides.from.to_string())
     );
     Err(Failure::new("incomplete", Exit::Storage, message)
