@@ -209,6 +209,25 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_is_told_what_happens_and_of_no_gap() {
+    let authority = strict_authority().await;
+    let program = sharing(&authority);
+    program.json(&SIGN_IN).await;
+    let watching = program.start(&["watch", "--time", "3", "--json"]);
+    crate::program::pause(1_000).await;
+    program
+        .json(&["token", "--scope", "User.Read", "--force-refresh"])
+        .await;
+    let output = watching.wait_with_output().await.unwrap();
+    let (told, warned) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(told.contains("\"event\":\"refreshed\""), "{told}");
+    assert!(!told.contains("\"lost\"") && !warned.contains("missed"), "{told}\n{warned}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_no_cache_is_left_as_it_is() {
     let authority = strict_authority().await;
     let program = sharing(&authority);
