@@ -99,7 +99,21 @@ async fn files_are_imported_and_exported() {
     assert!(rows.values().any(|row| row["secret"] == token["access_token"]));
     let who = shared.json(&["whoami"]).await;
     assert_eq!(who["accounts"][0]["username"], "alice@contoso.test");
+
+    // A second row with the same ID token names nobody else.
+    let mut rows = document(&shared);
+    let id_tokens = rows["IdToken"].as_object_mut().unwrap();
+    let (key, mut row) = id_tokens.iter().next().map(|(key, row)| (key.clone(), row.clone())).unwrap();
+    row["realm"] = "organizations".into();
+    id_tokens.insert(key.replace(cache_testkit::authority::HOME_TENANT, "organizations"), row);
+    assert_eq!(id_tokens.len(), 2);
+    std::fs::write(shared.path("cache.json"), rows.to_string()).unwrap();
+    let who = shared.json(&["whoami"]).await;
+    assert_eq!(who["accounts"][0]["subjects"].as_array().unwrap().len(), 1, "{who}");
+    let shown = shared.run(&["inspect"]).await.succeeded();
+    assert!(!shown.stderr.contains("generation"), "{}", shown.stderr);
     let records = shared.json(&["inspect"]).await;
+    assert!(records["records"][0]["generation"].is_null(), "{records}");
     assert!(
         !records
             .to_string()
