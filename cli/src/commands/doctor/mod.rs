@@ -68,7 +68,8 @@ impl Check {
     fn failed(name: &'static str, failure: &Failure) -> Self {
         let text = failure.to_text();
         let detail = text.strip_prefix("error: ").unwrap_or(&text);
-        Self::problem(name, failure.exit, one_line(detail))
+        // Each of its lines is free of line breaks; here they become one.
+        Self::problem(name, failure.exit, one_line(&detail.replace("\n  ", "; ")))
     }
 
     fn word(&self) -> &'static str {
@@ -263,5 +264,20 @@ pub(super) fn same_folder(a: &KeyAddress, b: &StoreAddress) -> bool {
             folder(key).is_some() && folder(key) == folder(store)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_becomes_one_line_with_its_parts_told_apart() {
+        let source = std::io::Error::other("no\ndisk");
+        let failure = Failure::file("read", std::path::Path::new("x"), source).next("buy one");
+        assert_eq!(
+            Check::failed("store", &failure).detail,
+            "could not read x; because: no disk; next: buy one"
+        );
     }
 }
