@@ -182,7 +182,7 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
     program.json(&SIGN_IN).await;
     let object = program.json(&["doctor"]).await;
     assert_eq!(state(&object, "encryption"), "warning");
-    for name in ["store file", "store folder", "store content", "store", "accounts"] {
+    for name in ["store file", "store folder", "writing", "store content", "store", "accounts"] {
         assert_eq!(state(&object, name), "ok", "{name}: {object}");
     }
     assert!(!object.to_string().contains("key source"), "{object}");
@@ -213,6 +213,16 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
         "{object}"
     );
     std::fs::remove_file(&lock).unwrap();
+
+    // Half of a cache begins like a whole one: one judgement, and nothing beside it is called sound.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let ran = program.run(&["--json", "doctor"]).await;
+    let object = ran.object();
+    assert_eq!((ran.exit, state(&object, "store content")), (Some(4), "problem"));
+    let checks = object["checks"].as_array().unwrap();
+    let named = |name: &str| checks.iter().filter(|check| check["name"] == name).count();
+    assert_eq!((named("store content"), named("store"), named("records")), (1, 0, 0), "{object}");
 
     std::fs::write(&file, b"\x01\x00\x00\x00sealed by DPAPI").unwrap();
     let ran = program.run(&["--json", "doctor"]).await;

@@ -199,6 +199,14 @@ fn clock(session: &Session) -> Check {
 /// Opens the store and the cache, and everything in it.
 async fn contents(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
+    let is_of_msal = session.store_address().is_ok_and(|store| store.is_of_msal());
+    if is_of_msal {
+        // What is no cache is one problem, and nothing else about it is sound.
+        checks.extend(msal_contents(session).await);
+        if checks.iter().any(|check| check.state != State::Good) {
+            return checks;
+        }
+    }
     match session.check_store().await {
         Ok(capabilities) => checks.push(Check::good("store", capabilities)),
         Err(failure) => {
@@ -213,9 +221,7 @@ async fn contents(session: &Session) -> Vec<Check> {
             return checks;
         }
     };
-    if session.store_address().is_ok_and(|store| store.is_of_msal()) {
-        checks.push(msal::accounts(cache).await);
-    } else {
+    if !is_of_msal {
         checks.push(key::ring(cache.sealer()).await);
     }
     match cache.inspect().await {
@@ -223,6 +229,13 @@ async fn contents(session: &Session) -> Vec<Check> {
         Err(error) => checks.push(Check::failed("records", &error.into())),
     }
     checks
+}
+
+async fn msal_contents(session: &Session) -> Vec<Check> {
+    match session.cache(Missing::Refuse, Stdin::Free).await {
+        Ok(cache) => msal::contents(cache).await,
+        Err(failure) => vec![Check::failed("store", &failure)],
+    }
 }
 
 fn records_checks(session: &Session, records: &[RecordInfo]) -> Vec<Check> {
