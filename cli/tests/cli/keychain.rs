@@ -150,7 +150,9 @@ async fn the_key_is_in_the_keychain_and_nowhere_else() {
     assert_eq!(error["kind"], "key_source", "{error}");
     let next = error["next"].as_str().unwrap();
     assert!(
-        next.contains("`--key keychain`") && next.contains("another keychain") && !next.contains("quarantine"),
+        next.contains("`--key keychain`")
+            && next.contains("another keychain")
+            && !next.contains("quarantine"),
         "{next}"
     );
     let named = [&TOKEN[..], &["--key", "keychain:mistyped"]].concat();
@@ -228,7 +230,10 @@ async fn another_key_is_taken_by_decision_and_once() {
     let error = locked.failing(&SIGN_IN, 4).await;
     assert_eq!(error["kind"], "keychain_locked", "{error}");
     assert!(!file.exists());
-    assert!(!locked.program.path("cache.db").exists(), "a store without a ring was left");
+    assert!(
+        !locked.program.path("cache.db").exists(),
+        "a store without a ring was left"
+    );
     locked.session.unlock().await.unwrap();
     locked.session.pause_service().unwrap();
     let error = locked.failing(&SIGN_IN, 4).await;
