@@ -126,6 +126,11 @@ impl Session {
             .await
     }
 
+    /// Whether the cache is open, so that what is waited for is neither the store nor its key.
+    pub(crate) fn is_open(&self) -> bool {
+        self.cache.initialized()
+    }
+
     /// Reads the whole store, where it can be checked, and says what it can do.
     pub(crate) async fn check_store(&self) -> Result<String, Failure> {
         let capabilities = self.store(Missing::Refuse).await?.capabilities();

@@ -137,6 +137,13 @@ async fn the_key_is_in_the_keychain_and_nowhere_else() {
 
     desktop.session.pause_service().unwrap();
     desktop.refused(&TOKEN, "keychain_not_answering", "hangs").await;
+    let waited = desktop.run(&TOKEN).await;
+    assert!(
+        waited.stderr.contains("a keychain may ask somebody, or hang")
+            && !waited.stderr.contains("waiting for the authority"),
+        "{}",
+        waited.stderr
+    );
     desktop.session.resume_service().unwrap();
     desktop.json(&TOKEN).await;
 
