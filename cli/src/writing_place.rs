@@ -1,12 +1,12 @@
-//! Whether a file of MSAL programs can be written, told without writing.
+//! Whether a store that is a file can be written, told without writing.
 
 use std::path::Path;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Fails where the file at `path` cannot be replaced: that takes a new file, and one for the lock, in the folder. A folder that is missing
-/// would be made in the nearest one that is there.
+/// Fails where no file can be made in the folder of `path`: SQLite keeps files beside its own, and a file of MSAL programs is replaced by a
+/// new one, under a lock that is a file. A folder that is missing would be made in the nearest one that is there.
 pub(crate) fn require_writable(path: &Path) -> Result<(), Failure> {
     let named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let target = named.canonicalize().unwrap_or_else(|_| named.clone());
@@ -18,8 +18,7 @@ pub(crate) fn require_writable(path: &Path) -> Result<(), Failure> {
             let message = format!("nothing can be written in {}", folder.display());
             return Err(
                 Failure::caused("store_permission_denied", Exit::Storage, message, error).next(format!(
-                    "let this user write there (`ls -ld {}`, `chmod u+w`); a file is replaced by a new one, so the folder must be \
-                     writable too",
+                    "let this user write there (`ls -ld {}`, `chmod u+w`): it takes new files in the folder to change the store",
                     folder.display()
                 )),
             );

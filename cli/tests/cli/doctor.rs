@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::program::{Program, strict_authority};
+#[cfg(unix)]
+use crate::shared_file::run_bound;
 
 fn state<'a>(object: &'a Value, name: &str) -> Vec<&'a str> {
     let checks = object["checks"].as_array().unwrap();
@@ -22,7 +24,15 @@ async fn a_healthy_cache_has_no_problem() {
         .await
         .succeeded();
     let object = program.json(&["doctor", "--online"]).await;
-    for name in ["clock", "store file", "store", "key ring", "records", "authority"] {
+    for name in [
+        "clock",
+        "store file",
+        "writing",
+        "store",
+        "key ring",
+        "records",
+        "authority",
+    ] {
         let states = state(&object, name);
         assert!(
             !states.is_empty() && states.iter().all(|state| *state == "ok"),
@@ -58,6 +68,21 @@ async fn files_that_others_can_read_are_a_problem() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
     program.json(&["doctor"]).await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_is_a_problem() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut program = Program::new();
+    let folder = program.path("shared");
+    std::fs::create_dir(&folder).unwrap();
+    program.options(&["--store", &format!("sqlite:{}/cache.db", folder.display())]);
+    for (mode, expected) in [(0o700, "ok"), (0o555, "problem")] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        let ran = run_bound(&program, &["--json", "doctor"]).await;
+        assert_eq!(state(&ran.object(), "writing"), [expected], "{ran:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

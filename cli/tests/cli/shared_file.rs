@@ -279,7 +279,7 @@ async fn a_file_that_is_no_cache_is_left_as_it_is() {
 }
 
 /// Runs as a user whom permissions bind, which root is not.
-async fn run_bound(program: &Program, words: &[&str]) -> Ran {
+pub(crate) async fn run_bound(program: &Program, words: &[&str]) -> Ran {
     const SOMEBODY: u32 = 65_534;
     let command = program.command(words);
     if !rustix::process::geteuid().is_root() {

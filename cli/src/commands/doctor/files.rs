@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Check;
+use crate::writing_place::require_writable;
 
 /// The database and the files that SQLite keeps beside it.
 pub(super) fn store(path: &Path) -> Vec<Check> {
@@ -11,14 +12,14 @@ pub(super) fn store(path: &Path) -> Vec<Check> {
             "{} does not exist yet; the first sign-in makes it",
             path.display()
         );
-        return vec![Check::warning("store file", detail)];
+        return vec![Check::warning("store file", detail), writing(path)];
     }
     let beside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let mut checks = vec![private("store file", path)];
+    let mut checks = vec![private("store file", path), writing(path)];
     let others = [beside("-wal"), beside("-shm")];
     checks.extend(
         others
@@ -27,6 +28,15 @@ pub(super) fn store(path: &Path) -> Vec<Check> {
             .map(|file| private("store file", file)),
     );
     checks
+}
+
+/// Whether this user can write in the folder of the file, told without writing: programs make other files beside it, or replace it.
+pub(super) fn writing(path: &Path) -> Check {
+    const NAME: &str = "writing";
+    match require_writable(path) {
+        Ok(()) => Check::good(NAME, "files can be made in the folder"),
+        Err(failure) => Check::failed(NAME, &failure),
+    }
 }
 
 /// Whether only its owner can use the file, and the owner is this user.

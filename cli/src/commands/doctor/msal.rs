@@ -8,13 +8,12 @@ use cache_core::cache::TokenCache;
 use cache_core::time::UnixMillis;
 use zeroize::Zeroizing;
 
-use super::Check;
+use super::{Check, files};
 use crate::azure_cli::{AzureCli, Identity};
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::session::Session;
 use crate::store_address::StoreAddress;
-use crate::writing_place;
 
 /// MSAL programs hold their lock for milliseconds.
 const HELD_FOR_LONG: Duration = Duration::from_secs(5);
@@ -49,12 +48,12 @@ pub(super) fn place(session: &Session, store: &StoreAddress) -> (Vec<Check>, boo
             path.display()
         );
         checks.push(Check::warning("store file", detail));
-        checks.push(writing(&path));
+        checks.push(files::writing(&path));
         return (checks, false);
     }
     checks.extend(owners(&path));
     checks.extend(lock_file(session.clock().now(), &path));
-    checks.push(writing(&path));
+    checks.push(files::writing(&path));
     let foreign = foreign(&path);
     let is_readable = foreign.is_none();
     checks.extend(foreign);
@@ -156,7 +155,7 @@ fn owners(path: &Path) -> Vec<Check> {
 
 #[cfg(not(unix))]
 fn owners(path: &Path) -> Vec<Check> {
-    vec![super::files::private("store file", path)]
+    vec![files::private("store file", path)]
 }
 
 /// A lock file that stays is one that a program left when it was ended.
@@ -199,15 +198,6 @@ fn holder(lock: &Path) -> Option<String> {
         "" => format!("process {pid}"),
         program => format!("process {pid} ({program})"),
     })
-}
-
-/// Whether this user can change what is in the file.
-fn writing(path: &Path) -> Check {
-    const NAME: &str = "writing";
-    match writing_place::require_writable(path) {
-        Ok(()) => Check::good(NAME, "the file can be made and replaced"),
-        Err(failure) => Check::failed(NAME, &failure),
-    }
 }
 
 /// What its beginning shows not to be a cache. Whether anything else is one, only reading it whole tells.
