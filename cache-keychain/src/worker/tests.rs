@@ -193,6 +193,23 @@ async fn a_cancelled_call_is_not_made_later() {
 }
 
 #[tokio::test]
+async fn a_hung_call_whose_caller_is_gone_does_not_hang_those_that_come_later() {
+    let world = World::new();
+    let (call, release) = world.hang().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    world.clock.advance(DEADLINE);
+    assert_eq!(world.connection().await.unwrap(), 2, "on a thread of its own");
+    assert_eq!(world.worker.left_behind.load(Ordering::SeqCst), 1);
+
+    drop(release);
+    while world.worker.left_behind.load(Ordering::SeqCst) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.connection().await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_library_that_panics_ends_one_call_and_its_connection() {
     let world = World::new();
     assert_eq!(world.connection().await.unwrap(), 1);
