@@ -45,13 +45,7 @@ impl ServiceLook {
     fn open(deadline: Duration) -> Result<Self, KeychainError> {
         let bus = Builder::session()
             .and_then(|builder| builder.method_timeout(deadline).build())
-            .map_err(|error| {
-                KeychainError::new(
-                    KeychainErrorKind::Absent,
-                    "there is no session bus, and so no keychain (DBUS_SESSION_BUS_ADDRESS)",
-                )
-                .with_source(error)
-            })?;
+            .map_err(not_connected)?;
         let mut look = Self {
             bus,
             owner: String::new(),
@@ -143,6 +137,18 @@ impl Look for ServiceLook {
     }
 }
 
+/// Only where there is certainly no bus is there no keychain: another key may be taken then, for good.
+fn not_connected(error: zbus::Error) -> KeychainError {
+    if of_zbus(&error) == Some(KeychainErrorKind::Absent) {
+        return KeychainError::new(
+            KeychainErrorKind::Absent,
+            "there is no session bus, and so no keychain (DBUS_SESSION_BUS_ADDRESS)",
+        )
+        .with_source(error);
+    }
+    failed(error)
+}
+
 fn failed(error: zbus::Error) -> KeychainError {
     failed_with(Error::Zbus(error).into())
 }
@@ -169,12 +175,17 @@ pub(super) fn meaning_of(
 
 fn of_zbus(error: &zbus::Error) -> Option<KeychainErrorKind> {
     use KeychainErrorKind as Kind;
+    use std::io::ErrorKind as Io;
     match error {
         zbus::Error::MethodError(name, ..) => of_name(name.as_str()),
         zbus::Error::FDO(error) => of_name(zbus::DBusError::name(&**error).as_str()),
-        zbus::Error::InputOutput(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            Some(Kind::TimedOut)
-        }
+        zbus::Error::Connection(error, _) => match error.kind() {
+            Io::NotFound | Io::ConnectionRefused => Some(Kind::Absent),
+            Io::PermissionDenied => Some(Kind::Denied),
+            Io::TimedOut => Some(Kind::TimedOut),
+            _ => None,
+        },
+        zbus::Error::InputOutput(error) if error.kind() == Io::TimedOut => Some(Kind::TimedOut),
         zbus::Error::InputOutput(_) | zbus::Error::Handshake(_) => Some(Kind::Disconnected),
         zbus::Error::Address(_) => Some(Kind::Absent),
         _ => None,
@@ -187,6 +198,8 @@ fn of_name(name: &str) -> Option<KeychainErrorKind> {
     if let Some(name) = name.strip_prefix("org.freedesktop.DBus.Error.") {
         return match name {
             "ServiceUnknown" | "NameHasNoOwner" => Some(Kind::Absent),
+            // There is one, and the machine had no room to start it.
+            "Spawn.ForkFailed" | "Spawn.NoMemory" => Some(Kind::Other),
             spawn if spawn.starts_with("Spawn.") => Some(Kind::Absent),
             "NoReply" | "Disconnected" | "NoServer" | "NoNetwork" => Some(Kind::Disconnected),
             "Timeout" | "TimedOut" => Some(Kind::TimedOut),
@@ -217,6 +230,7 @@ mod tests {
         for (name, kind) in [
             ("org.freedesktop.DBus.Error.ServiceUnknown", Some(Kind::Absent)),
             ("org.freedesktop.DBus.Error.Spawn.ChildExited", Some(Kind::Absent)),
+            ("org.freedesktop.DBus.Error.Spawn.ForkFailed", Some(Kind::Other)),
             ("org.freedesktop.DBus.Error.NoReply", Some(Kind::Disconnected)),
             ("org.freedesktop.DBus.Error.AccessDenied", Some(Kind::Denied)),
             ("org.freedesktop.DBus.Error.LimitsExceeded", Some(Kind::TooLarge)),
