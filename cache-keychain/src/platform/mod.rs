@@ -137,6 +137,7 @@ impl Connection {
 
     /// The item `name`, there or not.
     pub(crate) fn item(&self, service: &str, name: &str) -> Result<Entry, KeychainError> {
+        self.look.check_items(service, Some(name))?;
         let modifiers: HashMap<&str, &str> = self
             .modifiers
             .iter()
@@ -150,6 +151,7 @@ impl Connection {
 
     /// The names of the service's items.
     pub(crate) fn names(&self, service: &str) -> Result<Vec<String>, KeychainError> {
+        self.look.check_items(service, None)?;
         if let Some(names) = self.look.names(service) {
             return names;
         }
@@ -173,6 +175,11 @@ pub(crate) trait Look: Send {
 
     /// Whether it can be used now.
     fn check(&self) -> Result<(), KeychainError> {
+        Ok(())
+    }
+
+    /// Whether the item `name`, or every item of the service, can be used now: it may be in another place than where new ones are put.
+    fn check_items(&self, _service: &str, _name: Option<&str>) -> Result<(), KeychainError> {
         Ok(())
     }
 

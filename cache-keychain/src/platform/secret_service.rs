@@ -1,5 +1,6 @@
 //! The Secret Service of freedesktop.org, on Linux and the BSDs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secret_service::blocking::SecretService;
@@ -15,6 +16,7 @@ use crate::error::{KeychainError, KeychainErrorKind};
 
 const SERVICE: &str = "org.freedesktop.secrets";
 const PATH: &str = "/org/freedesktop/secrets";
+const INTERFACE: &str = "org.freedesktop.Secret.Service";
 const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 
@@ -72,10 +74,9 @@ impl ServiceLook {
 
     /// Where items are put.
     fn default_collection(&self) -> Result<OwnedObjectPath, KeychainError> {
-        let interface = "org.freedesktop.Secret.Service";
         let collection: OwnedObjectPath = self
             .bus
-            .call_method(Some(SERVICE), PATH, Some(interface), "ReadAlias", &"default")
+            .call_method(Some(SERVICE), PATH, Some(INTERFACE), "ReadAlias", &"default")
             .and_then(|reply| reply.body().deserialize())
             .map_err(failed)?;
         if collection.as_str() == "/" {
@@ -111,6 +112,25 @@ impl Look for ServiceLook {
             return Err(KeychainError::of_kind(KeychainErrorKind::Locked));
         }
         Ok(())
+    }
+
+    /// The library would have the user asked to unlock whatever it finds, for which no call waits.
+    fn check_items(&self, service: &str, name: Option<&str>) -> Result<(), KeychainError> {
+        let name = name.map(|name| ("username", name));
+        let attributes: HashMap<_, _> = [("service", service)].into_iter().chain(name).collect();
+        let reply = self
+            .bus
+            .call_method(Some(SERVICE), PATH, Some(INTERFACE), "SearchItems", &attributes);
+        let found: zbus::Result<(Vec<OwnedObjectPath>, Vec<OwnedObjectPath>)> =
+            reply.and_then(|reply| reply.body().deserialize());
+        let (_, locked) = found.map_err(failed)?;
+        if locked.is_empty() {
+            return Ok(());
+        }
+        Err(KeychainError::new(
+            KeychainErrorKind::Locked,
+            "the item is in a keyring that is locked, and is not the default one; unlock that in your keychain's program",
+        ))
     }
 
     fn unlock(&self) -> Result<(), KeychainError> {
