@@ -192,7 +192,9 @@ impl Keychain {
         let Some(_turn) = turn else {
             return Err(KeychainError::new(
                 KeychainErrorKind::TimedOut,
-                format!("the keychain is locked, and whoever was asked to unlock it did not within {longest:?}"),
+                format!(
+                    "the keychain is locked, and whoever was asked to unlock it did not within {longest:?}"
+                ),
             ));
         };
         if self.prompts.answered() != seen {

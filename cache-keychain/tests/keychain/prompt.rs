@@ -161,7 +161,13 @@ async fn put_aside_the_keyring(session: &SecretServiceSession) {
     let secret: (ObjectPath<'_>, &[u8], &[u8], &str) = (of_secrets.into_inner(), &[], b"other", "text/plain");
     let label = HashMap::from([("org.freedesktop.Secret.Collection.Label", Value::from("other"))]);
     let keyring = (label, secret);
-    let made = bus.call_method(Some(name), path, Some(GNOME), "CreateWithMasterPassword", &keyring);
+    let made = bus.call_method(
+        Some(name),
+        path,
+        Some(GNOME),
+        "CreateWithMasterPassword",
+        &keyring,
+    );
     let made = made.await.unwrap();
     let keyring: OwnedObjectPath = made.body().deserialize().unwrap();
     let alias = ("default", keyring);

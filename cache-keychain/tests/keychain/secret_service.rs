@@ -218,7 +218,10 @@ async fn a_bus_that_fails_is_no_reason_to_take_another_key() {
     // Whoever connects is turned away, as by a bus that is at its limit of connections.
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let mut command = session.run_inside(inside::NAME);
-    command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+    command.env(
+        "DBUS_SESSION_BUS_ADDRESS",
+        format!("unix:path={}", socket.display()),
+    );
     let cache = TempDir::new().unwrap();
     let mut program = Program::start(command, cache.path(), SERVICE);
     for action in ["open", "prefer"] {
