@@ -12,7 +12,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why something failed, before it is known during which operation.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     kind: ErrorKind,
     retry: Option<Retry>,
     context: String,
@@ -61,7 +61,7 @@ impl Failure {
         self
     }
 
-    pub(super) fn during(self, operation: Operation) -> StoreError {
+    pub(crate) fn during(self, operation: Operation) -> StoreError {
         let mut error = StoreError::new(self.kind, operation, self.context);
         if let Some(retry) = self.retry {
             error = error.with_retry(retry);
