@@ -105,7 +105,8 @@ impl<C: 'static> Worker<C> {
 
     /// Makes one call, which has the usual time.
     ///
-    /// A call that is dropped before its turn is not made; one that is dropped, or has timed out, during its turn may be made.
+    /// A call that is dropped before its turn, or while the connection is being opened, is not made; one that is dropped, or has timed
+    /// out, after that may be made.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&C) -> Result<T, KeychainError> + Send + 'static,
@@ -125,6 +126,11 @@ impl<C: 'static> Worker<C> {
         let work: Work<C> = Box::new(move |connection| {
             let opened = connection.take().filter(is_current);
             let result = match opened.map_or_else(|| open(), Ok) {
+                // The opening hung: a write would be made long after its caller was told that the keychain does not answer.
+                Ok(opened) if answer.is_closed() => {
+                    *connection = Some(opened);
+                    return;
+                }
                 Ok(opened) => {
                     let result = call(&opened);
                     // A connection that ended, and one that may be about to, is made anew for the next call.
