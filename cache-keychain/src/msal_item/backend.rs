@@ -193,17 +193,24 @@ impl Place {
         if !permit.commit() {
             return Err(Failure::Abandoned);
         }
+        // Before it too: should this process end between the two, programs must not go on with what they have in memory, and write that
+        // over it.
+        self.say_that_it_changes();
         self.query.write(service, &found, json)?;
         // Still under the lock: a program that takes it next must see that it has to read.
+        self.say_that_it_changes();
+        Ok(())
+    }
+
+    fn say_that_it_changes(&self) {
         if let Some(signal) = &self.signal
             && let Err(error) = signal.touch(&*self.clock)
         {
             tracing::warn!(
                 %error,
-                "the item was written, but running programs do not notice: the time of the file at the cache path cannot be set"
+                "the item is written, but running programs do not notice: the time of the file at the cache path cannot be set"
             );
         }
-        Ok(())
     }
 }
 
