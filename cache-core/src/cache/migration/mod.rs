@@ -84,6 +84,7 @@ mod error;
 mod journal;
 mod removal;
 mod report;
+mod residue;
 mod run;
 mod sameness;
 mod survey;
