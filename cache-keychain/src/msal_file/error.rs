@@ -104,3 +104,36 @@ fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
         _ => (ErrorKind::Other, ""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_has_its_kind_also_of_the_lock() {
+        use io::ErrorKind as Io;
+        for (said, kind, advice) in [
+            (Io::ReadOnlyFilesystem, ErrorKind::ReadOnly, "read-only"),
+            (
+                Io::PermissionDenied,
+                ErrorKind::PermissionDenied,
+                "check the permissions",
+            ),
+            (Io::StorageFull, ErrorKind::Full, "free some space"),
+        ] {
+            let path = PathBuf::from("/cache.json.lockfile");
+            let written = Failure::io(&path, "write", said.into());
+            let locked = Failure::from(LockError::Io {
+                path,
+                source: said.into(),
+            });
+            for error in [written.during(Operation::Put), locked.during(Operation::Put)] {
+                assert_eq!((error.kind(), error.retry()), (kind, Retry::No), "{error}");
+                assert!(error.to_string().contains(advice), "{error}");
+                assert!(error.to_string().contains("/cache.json.lockfile"), "{error}");
+            }
+        }
+    }
+}
