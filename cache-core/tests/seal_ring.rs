@@ -193,7 +193,11 @@ async fn the_key_of_a_rewrapping_that_may_have_arrived_is_kept() {
     faults.inject(unavailable.at_key(|key| *key == ring_key()).after(1));
     sealer.rewrap(source.clone()).await.unwrap_err();
     faults.heal();
-    assert_eq!(source.keys.lock().unwrap().len(), 1, "the stored ring is under it");
+    assert_eq!(
+        source.keys.lock().unwrap().len(),
+        1,
+        "the stored ring is under it"
+    );
     let again = world.open_with(source).await.unwrap();
     assert_eq!(world.read(&again, &key).await.unwrap(), "alice");
 }

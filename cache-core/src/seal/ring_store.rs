@@ -113,8 +113,10 @@ impl RingStore {
         let (key, description) = source.create(&*self.random).await?;
         let new = (description, key);
         let mut may_be_stored = false;
-        let updated = self.update_under(Some(&new), accept, &mut |_| Ok(()), &mut may_be_stored);
-        match updated.await {
+        let updated = self
+            .update_under(Some(&new), accept, &mut |_| Ok(()), &mut may_be_stored)
+            .await;
+        match updated {
             Ok(loaded) => {
                 self.source = source;
                 self.known = Some(new);
