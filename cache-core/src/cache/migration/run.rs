@@ -80,7 +80,11 @@ impl Run {
     pub(super) async fn go(&mut self, leave_behind: bool) -> Result<(), MigrationError> {
         for pass in 0..MOST_PASSES {
             let surveyed = Survey::of(&self.carrier.source, &self.carrier.target, &self.seen).await;
-            let survey = surveyed.map_err(|error| self.stopped(error))?;
+            let mut survey = surveyed.map_err(|error| self.stopped(error))?;
+            let stays = std::mem::take(&mut survey.stays);
+            if pass == 0 {
+                self.report.stays = stays;
+            }
             let not_kept = survey.not_kept();
             if !not_kept.is_empty() && !leave_behind && pass == 0 {
                 return Err(MigrationError::NotKept(not_kept));
@@ -124,15 +128,12 @@ impl Run {
         survey: Survey,
         waiting: Vec<PartitionKey>,
     ) -> Result<ControlFlow<()>, CacheError> {
-        if self.progress.total == 0 {
-            self.report.stays = survey.stays;
-        }
         let mut items: HashMap<StoreKey, Item> = HashMap::new();
         let mut order: Vec<(u8, StoreKey)> = Vec::new();
         for item in survey.items {
             let rank = match item.kind {
-                RecordKind::App => 0,
-                RecordKind::ProofKey => 1,
+                RecordKind::ProofKey => 0,
+                RecordKind::App => 1,
                 RecordKind::User => 2,
                 RecordKind::Session => 3,
                 _ => 4,
