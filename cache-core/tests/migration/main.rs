@@ -14,4 +14,5 @@ mod many;
 mod races;
 mod records;
 mod refusals;
+mod resumed;
 mod scene;
