@@ -63,6 +63,30 @@ fn nodes() -> String {
     format!("{HOME}-login.windows.net-refreshtoken-{CLIENT}---")
 }
 
+/// There is one row of a client's metadata for all users.
+#[tokio::test]
+async fn a_new_user_leaves_what_others_know_of_the_client() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let mut other = node_document(clock.now().to_seconds().0, "canary-other");
+    let metadata = &mut other["AppMetadata"][format!("appmetadata-login.windows.net-{CLIENT}")];
+    metadata["x_metadata"] = json!([1]);
+    metadata["family_id"] = "1".into();
+    let other = other.to_string().replace(HOME, "somebody.else");
+    write(&store, FILE, &serde_json::from_str(&other).unwrap()).await;
+    let cache = over_file(&store, &clock);
+    let mut response = as_entra(issuer.sign_in("User.Read"));
+    response.family_id = Some("1".into());
+    cache.sign_in(&alice(), response).await.unwrap();
+    let written = document(&store, FILE).await;
+    let (_, row) = only(&written, "AppMetadata");
+    assert_eq!(
+        (&row["family_id"], &row["x_metadata"]),
+        (&json!("1"), &json!([1])),
+        "{row}"
+    );
+}
+
 /// Rule 1.
 #[tokio::test]
 async fn new_rows_have_the_environment_that_the_document_has_for_the_cloud() {

@@ -85,16 +85,25 @@ impl Document {
     }
 
     /// Puts `partition` in the place of the one with its key.
-    pub(crate) fn replace(&mut self, partition: Partition) {
+    pub(crate) fn replace(&mut self, mut partition: Partition) {
+        let is_first = !self.partitions.contains_key(&partition.key);
         // Partitions have copies of one row. Node fails where one client has two, so that a copy under an alias must not come back.
-        for metadata in &partition.app_metadata {
-            let is_same = |row: &AppMetadata| {
-                row.client_id == metadata.client_id
-                    && environment::same(&row.environment, &metadata.environment)
-            };
+        for metadata in &mut partition.app_metadata {
+            let (client_id, name) = (metadata.client_id.clone(), metadata.environment.clone());
+            let is_same =
+                |row: &AppMetadata| row.client_id == client_id && environment::same(&row.environment, &name);
             let others = self.partitions.values_mut();
             for other in others.filter(|other| other.key.authority() == partition.key.authority()) {
                 if let Some(place) = other.app_metadata.iter().position(is_same) {
+                    let known = &other.app_metadata[place];
+                    if is_first && metadata.foreign.is_none() {
+                        // It was made without a look at this one.
+                        let foreign = known.foreign.as_deref();
+                        metadata.foreign =
+                            foreign.and_then(|row| row.carried_over(super::APP_METADATA_FIELDS));
+                        let family = known.family_id.clone().filter(|family| !family.is_empty());
+                        metadata.family_id = metadata.family_id.take().or(family);
+                    }
                     other.app_metadata.retain(|row| !is_same(row));
                     other.app_metadata.insert(place, metadata.clone());
                 }
