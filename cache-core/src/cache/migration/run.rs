@@ -19,6 +19,7 @@ use crate::random::random_bytes;
 use crate::schema::PartitionKey;
 use crate::seal::RecordKind;
 use crate::store::{PutOptions, Store, StoreKey};
+use crate::strategy::spend;
 
 /// How often the source is looked through again for records that programs made meanwhile.
 const MOST_PASSES: u32 = 4;
@@ -220,29 +221,65 @@ impl Run {
             return Ok(self.done(item.stored_key, 0));
         }
         // Before the account: a program that meets a session whose account has gone ends it.
-        if !sessions.is_empty() && self.can_move(&key).await? {
-            for session in sessions {
-                let stored_key = self.carrier.source.stored_key(&session);
-                if others.get(&stored_key).is_none_or(|item| item.not_kept.is_some()) {
-                    continue;
+        if !sessions.is_empty() {
+            match self.can_move(&key).await? {
+                Err(because) => {
+                    self.staying.insert(key);
+                    self.left(item.stored_key.clone(), item.kind, because);
+                    return Ok(self.done(item.stored_key, 0));
                 }
-                others.remove(&stored_key);
-                if self.carry(&session, stored_key).await?.is_break() {
-                    return Ok(ControlFlow::Break(()));
+                Ok(true) => {
+                    if self.carry_sessions(sessions, others).await?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
                 }
+                Ok(false) => {}
             }
         }
         self.carry(&key, item.stored_key).await
     }
 
-    /// Whether nothing in the target is in an account's way.
-    async fn can_move(&self, key: &PartitionKey) -> Result<bool, CacheError> {
+    async fn carry_sessions(
+        &mut self,
+        sessions: Vec<PartitionKey>,
+        others: &mut HashMap<StoreKey, Item>,
+    ) -> Result<ControlFlow<()>, CacheError> {
+        for session in sessions {
+            let stored_key = self.carrier.source.stored_key(&session);
+            if others.get(&stored_key).is_none_or(|item| item.not_kept.is_some()) {
+                continue;
+            }
+            others.remove(&stored_key);
+            if self.carry(&session, stored_key).await?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether nothing in the target is in an account's way, once nobody spends a token of it any more; or why it stays.
+    async fn can_move(&self, key: &PartitionKey) -> Result<Result<bool, LeftBecause>, CacheError> {
         let (source, target) = (&self.carrier.source, &self.carrier.target);
-        let Some(held) = target.load(key, &target.stored_key(key)).await? else {
-            return Ok(true);
+        let mut give_up_at = None;
+        let found = loop {
+            let found = match self.carrier.find(key).await? {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(Ok(false)),
+                Err(because) => return Ok(Err(because)),
+            };
+            match spend::being_spent_until(&found.partition, source.clock.now()) {
+                Some(until) if self.carrier.options.copy.is_none() => {
+                    if !self.carrier.wait(key, until, &mut give_up_at).await? {
+                        return Ok(Err(LeftBecause::BeingSpent));
+                    }
+                }
+                _ => break found,
+            }
         };
-        let found = source.load(key, &source.stored_key(key)).await?;
-        Ok(found.is_some_and(|found| is_same(target, &held.partition, &found.partition)))
+        let held = target.load(key, &target.stored_key(key)).await?;
+        Ok(Ok(held.is_none_or(|held| {
+            is_same(target, &held.partition, &found.partition)
+        })))
     }
 
     async fn carry(
