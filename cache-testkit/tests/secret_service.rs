@@ -2,12 +2,14 @@
 
 #![cfg(target_os = "linux")]
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
 use cache_testkit::secret_service::{Error, Keyrings, SecretServiceSession, is_inside};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 #[tokio::test]
 async fn a_service_is_locked_unlocked_and_replaced() {
@@ -110,7 +112,8 @@ async fn nothing_stays_of_a_killed_test() {
     }
     let session = SecretServiceSession::without_bus().unwrap();
     let mut command = session.run_inside("nothing_stays_of_a_killed_test");
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // As a group, as whatever limits the time of a test run ends it.
+    let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
     let shown = std::io::BufReader::new(child.stdout.take().unwrap());
     let folder = std::io::BufRead::lines(shown)
         .map_while(Result::ok)
@@ -118,7 +121,7 @@ async fn nothing_stays_of_a_killed_test() {
         .unwrap();
     let folder = Path::new(&folder);
     assert!(processes_in(folder) >= 2);
-    child.kill().unwrap();
+    kill_process_group(Pid::from_child(&child), Signal::TERM).unwrap();
     child.wait().unwrap();
     for _ in 0..500 {
         if !folder.exists() && processes_in(folder) == 0 {

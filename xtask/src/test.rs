@@ -19,6 +19,7 @@ pub(crate) fn all(installation: Installation) -> Result<(), Failure> {
             "--workspace",
             "--all-features",
             "--locked",
+            "--no-fail-fast",
         ]))?;
     } else {
         let kinds = ["--lib", "--bins", "--tests", "--examples"];

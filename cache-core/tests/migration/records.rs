@@ -220,3 +220,51 @@ async fn a_copy_takes_no_refresh_tokens_unless_it_is_told_twice() {
     assert!(copy.run().await.unwrap().is_complete());
     assert_eq!(Holdings::of(&target).await, before);
 }
+
+#[tokio::test]
+async fn what_nobody_understands_is_joined_to_what_the_target_has() {
+    let scene = Scene::new();
+    let (source, target) = (scene.source().await, scene.target().await);
+    let identify = |origin: &cache_core::codec::msal::RowOrigin<'_>| origin.default_identity();
+    let ours = serde_json::json!({
+        "AccessToken": {},
+        "Future": { "same": { "a": 1 }, "other": { "a": 1 }, "only ours": { "a": 1 } },
+        "version": 1,
+    });
+    let theirs = serde_json::json!({
+        "Future": { "same": { "a": 1 }, "other": { "a": 2 } },
+        "version": 2,
+    });
+    source
+        .import(ours.to_string().as_bytes(), &identify)
+        .await
+        .unwrap();
+    target
+        .import(theirs.to_string().as_bytes(), &identify)
+        .await
+        .unwrap();
+
+    // Again after a run that was stopped before the source's went.
+    let copied = source
+        .migrate_to(&target)
+        .keep_source(CopiedTokens::WithoutRefreshTokens);
+    assert!(copied.run().await.unwrap().is_complete());
+    let report = source.migrate_to(&target).run().await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert!(Holdings::of(&source).await.is_empty());
+
+    let joined = target.export().await.unwrap();
+    let joined: serde_json::Value = serde_json::from_slice(joined.json.expose()).unwrap();
+    let expected = serde_json::json!({
+        "AccessToken": {},
+        "Future": {
+            "same": { "a": 1 },
+            "other": { "a": 2 },
+            "other~2": { "a": 1 },
+            "only ours": { "a": 1 },
+        },
+        "version": 2,
+        "version~2": 1,
+    });
+    assert_eq!(joined, expected);
+}

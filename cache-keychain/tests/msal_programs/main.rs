@@ -4,6 +4,7 @@
 //! MSAL Go, .NET and Java did not run here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "it shows the matrix")]
 
 mod matrix;
 mod party;

@@ -65,7 +65,7 @@ pub(crate) struct Party {
 
 enum Kind {
     Own(Box<Own>),
-    Msal(MsalProgram),
+    Msal(Box<MsalProgram>),
 }
 
 struct Own {
@@ -134,8 +134,8 @@ impl Party {
             cache: Cache::File(file),
         };
         let kind = match who {
-            Who::Python => Kind::Msal(MsalProgram::python(&setting).await.unwrap()),
-            Who::Node => Kind::Msal(MsalProgram::node(&setting).await.unwrap()),
+            Who::Python => Kind::Msal(Box::new(MsalProgram::python(&setting).await.unwrap())),
+            Who::Node => Kind::Msal(Box::new(MsalProgram::node(&setting).await.unwrap())),
             Who::Tokenkeep => {
                 let http = ReqwestClient::builder()
                     .ca_certificates(authority.ca_pem().unwrap())

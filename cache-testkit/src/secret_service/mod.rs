@@ -278,11 +278,20 @@ impl SecretServiceSession {
         self.launch(Keyrings::Kept, false).await
     }
 
-    /// Kills the service and starts another one on the same bus, unlocked.
+    /// Ends the service and starts another one on the same bus, unlocked.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn replace_service(&mut self, keyrings: Keyrings) -> Result<(), Error> {
+        // It writes its database a moment after each change, and at its end.
+        if self.program == Program::KeePassXc && keyrings == Keyrings::Kept {
+            self.signal(Signal::TERM, "SIGTERM")?;
+            let mut waited = Duration::ZERO;
+            while self.service.as_mut().is_some_and(Process::is_running) && waited < LIMIT {
+                SystemClock.sleep(PAUSE).await;
+                waited += PAUSE;
+            }
+        }
         self.stop_service();
         self.start_service(keyrings).await
     }

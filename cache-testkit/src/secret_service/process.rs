@@ -102,7 +102,9 @@ fn end(mut child: Child) {
 }
 
 fn watchdog(child: &Child, folder: &Path) -> Result<Child, Error> {
-    const SCRIPT: &str = r#"read -r _; kill -9 "$1" 2>/dev/null; rm -rf -- "$2""#;
+    // What ends a group of processes ends the test, and must not end the watchdog before it has cleaned up. The second time is for
+    // a removal that met the one of another watchdog.
+    const SCRIPT: &str = r#"trap "" HUP INT TERM; read -r _; kill -9 "$1"; rm -rf -- "$2" || rm -rf -- "$2""#;
     Command::new("sh")
         .args(["-c", SCRIPT, "watchdog", &child.id().to_string()])
         .arg(folder)

@@ -62,6 +62,9 @@ impl Carrier {
     /// # Errors
     /// That a store failed. The content is in the source, in the journal or in the target; another call goes on.
     pub(super) async fn carry(&self, key: &PartitionKey) -> Result<Moved, CacheError> {
+        if *key == PartitionKey::Residue {
+            return self.carry_residue().await;
+        }
         if let Some(copied) = self.options.copy {
             return self.copy(key, copied).await;
         }

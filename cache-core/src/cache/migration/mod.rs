@@ -92,6 +92,7 @@ mod error;
 mod journal;
 mod removal;
 mod report;
+mod residue;
 mod run;
 mod sameness;
 mod signing_out;

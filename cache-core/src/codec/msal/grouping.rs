@@ -284,11 +284,23 @@ fn join_app_metadata(rows: &mut Vec<AppMetadata>, row: AppMetadata) {
     }
 }
 
-fn join_residue(into: &mut SecretJson, rows: &SecretJson) {
-    let into = into.expose_mut();
+/// Adds the rows of one section to another's. A row whose name is taken by another one gets a suffix.
+pub(super) fn join_residue(into: &mut SecretJson, rows: &SecretJson) {
     for (name, value) in rows.expose() {
-        if into.get(name) != Some(value) {
+        if !has_row(into, name, value) {
+            let into = into.expose_mut();
             into.insert(row::free_name(into, name.clone()), value.clone());
         }
     }
+}
+
+/// Whether the row is there, be it under a name with a suffix.
+pub(super) fn has_row(rows: &SecretJson, name: &str, value: &serde_json::Value) -> bool {
+    let is_name = |other: &str| {
+        other
+            .strip_prefix(name)
+            .is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('~'))
+    };
+    let mut rows = rows.expose().iter();
+    rows.any(|(other, there)| there == value && is_name(other))
 }

@@ -1,10 +1,12 @@
 //! Bringing imported rows into a partition that is already there.
 
+use super::grouping::{has_row, join_residue};
 use super::row::Row;
 use super::{
     ACCESS_TOKEN_FIELDS, ACCOUNT_FIELDS, APP_METADATA_FIELDS, ID_TOKEN_FIELDS, REFRESH_TOKEN_FIELDS,
 };
 use crate::schema::{AccessToken, Account, AppMetadata, IdToken, Partition, RefreshToken};
+use crate::secret::SecretJson;
 
 /// Adds the rows of `imported` to `existing`, a partition of the same key.
 ///
@@ -23,6 +25,32 @@ pub fn merge_import(existing: &mut Partition, imported: Partition) {
         let into = existing.residue.entry(section).or_default().expose_mut();
         into.extend(std::mem::take(rows.expose_mut()));
     }
+}
+
+/// Adds what nobody understands in `other` to `existing`, of which nothing is replaced or lost.
+pub(crate) fn merge_residue(existing: &mut Partition, other: &Partition) {
+    for (section, rows) in &other.residue {
+        join_residue(existing.residue.entry(section.clone()).or_default(), rows);
+    }
+    for row in &other.app_metadata {
+        if !existing.app_metadata.contains(row) {
+            existing.app_metadata.push(row.clone());
+        }
+    }
+}
+
+/// Whether `held` has all that [`merge_residue`] would add.
+pub(crate) fn has_residue(held: &Partition, other: &Partition) -> bool {
+    let has_section = |(section, rows): (&String, &SecretJson)| {
+        let held = held.residue.get(section);
+        let mut rows = rows.expose().iter();
+        rows.all(|(name, value)| held.is_some_and(|held| has_row(held, name, value)))
+    };
+    other.residue.iter().all(has_section)
+        && other
+            .app_metadata
+            .iter()
+            .all(|row| held.app_metadata.contains(row))
 }
 
 /// What decides whether one row may take the place of another.

@@ -59,6 +59,7 @@ pub(crate) use naming::{Names, Style};
 pub use credential::{ACCESS_TOKEN_FIELDS, ID_TOKEN_FIELDS, REFRESH_TOKEN_FIELDS};
 pub use grouping::{RowOrigin, from_partitions, into_partitions};
 pub use merge::merge_import;
+pub(crate) use merge::{has_residue, merge_residue};
 
 use super::CodecError;
 
