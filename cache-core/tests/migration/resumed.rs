@@ -29,7 +29,7 @@ fn faulty(store: &Arc<dyn Store>, clock: &ManualClock, fault: Fault) -> Arc<dyn 
 }
 
 /// A crash right after the source lost a record of this kind, so that only the journal has it.
-async fn crash_on_the_way(scene: &Scene, kind: RecordKind, name: &str) {
+pub async fn crash_on_the_way(scene: &Scene, kind: RecordKind, name: &str) {
     let fault = Fault::crash_after()
         .on(Operation::Delete)
         .at_key(of_kind("tokenkeep", kind));

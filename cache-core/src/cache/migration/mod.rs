@@ -314,7 +314,9 @@ impl Migration {
         plan.records = counts.into_values().collect();
         let carrier = self.carrier().await?;
         if let Some(journal) = &carrier.journal {
-            plan.unfinished = journal.entries(&carrier.source_id).await?.0.len() as u64;
+            let waiting = journal.entries(&carrier.source_id).await?;
+            plan.unfinished = waiting.own.len() as u64;
+            plan.unfinished_of_others = waiting.of_others;
         }
         Ok(plan)
     }

@@ -22,6 +22,9 @@ pub struct MigrationPlan {
     pub already_there: u64,
     /// Records that an interrupted run has in its journal.
     pub unfinished: u64,
+    /// Records that interrupted runs from other sources, or from this one by another [name](super::Migration::source_name), have in the journal.
+    /// Run those again.
+    pub unfinished_of_others: u64,
     /// What the target has no place for.
     pub not_kept: Vec<NotKept>,
     /// Records that cannot be opened. They would stay as they are.
@@ -117,6 +120,9 @@ pub struct MigrationReport {
     pub left: Vec<LeftRecord>,
     /// Records that differ from what the target has in their place. Both are as they were.
     pub conflicts: Vec<MigrationConflict>,
+    /// Records that interrupted runs from other sources, or from this one by another [name](super::Migration::source_name), have in the journal.
+    /// Run those again.
+    pub unfinished_of_others: u64,
     /// What is in the source and never moves.
     pub stays: Vec<StayingRecords>,
     /// Whether the observer ended it.

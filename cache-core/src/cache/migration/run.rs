@@ -1,12 +1,15 @@
 //! One run of a migration: in which order, and what is told of it.
 
+mod keys;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::carrier::{Carrier, Moved, is_of_the_record};
+use super::carrier::{Carrier, Moved};
 use super::error::MigrationError;
+use super::journal::{Journal, PLACE};
 use super::report::{
     ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver, MigrationProgress,
     MigrationReport,
@@ -57,11 +60,10 @@ impl Run {
         if Arc::ptr_eq(source, target) {
             return Ok(true);
         }
-        let logical = b"5:place,";
-        let probe = target.sealer.stored_key(RecordKind::Migration, logical);
+        let probe = target.sealer.stored_key(RecordKind::Migration, PLACE);
         // Sealed caches name records by keys of their own, and so do those of other namespaces: only one and the same, or a copy, has these names.
-        if source.sealer.stored_key(RecordKind::Migration, logical) != probe
-            || !super::journal::Journal::fits_into(target).await?
+        if source.sealer.stored_key(RecordKind::Migration, PLACE) != probe
+            || !Journal::fits_into(target).await?
         {
             return Ok(false);
         }
@@ -117,11 +119,12 @@ impl Run {
         let (Some(journal), 0) = (&self.carrier.journal, pass) else {
             return Ok(Vec::new());
         };
-        let (waiting, unreadable) = journal.entries(&self.carrier.source_id).await?;
-        for (key, error) in unreadable {
+        let waiting = journal.entries(&self.carrier.source_id).await?;
+        self.report.unfinished_of_others = waiting.of_others;
+        for (key, error) in waiting.unreadable {
             self.left(key, RecordKind::Migration, LeftBecause::Unreadable(error));
         }
-        Ok(waiting)
+        Ok(waiting.own)
     }
 
     async fn pass(
@@ -318,90 +321,6 @@ impl Run {
         self.progress.bytes += bytes;
         self.report.bytes += bytes;
         Ok(self.tell())
-    }
-
-    async fn copy_keys(
-        &mut self,
-        stored_key: StoreKey,
-        bytes: u64,
-        owner: ProofKeyOwner,
-        accounts: &HashSet<PartitionKey>,
-        owners: &mut Vec<(StoreKey, ProofKeyOwner, KeysCopied)>,
-    ) -> Result<ControlFlow<()>, CacheError> {
-        let account = owner.account();
-        let copied = self
-            .carrier
-            .source
-            .copy_keys_to(&self.carrier.target, &owner)
-            .await;
-        let copied = match copied {
-            Ok(copied) => copied,
-            Err(error) if is_of_the_record(&error) => {
-                self.staying.extend(account);
-                self.left(
-                    stored_key.clone(),
-                    RecordKind::ProofKey,
-                    LeftBecause::Refused(error),
-                );
-                return Ok(self.done(stored_key, 0));
-            }
-            Err(error) => return Err(error),
-        };
-        match copied {
-            None => self.report.gone += 1,
-            // The account has moved already, and the target's keys have gone their own way with it.
-            Some(KeysCopied::Differ)
-                if account
-                    .as_ref()
-                    .is_some_and(|account| !accounts.contains(account)) =>
-            {
-                owners.push((stored_key.clone(), owner, KeysCopied::AlreadyThere));
-            }
-            Some(KeysCopied::Differ) => {
-                self.staying.extend(account);
-                self.conflict(
-                    stored_key.clone(),
-                    RecordKind::ProofKey,
-                    ConflictCause::ProofKeysDiffer,
-                );
-            }
-            Some(copied) => {
-                owners.push((stored_key.clone(), owner, copied));
-                return Ok(self.done(stored_key, bytes));
-            }
-        }
-        Ok(self.done(stored_key, 0))
-    }
-
-    /// The last step of keys, after the tokens that are bound to them.
-    async fn remove_keys(
-        &mut self,
-        stored_key: StoreKey,
-        owner: &ProofKeyOwner,
-        copied: KeysCopied,
-    ) -> Result<(), CacheError> {
-        let (source, target) = (&self.carrier.source, &self.carrier.target);
-        let is_removed = if self.carrier.options.copy.is_some() {
-            true
-        } else {
-            // The account came back, or could not move: its tokens need the keys.
-            let is_there = match owner.account() {
-                Some(account) => match source.load(&account, &source.stored_key(&account)).await {
-                    Ok(found) => found.is_some(),
-                    Err(error) if is_of_the_record(&error) => true,
-                    Err(error) => return Err(error),
-                },
-                None => false,
-            };
-            let is_settled = owner.account().is_some();
-            !is_there && source.remove_copied_keys(target, owner, is_settled).await?
-        };
-        match (is_removed, copied) {
-            (false, _) => self.left(stored_key, RecordKind::ProofKey, LeftBecause::AccountStays),
-            (true, KeysCopied::New) => self.report.moved += 1,
-            (true, _) => self.report.already_there += 1,
-        }
-        Ok(())
     }
 
     fn left(&mut self, key: StoreKey, kind: RecordKind, because: LeftBecause) {
