@@ -136,6 +136,14 @@ impl KeychainKeySource {
             .map_err(|error| self.failed(error, REMOVING))
     }
 
+    /// What the item of the key that `description` names is called in the keychain's own program: `key-` and 32 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`KeySourceError::Mismatch`] and [`KeySourceError::Parameters`] when it does not name a key of this keychain.
+    pub fn item_name(&self, description: &SourceDescription) -> Result<String, KeySourceError> {
+        Ok(self.name_in(description)?.item())
+    }
+
     /// All keys of this application in the keychain, for [`delete`](Self::delete): those that rings name and those that none does.
     ///
     /// # Errors

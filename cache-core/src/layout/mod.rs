@@ -11,8 +11,8 @@
 //!   cache reads and replaces the rows of one partition, and everything else in the document goes through unchanged: rows of
 //!   authorities that the configuration does not name, rows that are not understood, unknown fields, sections and members.
 //! - What MSAL has no place for (who is spending a refresh token, what was refused to it, sign-ins and their sessions) is in a
-//!   member `TokenKeep` of the document. MSAL Node and MSAL .NET write it back as they found it (the first was tried, the second is what
-//!   its sources say; Python, Go and Java were not tried). A program that drops it drops the markers and the sign-ins with it: refresh
+//!   member `TokenKeep` of the document. MSAL Node, MSAL Python and MSAL .NET write it back as they found it (the first two were tried,
+//!   the third is what its sources say; Go and Java were not tried). A program that drops it drops the markers and the sign-ins with it: refresh
 //!   tokens are then shared with it as with a program that looks at no marker, and sessions end.
 //! - What MSAL programs have no record for at all (sessions, proof keys, tokens with components of their own) lies beside it, in
 //!   unsealed records of the namespace `{namespace}.plaintext`. A [single record](MsalLayout::single_record) has nothing beside it.

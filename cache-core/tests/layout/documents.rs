@@ -526,3 +526,26 @@ async fn the_strategy_must_allow_it() {
     }
     assert!(open(strategy()).is_ok());
 }
+
+#[tokio::test]
+async fn what_is_imported_again_is_there_once_although_its_scopes_are_sorted_now() {
+    let (clock, store) = parts();
+    let now = clock.now().to_seconds().0;
+    let mut file = node_document(now, "canary-refresh");
+    let (name, _) = only(&file, "AccessToken");
+    let name = name.to_owned();
+    file["AccessToken"][&name]["target"] = json!("zeta alpha openid");
+    let layout = MsalLayout::single_record(record("file"));
+    let cache = shared(&store, &clock, layout);
+    for _ in 0..3 {
+        let identify = |origin: &cache_core::codec::msal::RowOrigin<'_>| origin.default_identity();
+        cache
+            .import(file.to_string().as_bytes(), &identify)
+            .await
+            .unwrap();
+        let kept = document(&store, "file").await;
+        for section in ["AccessToken", "RefreshToken", "Account"] {
+            only(&kept, section);
+        }
+    }
+}

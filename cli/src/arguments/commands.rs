@@ -11,6 +11,7 @@ use crate::browser_arguments::BrowserArguments;
 use crate::demanded_claims::DemandedClaims;
 use crate::identity_choice::IdentityArguments;
 use crate::key_address::KeyAddress;
+use crate::keychain_name::KeychainName;
 use crate::variable_name::VariableName;
 
 #[derive(Debug, Subcommand)]
@@ -147,6 +148,16 @@ pub(crate) enum Keys {
         /// TOKENKEEP_NEW_PASSPHRASE, else asked for, or keychain
         #[arg(long, value_name = "KEY")]
         new_key: KeyAddress,
+    },
+    /// List the keys that the keychain keeps for this program, and which of them this cache needs; rewrapping leaves the former one
+    Keychain {
+        /// The items' name, where it is not that of --key keychain:NAME
+        #[arg(long, value_name = "NAME")]
+        name: Option<KeychainName>,
+        /// Remove the key that is listed as ITEM. Refused for the one that this cache needs. Of other caches, and of backups of this
+        /// one, nothing is known: those that need it can never be opened again
+        #[arg(long, value_name = "ITEM")]
+        remove: Option<String>,
     },
     /// Wipe an old key that no record needs any more
     Retire {

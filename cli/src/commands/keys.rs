@@ -2,6 +2,7 @@
 
 use cache_core::seal::{KeyId, KeyState, KeyStatus, ResealReport, SealError, Sealer};
 use cache_core::time::UnixSeconds;
+use cache_keychain::{KeychainConfig, KeychainKeySource};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -92,12 +93,23 @@ pub(crate) async fn rewrap(session: &Session, new_key: KeyAddress) -> Result<Ans
     let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
     let shown = new_key.to_string();
     let source = session.new_key_source(new_key).await?;
+    let former = cache.sealer().key_source().await;
     cache.sealer().rewrap(source).await?;
     let object = json!({ "key": shown, "ring_generation": cache.sealer().ring_generation() });
-    let text = format!(
+    let mut text = format!(
         "give --key {shown} from now on, and restart what runs with the old one; if that is known to others, run \
          `tokenkeep keys rotate` and `tokenkeep keys reseal` too"
     );
+    if former.is_some_and(|former| former.kind() == KeychainKeySource::KIND) {
+        let name = match session.key_address()? {
+            KeyAddress::Keychain { name: Some(name), .. } => name.to_string(),
+            _ => KeychainConfig::DEFAULT_SERVICE.to_owned(),
+        };
+        text.push_str(&format!(
+            "\nthe former key stays in the keychain, for backups of this store; `tokenkeep keys keychain --name '{name}'` lists it \
+             and can remove it"
+        ));
+    }
     Ok(Answer::new(object, text))
 }
 

@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod inspect;
 mod keys;
+mod keys_keychain;
 mod login;
 mod login_password;
 mod logout;
@@ -76,6 +77,11 @@ async fn execute(session: &Session, command: Command) -> Result<Answer, Failure>
         Command::Keys(Keys::Rotate) => keys::rotate(session).await,
         Command::Keys(Keys::Reseal) => keys::reseal(session).await,
         Command::Keys(Keys::Rewrap { new_key }) => keys::rewrap(session, new_key).await,
+        Command::Keys(Keys::Keychain { name, remove: None }) => keys_keychain::list(session, name).await,
+        Command::Keys(Keys::Keychain {
+            name,
+            remove: Some(item),
+        }) => keys_keychain::remove(session, name, &item).await,
         Command::Keys(Keys::Retire { id }) => keys::retire(session, &id).await,
         Command::Doctor { online } => doctor::run(session, online).await,
         Command::Migrate(arguments) => Box::pin(migrate::run(session, arguments)).await,

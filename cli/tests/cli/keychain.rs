@@ -335,3 +335,39 @@ async fn items_of_msal_programs_are_used_where_they_are() {
     assert_eq!(authority.grant_count(Grant::DeviceCode).issued, 2);
     assert_eq!(authority.families_revoked(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_key_is_listed_and_removed_and_the_needed_one_is_not() {
+    let authority = strict_authority().await;
+    let desktop = Desktop::new(&authority, &["--key", "keychain"]).await;
+    desktop.json(&SIGN_IN).await;
+    let only = desktop.json(&["keys", "keychain"]).await["keys"].clone();
+    let [only] = only.as_array().unwrap().as_slice() else {
+        panic!("{only}");
+    };
+    assert_eq!(only["needed"], true);
+    let first = only["item"].as_str().unwrap();
+    desktop.failing(&["keys", "keychain", "--remove", first], 2).await;
+
+    let rewrapped = desktop
+        .run(&["keys", "rewrap", "--new-key", "keychain"])
+        .await
+        .succeeded();
+    assert!(
+        rewrapped.stderr.contains("tokenkeep keys keychain"),
+        "{rewrapped:?}"
+    );
+    let keys = desktop.json(&["keys", "keychain"]).await["keys"].clone();
+    let needed: Vec<_> = keys
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["needed"])
+        .collect();
+    assert_eq!(needed.iter().filter(|needed| ***needed == true).count(), 1);
+    assert_eq!(needed.len(), 2);
+    desktop.json(&["keys", "keychain", "--remove", first]).await;
+    desktop.failing(&["keys", "keychain", "--remove", first], 2).await;
+    assert_eq!(desktop.session.items().await.unwrap().len(), 1);
+    assert_eq!(desktop.json(&TOKEN).await["metadata"]["source"], "store");
+}

@@ -103,7 +103,7 @@ impl Replace for AccessToken {
             && self.environment == other.environment
             && self.realm == other.realm
             && self.client_id == other.client_id
-            && self.target == other.target
+            && self.target.is_same_set(&other.target, false)
             && self.is_alike(other)
             && self.secret == other.secret
     }
