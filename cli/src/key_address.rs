@@ -76,13 +76,15 @@ fn keychain(text: &str) -> Result<KeyAddress, String> {
         Some((place, otherwise)) => (place, Some(otherwise)),
         None => (text, None),
     };
-    let name = match place.split_once(':') {
-        Some((_, name)) => Some(name.parse()?),
-        None if place == "keychain" => None,
-        None => {
+    let rest = place.strip_prefix("keychain").unwrap_or(place);
+    let name = match rest.strip_prefix(':') {
+        // What is misspelled must not become a name, which everybody on the bus can read.
+        Some(name) if !name.contains([',', '=']) => Some(name.parse()?),
+        None if rest.is_empty() => None,
+        _ => {
             return Err(
-                "a keychain is written keychain or keychain:NAME, and with another key where there is none \
-                 keychain,else=file:PATH"
+                "a keychain is written keychain or keychain:NAME, without a comma or = in the name, and with another key where there is \
+                 none keychain,else=file:PATH"
                     .to_owned(),
             );
         }
@@ -133,6 +135,22 @@ mod tests {
         ] {
             let error = text.parse::<KeyAddress>().unwrap_err();
             assert!(!error.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_misspelled_alternative_does_not_become_a_name() {
+        for text in [
+            "keychain,otherwise=file:/p/x",
+            "keychain,els=file:/p/x",
+            "keychain,file:/p/x",
+            "keychain, else=file:/p/x",
+            "keychain:my-app,els=file:/p/x",
+            "keychain:my-app else=file:/p/x",
+            "keychain:=file:/p/x",
+        ] {
+            let error = text.parse::<KeyAddress>().unwrap_err();
+            assert!(error.contains("keychain,else=file:PATH"), "{text}: {error}");
         }
     }
 }

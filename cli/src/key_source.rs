@@ -56,9 +56,14 @@ pub(crate) async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc
                     }
                     KeyPolicy::RequireKeychain
                 }
-                Some(address) => KeyPolicy::PreferKeychain {
-                    otherwise: otherwise_of(*address, asking)?,
-                },
+                Some(address) => {
+                    if asking.is_new {
+                        require_decided(&keychain).await?;
+                    }
+                    KeyPolicy::PreferKeychain {
+                        otherwise: otherwise_of(*address, asking)?,
+                    }
+                }
             };
             policy.source(keychain)
         }
@@ -70,6 +75,16 @@ pub(crate) async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc
 async fn require_usable(keychain: &Keychain) -> Result<(), Failure> {
     match keychain.examine().await.problem {
         Some(problem) if problem.kind() != KeychainErrorKind::Locked || !may_ask() => Err(problem.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The same where another key is taken if there is no keychain: one that hangs or is locked is there, and decides nothing.
+async fn require_decided(keychain: &Keychain) -> Result<(), Failure> {
+    use KeychainErrorKind::{Disconnected, Locked, TimedOut};
+    match keychain.examine().await.problem {
+        Some(problem) if matches!(problem.kind(), TimedOut | Disconnected) => Err(problem.into()),
+        Some(problem) if problem.kind() == Locked && !may_ask() => Err(problem.into()),
         _ => Ok(()),
     }
 }

@@ -37,6 +37,7 @@ mod shown_browser;
 mod stopping;
 mod store_address;
 mod variable_name;
+mod writing_place;
 
 use std::io::Write;
 use std::process::ExitCode;

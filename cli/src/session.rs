@@ -5,9 +5,9 @@ mod shared_place;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cache_core::cache::TokenCache;
+use cache_core::cache::{CacheError, TokenCache};
 use cache_core::random::OsRandom;
-use cache_core::seal::{KeySource, Namespace};
+use cache_core::seal::{KeySource, KeySourceError, Namespace, SealError};
 use cache_core::store::Store;
 use cache_core::strategy::{Strategy, TimeLimits};
 use cache_core::time::{Clock, SystemClock};
@@ -120,9 +120,15 @@ impl Session {
                 let store = Arc::clone(self.store(missing).await?);
                 let strategy = Strategy::desktop_tool().limits(self.time_limits());
                 let cache = TokenCache::builder(store).strategy(strategy);
-                Ok(cache.open_sealed(Namespace::default(), source).await?)
+                let opened = cache.open_sealed(Namespace::default(), source).await;
+                opened.map_err(|error| self.of_opening(error))
             })
             .await
+    }
+
+    /// Whether the cache is open, so that what is waited for is neither the store nor its key.
+    pub(crate) fn is_open(&self) -> bool {
+        self.cache.initialized()
     }
 
     /// Reads the whole store, where it can be checked, and says what it can do.
@@ -270,6 +276,20 @@ impl Session {
         }
         if let Some(opened) = self.store.get() {
             opened.close().await;
+        }
+    }
+
+    /// A key that this keychain does not have is first looked for elsewhere: nobody gives up a cache for a wrong name.
+    fn of_opening(&self, error: CacheError) -> Failure {
+        let is_missing = matches!(&error, CacheError::Seal(cause)
+            if matches!(**cause, SealError::KeySource(KeySourceError::Missing { .. })));
+        let failure = Failure::from(error);
+        match self.key_address() {
+            Ok(key @ KeyAddress::Keychain { .. }) if is_missing => failure.next(format!(
+                "look at the name in `--key {key}`: it must be the one that the cache was made with; and see whether the keychain that is \
+                 unlocked is the one that it was made with. Nothing is lost while the item is in another keychain or under another name"
+            )),
+            _ => failure,
         }
     }
 

@@ -7,7 +7,8 @@ use crate::store_address::StoreAddress;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MigrateArguments {
-    /// Where the tokens are, written as for --store [default: what --store says]
+    /// Where the tokens are, written as for --store. Everything in it moves, also of authorities and clients that no option names;
+    /// other programs that share it are signed out [default: what --store says]
     #[arg(long, value_name = "STORE")]
     pub(crate) from: Option<StoreAddress>,
     /// Where they are to be. A store of this program's own is made if it is missing

@@ -13,9 +13,19 @@ use crate::session::{Missing, Session, Stdin};
 pub(crate) async fn run(session: &Session, show_names: bool) -> Result<Answer, Failure> {
     let cache = session.cache(Missing::Refuse, Stdin::Free).await?;
     let records = cache.inspect().await?;
-    let objects: Vec<_> = records.iter().map(|record| object(record, show_names)).collect();
+    // MSAL's documents count no writes.
+    let counts_writes = !session.store_address()?.is_of_msal();
+    let mut objects: Vec<_> = records.iter().map(|record| object(record, show_names)).collect();
+    if !counts_writes {
+        for object in &mut objects {
+            object["generation"] = Value::Null;
+        }
+    }
     let object = json!({ "store": session.store_address()?.to_string(), "records": objects });
-    let mut lines: Vec<_> = records.iter().map(|record| line(record, show_names)).collect();
+    let mut lines: Vec<_> = records
+        .iter()
+        .map(|record| line(record, counts_writes, show_names))
+        .collect();
     lines.push(format!(
         "{} records in {}",
         records.len(),
@@ -70,11 +80,13 @@ fn contents_object(contents: &Contents, show_names: bool) -> Value {
     object
 }
 
-fn line(record: &RecordInfo, show_names: bool) -> String {
+fn line(record: &RecordInfo, counts_writes: bool, show_names: bool) -> String {
     let mut line = format!("{}  {} bytes", record.key.as_str(), record.bytes);
     match &record.header {
         Ok(header) => {
-            line.push_str(&format!("  generation {}", header.generation));
+            if counts_writes {
+                line.push_str(&format!("  generation {}", header.generation));
+            }
             if let Some(id) = header.key_id {
                 line.push_str(&format!("  key {id}"));
             }

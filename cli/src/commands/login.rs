@@ -22,6 +22,7 @@ const SILENTLY: &str = "`tokenkeep token` now gives access tokens, silently.";
 pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
     let client = session.public_client(Missing::Create).await?;
+    session.require_place(client.cache()).await?;
     let result = client
         .acquire_token_by_device_code(scopes)
         .on_prompt(|prompt| say(&one_line(&prompt.message())))
@@ -33,6 +34,7 @@ pub(crate) async fn device_code(session: &Session) -> Result<Answer, Failure> {
 pub(crate) async fn browser(session: &Session, arguments: BrowserArguments) -> Result<Answer, Failure> {
     let scopes = session.scopes()?;
     let client = session.public_client(Missing::Create).await?;
+    session.require_place(client.cache()).await?;
     let BrowserArguments {
         login_hint,
         domain_hint,

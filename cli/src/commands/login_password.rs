@@ -24,6 +24,7 @@ pub(crate) async fn run(
             .await?
             .allow_password_grant(PasswordGrant::IUnderstandTheRisk)
             .build()?;
+        session.require_place(client.cache()).await?;
         let password = password(variable).await?;
         let result = client
             .acquire_token_by_username_password(scopes, username, password)
@@ -31,6 +32,7 @@ pub(crate) async fn run(
         (result, client.cache().clone())
     } else {
         let client = session.public_client(Missing::Create).await?;
+        session.require_place(client.cache()).await?;
         let password = password(variable).await?;
         let result = client
             .acquire_token_by_username_password(scopes, username, password)

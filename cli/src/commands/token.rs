@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) async fn run(session: &Session, arguments: TokenArguments) -> Result<Answer, Failure> {
     let word = || {
         let most = session.time_limits().acquire.as_secs();
+        if !session.is_open() {
+            say("waiting for the store to open, and for its key: a keychain may ask somebody, or hang");
+            return;
+        }
         say(&format!(
             "waiting for the authority, or for another process whose refresh of this account is under way or lost its \
              reply; at most {most} seconds"

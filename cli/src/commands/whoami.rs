@@ -40,6 +40,7 @@ pub(crate) async fn run(session: &Session) -> Result<Answer, Failure> {
 }
 
 /// Who an issuer says the user is: the pair that identifies a user to an application (OIDC Core section 2).
+#[derive(PartialEq)]
 struct Subject {
     issuer: String,
     subject: String,
@@ -61,7 +62,14 @@ async fn subjects(
             tenant: claims.tenant_id().unwrap_or(&row.realm).to_owned(),
         })
     };
-    Ok(rows.iter().filter_map(read).collect())
+    // ID tokens of several rows can say the same.
+    let mut found: Vec<Subject> = Vec::new();
+    for who in rows.iter().filter_map(read) {
+        if !found.contains(&who) {
+            found.push(who);
+        }
+    }
+    Ok(found)
 }
 
 fn object(account: &CachedAccount, subjects: &[Subject]) -> Value {
@@ -99,7 +107,10 @@ fn text(account: &CachedAccount, subjects: &[Subject]) -> String {
         )));
     }
     for who in subjects {
-        lines.push(one_line(&format!("subject {} at {}", who.subject, who.issuer)));
+        let line = one_line(&format!("subject {} at {}", who.subject, who.issuer));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
     lines.join("\n  ")
 }

@@ -15,6 +15,7 @@ use crate::azure_cli::{self, AzureCli, Identity};
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::store_address::StoreAddress;
+use crate::writing_place::require_writable;
 
 impl Session {
     /// The cache in the place of MSAL programs, and a word that it is not encrypted.
@@ -43,6 +44,20 @@ impl Session {
             .seal(SealPolicy::PlaintextAllowed);
         let cache = TokenCache::builder(Arc::clone(&opened.store)).strategy(strategy);
         Ok(cache.open_plaintext_shared(Namespace::default(), self.layout(record)?)?)
+    }
+
+    /// Reads a place of MSAL programs, and sees whether it can be written, before a user signs in for nothing.
+    pub(crate) async fn require_place(&self, cache: &TokenCache) -> Result<(), Failure> {
+        match self.store_address()? {
+            StoreAddress::MsalFile(path) => require_writable(&path)?,
+            StoreAddress::AzureCli => require_writable(&azure_cli::token_cache()?)?,
+            StoreAddress::MsalItem(_) => {}
+            _ => return Ok(()),
+        }
+        match cache.accounts().await?.unreadable.into_iter().next() {
+            Some((_, error)) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     /// Where MSAL programs keep what. Their rows do not show B2C and External ID, so it is told of them.

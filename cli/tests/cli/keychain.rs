@@ -137,6 +137,13 @@ async fn the_key_is_in_the_keychain_and_nowhere_else() {
 
     desktop.session.pause_service().unwrap();
     desktop.refused(&TOKEN, "keychain_not_answering", "hangs").await;
+    let waited = desktop.run(&TOKEN).await;
+    assert!(
+        waited.stderr.contains("a keychain may ask somebody, or hang")
+            && !waited.stderr.contains("waiting for the authority"),
+        "{}",
+        waited.stderr
+    );
     desktop.session.resume_service().unwrap();
     desktop.json(&TOKEN).await;
 
@@ -148,6 +155,21 @@ async fn the_key_is_in_the_keychain_and_nowhere_else() {
     desktop.session.start_service(Keyrings::New).await.unwrap();
     let error = desktop.failing(&TOKEN, 4).await;
     assert_eq!(error["kind"], "key_source", "{error}");
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains("`--key keychain`")
+            && next.contains("another keychain")
+            && !next.contains("quarantine"),
+        "{next}"
+    );
+    let named = [&TOKEN[..], &["--key", "keychain:mistyped"]].concat();
+    desktop.program.without("--key");
+    let error = desktop.failing(&named, 4).await;
+    let next = error["next"].as_str().unwrap();
+    assert!(
+        next.contains("`--key keychain:mistyped`") && !next.contains("quarantine"),
+        "{next}"
+    );
     assert_eq!(desktop.session.items().await.unwrap().len(), 0);
     assert_eq!(authority.grant_count(Grant::DeviceCode).issued, 1);
 }
@@ -215,6 +237,16 @@ async fn another_key_is_taken_by_decision_and_once() {
     let error = locked.failing(&SIGN_IN, 4).await;
     assert_eq!(error["kind"], "keychain_locked", "{error}");
     assert!(!file.exists());
+    assert!(
+        !locked.program.path("cache.db").exists(),
+        "a store without a ring was left"
+    );
+    locked.session.unlock().await.unwrap();
+    locked.session.pause_service().unwrap();
+    let error = locked.failing(&SIGN_IN, 4).await;
+    assert_eq!(error["kind"], "keychain_not_answering", "{error}");
+    assert!(!file.exists() && !locked.program.path("cache.db").exists());
+    locked.session.resume_service().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,7 +114,8 @@ async fn a_sign_in_goes_to_redis_under_another_key_and_comes_back() {
     let said = program.run(&there).await.succeeded();
     assert_eq!(said.stdout, "");
     assert!(
-        said.stderr.contains("moved 1 records")
+        said.stderr.contains("moved 1 record from ")
+            && said.stderr.contains("was read back")
             && said.stderr.contains("is empty now: programs that still use it"),
         "{}",
         said.stderr
@@ -288,6 +289,16 @@ async fn a_sign_in_goes_into_a_file_of_msal_programs_and_back() {
 
     // Into another file, and from there home.
     let second = format!("msal-file:{}", program.path("second.json").display());
+    let plan = program
+        .run(&["--json", "migrate", "--from", &file, "--to", &second, "--dry-run"])
+        .await
+        .succeeded();
+    assert!(
+        plan.stderr
+            .contains("signs users out of the other programs that keep their sign-in in msal-file:"),
+        "{}",
+        plan.stderr
+    );
     let report = program.json(&["migrate", "--from", &file, "--to", &second]).await;
     assert_eq!(
         (&report["moved"], &report["complete"]),
@@ -396,9 +407,15 @@ async fn a_copy_warns_and_leaves_refresh_tokens_out() {
         .await;
     assert!(error["message"].as_str().unwrap().contains("--copy"), "{error}");
     let whole = sqlite(&program, "whole.db");
-    program
-        .json(&["migrate", "--to", &whole, "--copy", "--copy-refresh-tokens"])
-        .await;
+    let copied = program
+        .run(&["migrate", "--to", &whole, "--copy", "--copy-refresh-tokens"])
+        .await
+        .succeeded();
+    assert!(
+        copied.stderr.contains("refresh tokens too") && !copied.stderr.contains("left out"),
+        "{}",
+        copied.stderr
+    );
     assert_eq!(refresh_tokens(&program, &whole, &own_key).await, kept);
 }
 

@@ -97,6 +97,37 @@ async fn a_users_token_needs_neither_authority_nor_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_move_says_that_the_azure_cli_is_signed_out() {
+    let authority = authority().await;
+    let program = program(&authority);
+    sign_in(&program, ALICE, "user");
+    program.json(&["login", "device-code", "--scope", SCOPE]).await;
+    let (to, key) = (
+        format!("sqlite:{}", program.path("own.db").display()),
+        format!("file:{}", program.path("own-key").display()),
+    );
+    let migrate = ["migrate", "--to", &to, "--to-key", &key];
+    let warning = "warning: a move signs its user out of the Azure CLI";
+    for more in [&["--dry-run"][..], &["--dry-run", "--json"]] {
+        let ran = program.run(&[&migrate[..], more].concat()).await.succeeded();
+        assert!(
+            ran.stderr.contains(warning) && ran.stderr.contains("`az login`"),
+            "{}",
+            ran.stderr
+        );
+    }
+    program.json(&TOKEN).await;
+    let copied = program
+        .run(&["migrate", "--to", &to, "--to-key", &key, "--copy"])
+        .await
+        .succeeded();
+    assert!(!copied.stderr.contains(warning), "{}", copied.stderr);
+    let ran = program.run(&migrate).await;
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("must be pointed at"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_client_is_told_that_the_cache_is_not_its() {
     let authority = authority().await;
     let program = program(&authority);

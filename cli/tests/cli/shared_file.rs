@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use cache_testkit::authority::FakeAuthority;
+use cache_testkit::authority::{Endpoint, FakeAuthority, Grant};
 use serde_json::Value;
 
-use crate::program::{Program, strict_authority};
+use crate::program::{Program, Ran, strict_authority};
 
 const SIGN_IN: [&str; 4] = ["login", "device-code", "--scope", "User.Read"];
 const TOKEN: [&str; 3] = ["token", "--scope", "User.Read"];
@@ -99,7 +99,32 @@ async fn files_are_imported_and_exported() {
     assert!(rows.values().any(|row| row["secret"] == token["access_token"]));
     let who = shared.json(&["whoami"]).await;
     assert_eq!(who["accounts"][0]["username"], "alice@contoso.test");
+
+    // A second row with the same ID token names nobody else.
+    let mut rows = document(&shared);
+    let id_tokens = rows["IdToken"].as_object_mut().unwrap();
+    let (key, mut row) = id_tokens
+        .iter()
+        .next()
+        .map(|(key, row)| (key.clone(), row.clone()))
+        .unwrap();
+    row["realm"] = "organizations".into();
+    id_tokens.insert(
+        key.replace(cache_testkit::authority::HOME_TENANT, "organizations"),
+        row,
+    );
+    assert_eq!(id_tokens.len(), 2);
+    std::fs::write(shared.path("cache.json"), rows.to_string()).unwrap();
+    let who = shared.json(&["whoami"]).await;
+    assert_eq!(
+        who["accounts"][0]["subjects"].as_array().unwrap().len(),
+        1,
+        "{who}"
+    );
+    let shown = shared.run(&["inspect"]).await.succeeded();
+    assert!(!shown.stderr.contains("generation"), "{}", shown.stderr);
     let records = shared.json(&["inspect"]).await;
+    assert!(records["records"][0]["generation"].is_null(), "{records}");
     assert!(
         !records
             .to_string()
@@ -168,7 +193,14 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
     program.json(&SIGN_IN).await;
     let object = program.json(&["doctor"]).await;
     assert_eq!(state(&object, "encryption"), "warning");
-    for name in ["store file", "store folder", "store content", "store", "accounts"] {
+    for name in [
+        "store file",
+        "store folder",
+        "writing",
+        "store content",
+        "store",
+        "accounts",
+    ] {
         assert_eq!(state(&object, name), "ok", "{name}: {object}");
     }
     assert!(!object.to_string().contains("key source"), "{object}");
@@ -200,6 +232,20 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
     );
     std::fs::remove_file(&lock).unwrap();
 
+    // Half of a cache begins like a whole one: one judgement, and nothing beside it is called sound.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let ran = program.run(&["--json", "doctor"]).await;
+    let object = ran.object();
+    assert_eq!((ran.exit, state(&object, "store content")), (Some(4), "problem"));
+    let checks = object["checks"].as_array().unwrap();
+    let named = |name: &str| checks.iter().filter(|check| check["name"] == name).count();
+    assert_eq!(
+        (named("store content"), named("store"), named("records")),
+        (1, 0, 0),
+        "{object}"
+    );
+
     std::fs::write(&file, b"\x01\x00\x00\x00sealed by DPAPI").unwrap();
     let ran = program.run(&["--json", "doctor"]).await;
     assert_eq!(
@@ -222,4 +268,93 @@ async fn a_file_that_is_no_cache_is_left_as_it_is() {
         assert_eq!(ran.exit, Some(4), "{content}: {ran:?}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
     }
+    assert_eq!(authority.grant_count(Grant::DeviceCode).requests, 0);
+    assert!(
+        authority
+            .requests()
+            .iter()
+            .all(|request| request.endpoint != Endpoint::DeviceCode),
+        "a user was asked"
+    );
+}
+
+/// Runs as a user whom permissions bind, which root is not.
+async fn run_bound(program: &Program, words: &[&str]) -> Ran {
+    const SOMEBODY: u32 = 65_534;
+    let command = program.command(words);
+    if !rustix::process::geteuid().is_root() {
+        return Ran::of(command).await;
+    }
+    // The build's own folder may be closed to others.
+    let copy = program.path("tokenkeep");
+    if !copy.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_tokenkeep"), &copy).unwrap();
+    }
+    for path in [
+        program.folder(),
+        &program.path("shared"),
+        &program.path("shared/cache.json"),
+        &program.path("ca.pem"),
+    ] {
+        if path.exists() {
+            std::os::unix::fs::chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        }
+    }
+    let mut bound = tokio::process::Command::new("setpriv");
+    let id = SOMEBODY.to_string();
+    bound.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    bound.arg(copy).args(command.as_std().get_args());
+    for (name, value) in command.as_std().get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound.stdin(std::process::Stdio::null());
+    Ran::of(bound).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_is_found_before_a_user_is_asked() {
+    let authority = strict_authority().await;
+    let mut program = sharing(&authority);
+    let folder = program.path("shared");
+    std::fs::create_dir(&folder).unwrap();
+    let store = format!("msal-file:{}/cache.json", folder.display());
+    program.options(&["--store", &store]);
+    program.json(&SIGN_IN).await;
+    let mode = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o555);
+    let asked = authority.requests().len();
+
+    let ran = run_bound(&program, &["--json", "doctor"]).await;
+    assert_eq!(
+        (ran.exit, state(&ran.object(), "writing")),
+        (Some(4), "problem"),
+        "{ran:?}"
+    );
+    assert_eq!(state(&ran.object(), "store content"), "ok", "{ran:?}");
+    let token = run_bound(&program, &TOKEN).await;
+    assert_eq!(token.exit, Some(0), "what is cached can be read: {token:?}");
+    let ran = run_bound(
+        &program,
+        &["--json", "login", "device-code", "--scope", "User.Read"],
+    )
+    .await;
+    assert_eq!(ran.exit, Some(4), "{ran:?}");
+    let error = &ran.object()["error"];
+    assert_eq!(error["kind"], "store_permission_denied", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("shared"), "{error}");
+    assert_eq!(authority.requests().len(), asked, "a user was asked");
+    // One that is not there yet is no better.
+    mode(0o755);
+    std::fs::remove_file(program.path("shared/cache.json")).unwrap();
+    mode(0o555);
+    let ran = run_bound(&program, &["--json", "doctor"]).await;
+    assert_eq!(state(&ran.object(), "writing"), "problem", "{ran:?}");
+
+    mode(0o755);
+    let ran = run_bound(&program, &["--json", "doctor"]).await;
+    assert_eq!(state(&ran.object(), "writing"), "ok", "{ran:?}");
+    run_bound(&program, &SIGN_IN).await.succeeded();
 }

@@ -239,4 +239,9 @@ async fn what_happens_in_a_file_of_msal_programs_is_seen() {
     let (read, stderr) = watching.interrupt().await;
     assert!(!read.contains("eyJ"), "a token was shown: {read}");
     assert!(stderr.contains("is not encrypted"), "{stderr}");
+    // Each change is announced as a gap, in which nothing was missed.
+    assert!(
+        !read.contains("\"lost\"") && !stderr.contains("missed"),
+        "{read}\n{stderr}"
+    );
 }

@@ -68,7 +68,8 @@ impl Check {
     fn failed(name: &'static str, failure: &Failure) -> Self {
         let text = failure.to_text();
         let detail = text.strip_prefix("error: ").unwrap_or(&text);
-        Self::problem(name, failure.exit, one_line(detail))
+        // Each of its lines is free of line breaks; here they become one.
+        Self::problem(name, failure.exit, one_line(&detail.replace("\n  ", "; ")))
     }
 
     fn word(&self) -> &'static str {
@@ -198,6 +199,14 @@ fn clock(session: &Session) -> Check {
 /// Opens the store and the cache, and everything in it.
 async fn contents(session: &Session) -> Vec<Check> {
     let mut checks = Vec::new();
+    let is_of_msal = session.store_address().is_ok_and(|store| store.is_of_msal());
+    if is_of_msal {
+        // What is no cache is one problem, and nothing else about it is sound.
+        checks.extend(msal_contents(session).await);
+        if checks.iter().any(|check| check.state != State::Good) {
+            return checks;
+        }
+    }
     match session.check_store().await {
         Ok(capabilities) => checks.push(Check::good("store", capabilities)),
         Err(failure) => {
@@ -212,9 +221,7 @@ async fn contents(session: &Session) -> Vec<Check> {
             return checks;
         }
     };
-    if session.store_address().is_ok_and(|store| store.is_of_msal()) {
-        checks.push(msal::accounts(cache).await);
-    } else {
+    if !is_of_msal {
         checks.push(key::ring(cache.sealer()).await);
     }
     match cache.inspect().await {
@@ -222,6 +229,13 @@ async fn contents(session: &Session) -> Vec<Check> {
         Err(error) => checks.push(Check::failed("records", &error.into())),
     }
     checks
+}
+
+async fn msal_contents(session: &Session) -> Vec<Check> {
+    match session.cache(Missing::Refuse, Stdin::Free).await {
+        Ok(cache) => msal::contents(cache).await,
+        Err(failure) => vec![Check::failed("store", &failure)],
+    }
 }
 
 fn records_checks(session: &Session, records: &[RecordInfo]) -> Vec<Check> {
@@ -263,5 +277,20 @@ pub(super) fn same_folder(a: &KeyAddress, b: &StoreAddress) -> bool {
             folder(key).is_some() && folder(key) == folder(store)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_becomes_one_line_with_its_parts_told_apart() {
+        let source = std::io::Error::other("no\ndisk");
+        let failure = Failure::file("read", std::path::Path::new("x"), source).next("buy one");
+        assert_eq!(
+            Check::failed("store", &failure).detail,
+            "could not read x; because: no disk; next: buy one"
+        );
     }
 }

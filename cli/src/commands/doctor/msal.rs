@@ -14,9 +14,13 @@ use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::session::Session;
 use crate::store_address::StoreAddress;
+use crate::writing_place;
 
 /// MSAL programs hold their lock for milliseconds.
 const HELD_FOR_LONG: Duration = Duration::from_secs(5);
+
+/// The check of what is in the place.
+const CONTENT: &str = "store content";
 
 /// What can be told before the place is opened. `true` when there is something in it to look at.
 pub(super) fn place(session: &Session, store: &StoreAddress) -> (Vec<Check>, bool) {
@@ -45,12 +49,15 @@ pub(super) fn place(session: &Session, store: &StoreAddress) -> (Vec<Check>, boo
             path.display()
         );
         checks.push(Check::warning("store file", detail));
+        checks.push(writing(&path));
         return (checks, false);
     }
     checks.extend(owners(&path));
     checks.extend(lock_file(session.clock().now(), &path));
-    let (content, is_readable) = content(&path);
-    checks.push(content);
+    checks.push(writing(&path));
+    let foreign = foreign(&path);
+    let is_readable = foreign.is_none();
+    checks.extend(foreign);
     (checks, is_readable)
 }
 
@@ -198,26 +205,31 @@ fn holder(lock: &Path) -> Option<String> {
     })
 }
 
-/// Whether it is JSON, as far as its beginning shows.
-fn content(path: &Path) -> (Check, bool) {
-    const NAME: &str = "store content";
+/// Whether this user can change what is in the file.
+fn writing(path: &Path) -> Check {
+    const NAME: &str = "writing";
+    match writing_place::require_writable(path) {
+        Ok(()) => Check::good(NAME, "the file can be made and replaced"),
+        Err(failure) => Check::failed(NAME, &failure),
+    }
+}
+
+/// What its beginning shows not to be a cache. Whether anything else is one, only reading it whole tells.
+fn foreign(path: &Path) -> Option<Check> {
     let beginning = match beginning(path) {
         Ok(beginning) => beginning,
         Err(error) => {
             let failure = Failure::file("read", path, error);
-            return (Check::failed(NAME, &failure), false);
+            return Some(Check::failed(CONTENT, &failure));
         }
     };
     let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&beginning);
-    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => (Check::good(NAME, "it is empty"), true),
-        Some(b'{') => (Check::good(NAME, "it is JSON, in clear"), true),
-        Some(_) => {
-            let detail = "it is no JSON: the program that writes it encrypts it, or it is damaged. A file that is encrypted cannot be \
-                          shared";
-            (Check::problem(NAME, Exit::Storage, detail), false)
-        }
-    }
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    (*first != b'{').then(|| {
+        let detail = "it is no JSON: the program that writes it encrypts it, or it is damaged. A file that is encrypted cannot be \
+                      shared";
+        Check::problem(CONTENT, Exit::Storage, detail)
+    })
 }
 
 fn beginning(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
@@ -230,21 +242,20 @@ fn beginning(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Who is signed in there.
-pub(super) async fn accounts(cache: &TokenCache) -> Check {
-    const NAME: &str = "accounts";
-    match cache.accounts().await {
-        Ok(listing) => {
-            let count = listing.accounts.len();
-            let unreadable = listing.unreadable.len();
-            if unreadable > 0 {
-                let detail = format!("{count}, and {unreadable} records that cannot be read");
-                return Check::problem(NAME, Exit::Storage, detail);
-            }
-            Check::good(NAME, count.to_string())
-        }
-        Err(error) => Check::failed(NAME, &error.into()),
+/// Whether it is a cache that can be read, and who is signed in there.
+pub(super) async fn contents(cache: &TokenCache) -> Vec<Check> {
+    let listing = match cache.accounts().await {
+        Ok(listing) => listing,
+        Err(error) => return vec![Check::failed(CONTENT, &error.into())],
+    };
+    let count = listing.accounts.len();
+    if let Some((_, error)) = listing.unreadable.into_iter().next() {
+        return vec![Check::failed(CONTENT, &error.into())];
     }
+    vec![
+        Check::good(CONTENT, "it can be read"),
+        Check::good("accounts", count.to_string()),
+    ]
 }
 
 #[cfg(all(test, unix))]

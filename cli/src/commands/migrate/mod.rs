@@ -29,6 +29,9 @@ pub(crate) async fn run(session: &Session, arguments: MigrateArguments) -> Resul
 
 async fn migrate(sides: &Sides, json: bool, arguments: &MigrateArguments) -> Result<Answer, Failure> {
     let source = sides.source.cache(Missing::Refuse, Stdin::Free).await?;
+    if let Some(warning) = told::of_sign_out(sides, arguments) {
+        say(&warning);
+    }
     if arguments.dry_run {
         let target = sides.target_as_it_is().await?;
         let plan = migration(source, &target, sides, arguments).plan().await;
@@ -39,7 +42,13 @@ async fn migrate(sides: &Sides, json: bool, arguments: &MigrateArguments) -> Res
         ));
     }
     if arguments.copy {
-        say(&format!("warning: {COPY_WARNING}"));
+        let warning = if arguments.copy_refresh_tokens {
+            "the source keeps what is copied, refresh tokens too: an authority that rotates them takes a token that is used from \
+             two places for stolen, and signs the user out of both"
+        } else {
+            COPY_WARNING
+        };
+        say(&format!("warning: {warning}"));
     }
     if sides.is_laid_open() && !arguments.allow_plaintext {
         // Before a target is made that nothing goes to.
@@ -92,8 +101,8 @@ fn report_of(
     }
     say(&text);
     let message = format!(
-        "{} records stay in {}",
-        report.left.len() + report.conflicts.len(),
+        "{} stay in {}",
+        told::records(report.left.len() + report.conflicts.len()),
         one_line(&sides.from.to_string())
     );
     Err(Failure::new("incomplete", Exit::Storage, message)

@@ -12,14 +12,40 @@ use super::places::Sides;
 use crate::answer::Answer;
 use crate::arguments::MigrateArguments;
 use crate::failure::one_line;
+use crate::store_address::StoreAddress;
 
 /// How many records are named to people; scripts get all.
 const MOST_NAMED: usize = 20;
 
+/// So many records.
+pub(super) fn records<N: std::fmt::Display + PartialEq + From<u8>>(count: N) -> String {
+    let word = if count == N::from(1) { "record" } else { "records" };
+    format!("{count} {word}")
+}
+
+/// Who is signed out by this: the programs that share a place have nothing in it afterwards.
+pub(super) fn of_sign_out(sides: &Sides, arguments: &MigrateArguments) -> Option<String> {
+    if arguments.copy || !sides.from.is_of_msal() {
+        return None;
+    }
+    let from = one_line(&sides.from.to_string());
+    Some(match sides.from {
+        StoreAddress::AzureCli => {
+            "warning: a move signs its user out of the Azure CLI, which finds nothing in its token cache afterwards; who goes on using it \
+             signs in again with `az login`"
+                .to_owned()
+        }
+        _ => format!(
+            "warning: a move signs users out of the other programs that keep their sign-in in {from}: who goes on using them signs in \
+             again there"
+        ),
+    })
+}
+
 pub(super) fn of_plan(plan: &MigrationPlan, sides: &Sides, arguments: &MigrateArguments) -> Answer {
     let would = if arguments.copy { "copied" } else { "moved" };
     let (from, to) = (one_line(&sides.from.to_string()), one_line(&sides.to.to_string()));
-    let mut text = format!("{} records would be {would} from {from} to {to}", plan.total());
+    let mut text = format!("{} would be {would} from {from} to {to}", records(plan.total()));
     for (kind, count) in &plan.records {
         let _ = write!(text, "\n  {}: {count}", kind.tag());
     }
@@ -109,7 +135,10 @@ pub(super) fn is_as_asked(report: &MigrationReport, arguments: &MigrateArguments
 pub(super) fn text_of(report: &MigrationReport, sides: &Sides, arguments: &MigrateArguments) -> String {
     let (from, to) = (one_line(&sides.from.to_string()), one_line(&sides.to.to_string()));
     let did = if arguments.copy { "copied" } else { "moved" };
-    let mut text = format!("{did} {} records from {from} to {to}", report.moved);
+    let mut text = format!("{did} {} from {from} to {to}", records(report.moved));
+    if report.moved > 0 {
+        text.push_str(", each of which was read back from there");
+    }
     if report.already_there > 0 {
         let _ = write!(text, "; {} were there already", report.already_there);
     }
@@ -139,10 +168,21 @@ pub(super) fn text_of(report: &MigrationReport, sides: &Sides, arguments: &Migra
     if arguments.copy {
         let _ = write!(text, "\n{from} is as it was");
     } else if report.is_complete() {
-        let _ = write!(
-            text,
-            "\n{from} is empty now: programs that still use it must be pointed at {to}"
-        );
+        let _ = match sides.from {
+            StoreAddress::AzureCli => write!(
+                text,
+                "\n{from} is empty now: the Azure CLI keeps its sign-in nowhere else, so who goes on using it signs in again with \
+                 `az login`"
+            ),
+            _ if sides.from.is_of_msal() => write!(
+                text,
+                "\n{from} is empty now: in the other programs that use it their users must sign in again"
+            ),
+            _ => write!(
+                text,
+                "\n{from} is empty now: programs that still use it must be pointed at {to}"
+            ),
+        };
     }
     text
 }

@@ -44,6 +44,8 @@ pub(crate) async fn run(session: &Session, arguments: WatchArguments) -> Result<
         }
     };
     let mut over = std::pin::pin!(over);
+    // A change of MSAL's document can be one of everything in it, so each of them is announced as a gap; none is missed.
+    let announces_gaps = session.store_address()?.is_of_msal();
     let mut left = arguments.count;
     while left != Some(0) {
         let event = tokio::select! {
@@ -53,6 +55,9 @@ pub(crate) async fn run(session: &Session, arguments: WatchArguments) -> Result<
         let Some(event) = event else {
             return Err(Failure::new("store", Exit::Storage, "the store was closed"));
         };
+        if announces_gaps && matches!(event.change, CacheChange::Lost) {
+            continue;
+        }
         if !told(&event, session.options.json)? {
             break;
         }
