@@ -5,10 +5,9 @@
 
 #[cfg(all(target_os = "linux", feature = "keyutils"))]
 mod keyutils;
-#[cfg(not(all(target_os = "linux", feature = "keyutils")))]
-#[path = "missing.rs"]
-mod keyutils;
 
+#[cfg(not(all(target_os = "linux", feature = "keyutils", feature = "native")))]
+mod missing;
 #[cfg(all(target_os = "macos", feature = "native"))]
 #[path = "macos.rs"]
 mod system;
@@ -18,13 +17,14 @@ mod system;
 #[cfg(all(unix, not(target_vendor = "apple"), feature = "native"))]
 #[path = "secret_service.rs"]
 mod system;
+#[cfg(not(all(target_os = "linux", feature = "keyutils")))]
+use missing as keyutils;
 #[cfg(not(all(
     any(unix, windows),
     any(not(target_vendor = "apple"), target_os = "macos"),
     feature = "native"
 )))]
-#[path = "missing.rs"]
-mod system;
+use missing as system;
 
 use std::collections::HashMap;
 use std::fmt;
