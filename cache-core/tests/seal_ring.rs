@@ -16,8 +16,10 @@ use cache_core::seal::{
     FileKeySource, KeySource, KeySourceError, KeyState, Namespace, RecordKind, RingError, SealError, Sealer,
     SecretKey, SourceDescription, WRITER_WINDOW,
 };
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, PutOptions, Store};
 use cache_core::time::SystemClock;
+use cache_testkit::fault::{Fault, FaultStore};
 use tokio::sync::Barrier;
 
 use seal_support::{Scripted, World, fixed, meta, ring_key};
@@ -173,6 +175,31 @@ async fn the_key_of_a_rewrapping_that_failed_is_not_kept() {
     let description = sealer.key_source().await.unwrap();
     assert_eq!(description.kind(), "keychain");
     assert!(source.keys.lock().unwrap().contains_key(description.parameters()));
+}
+
+/// The write arrives, its acknowledgement is lost, and what is stored cannot be looked at for a while.
+#[tokio::test]
+async fn the_key_of_a_rewrapping_that_may_have_arrived_is_kept() {
+    let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let world = World::over(Arc::new(faults.clone()));
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    let source = Arc::new(KeyForEachRing {
+        keys: Mutex::default(),
+        made: Barrier::new(1),
+    });
+    faults.inject(Fault::lost_reply().on(Operation::Put).once());
+    let unavailable = Fault::fail(ErrorKind::Unavailable).on(Operation::Get);
+    faults.inject(unavailable.at_key(|key| *key == ring_key()).after(1));
+    sealer.rewrap(source.clone()).await.unwrap_err();
+    faults.heal();
+    assert_eq!(
+        source.keys.lock().unwrap().len(),
+        1,
+        "the stored ring is under it"
+    );
+    let again = world.open_with(source).await.unwrap();
+    assert_eq!(world.read(&again, &key).await.unwrap(), "alice");
 }
 
 #[tokio::test]

@@ -230,8 +230,12 @@ impl KeychainKeySource {
         }
     }
 
-    async fn read(&self, name: &Name, next: &str) -> Result<SecretKey, KeySourceError> {
-        let read = self.keychain.read(&name.item()).await;
+    /// The key in what was read, with what to say where that failed.
+    fn key_in(
+        &self,
+        read: Result<Option<SecretBytes>, KeychainError>,
+        next: &str,
+    ) -> Result<SecretKey, KeySourceError> {
         let content = read.map_err(|error| self.failed(error, next))?;
         let content = content.ok_or_else(|| KeySourceError::Missing { place: self.place() })?;
         decode(content.expose()).ok_or_else(|| KeySourceError::Malformed {
@@ -270,7 +274,15 @@ impl KeySource for KeychainKeySource {
             .await
             .map_err(|error| self.failed(error, CREATING))?;
         // Read back before anything depends on it: there are keychains that accept what they do not keep.
-        match self.read(&name, CREATING).await {
+        let read = self.keychain.read(&name.item()).await;
+        // It was there a moment ago, so this is no reason to take another key.
+        let read = read.map_err(|error| match error.kind() {
+            KeychainErrorKind::Absent => {
+                KeychainError::of_kind(KeychainErrorKind::Disconnected).with_source(error)
+            }
+            _ => error,
+        });
+        match self.key_in(read, CREATING) {
             Ok(kept) if kept == key => Ok((key, description)),
             kept => {
                 let _ = self.delete(&description).await;
@@ -284,7 +296,7 @@ impl KeySource for KeychainKeySource {
 
     async fn load(&self, description: &SourceDescription) -> Result<SecretKey, KeySourceError> {
         let name = self.name_in(description)?;
-        self.read(&name, READING).await
+        self.key_in(self.keychain.read(&name.item()).await, READING)
     }
 
     async fn discard(&self, description: &SourceDescription) -> Result<(), KeySourceError> {

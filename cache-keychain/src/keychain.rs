@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_core::secret::SecretBytes;
+use cache_core::time::with_deadline;
 use keyring_core::Entry;
 use keyring_core::api::CredentialStore;
 use tokio::sync::Mutex;
@@ -155,39 +156,64 @@ impl Keychain {
     }
 
     /// Makes one call, once the keychain is there and unlocked.
+    ///
+    /// It takes as long as the deadline at most, and where the user is asked, as long as that as well.
     pub(crate) async fn on_connection<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Connection) -> Result<T, KeychainError> + Send + 'static,
     ) -> Result<T, KeychainError> {
+        let mut left = self.config.deadline;
         if let Prompt::WaitFor(longest) = self.config.prompt {
-            self.unlock(longest).await?;
+            let (seen, began) = (self.prompts.answered(), self.config.clock.monotonic());
+            match self.check().await {
+                Err(error) if error.kind() == KeychainErrorKind::Locked => self.unlock(longest, seen).await?,
+                looked => {
+                    looked?;
+                    left = left.saturating_sub(self.config.clock.monotonic().saturating_sub(began));
+                }
+            }
         }
         let call = |connection: &Connection| {
             connection.look.check()?;
             call(connection)
         };
-        self.worker.run(call).await
+        self.worker.run_within(left, call).await
     }
 
-    /// Has the user be asked where the keychain is locked. A refusal is the answer to all calls that waited for it: nobody is asked
-    /// again for each.
-    async fn unlock(&self, longest: Duration) -> Result<(), KeychainError> {
-        let seen = self.prompts.answered.load(Ordering::Acquire);
-        let _turn = self.prompts.turn.lock().await;
-        match self.worker.run(|connection| connection.look.check()).await {
-            Err(error) if error.kind() == KeychainErrorKind::Locked => {
-                if self.prompts.answered.load(Ordering::Acquire) != seen {
-                    return Err(error);
-                }
-                let asked = self
-                    .worker
-                    .run_within(longest, |connection| connection.look.unlock())
-                    .await;
-                self.prompts.answered.fetch_add(1, Ordering::AcqRel);
-                asked
-            }
-            looked => looked,
+    async fn check(&self) -> Result<(), KeychainError> {
+        self.worker.run(|connection| connection.look.check()).await
+    }
+
+    /// Has the user be asked to unlock the keychain. The answer is one to all calls that waited for it: nobody is asked again for
+    /// each. `seen` is how many answers there were before the keychain was found locked.
+    async fn unlock(&self, longest: Duration, seen: u64) -> Result<(), KeychainError> {
+        let (clock, began) = (&*self.config.clock, self.config.clock.monotonic());
+        let turn = with_deadline(clock, longest, self.prompts.turn.lock()).await;
+        let Some(_turn) = turn else {
+            return Err(KeychainError::new(
+                KeychainErrorKind::TimedOut,
+                format!(
+                    "the keychain is locked, and whoever was asked to unlock it did not within {longest:?}"
+                ),
+            ));
+        };
+        if self.prompts.answered() != seen {
+            return self.check().await;
         }
+        let left = longest.saturating_sub(clock.monotonic().saturating_sub(began));
+        let asked = self
+            .worker
+            .run_within(left, |connection| connection.look.unlock())
+            .await;
+        self.prompts.answered.fetch_add(1, Ordering::AcqRel);
+        asked
+    }
+}
+
+impl Prompts {
+    /// How many questions have had their answer.
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
     }
 }
 
@@ -197,5 +223,59 @@ impl fmt::Debug for Keychain {
             .field("kind", &self.kind)
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use cache_testkit::clock::ManualClock;
+    use keyring_core::mock;
+
+    use super::*;
+    use crate::platform::Look;
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    /// A keychain that does not answer until the test lets it.
+    struct Hung(Mutex<mpsc::Receiver<()>>);
+
+    impl Look for Hung {
+        fn check(&self) -> Result<(), KeychainError> {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_that_may_ask_the_user_end_by_their_deadline_together() {
+        let clock = ManualClock::new();
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(Some(released));
+        let open: Open = Box::new(move || {
+            let mut connection = Connection::injected(mock::Store::new().unwrap());
+            if let Some(released) = released.lock().unwrap().take() {
+                connection.look = Box::new(Hung(Mutex::new(released)));
+            }
+            Ok(connection)
+        });
+        let config = KeychainConfig::new("test")
+            .deadline(DEADLINE)
+            .prompt(Prompt::WaitFor(DEADLINE * 10))
+            .clock(Arc::new(clock.clone()));
+        let keychain = Keychain::new(config, KeychainKind::Injected, open);
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            let keychain = keychain.clone();
+            calls.push(tokio::spawn(async move { keychain.read("item").await }));
+            tokio::task::yield_now().await;
+        }
+        clock.advance(DEADLINE);
+        for call in calls {
+            let error = call.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), KeychainErrorKind::TimedOut, "{error}");
+        }
+        drop(release);
     }
 }

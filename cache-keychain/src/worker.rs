@@ -33,9 +33,26 @@ struct Thread<C> {
     fate: Arc<Fate>,
 }
 
-/// Whether a thread was left behind, which it must know when its call comes back after all.
+/// What becomes of a thread, between it and its callers.
 #[derive(Default)]
-struct Fate(AtomicBool);
+struct Fate {
+    /// Whether it was left behind, which it must know when its call comes back after all.
+    left: AtomicBool,
+    /// By when the call that it is making must have come back, by the monotonic clock.
+    due: Mutex<Option<Duration>>,
+}
+
+impl Fate {
+    fn set_due(&self, due: Option<Duration>) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
+    }
+
+    /// Whether its call is late. A caller who waits for it leaves the thread then; one who is gone cannot.
+    fn is_overdue(&self, now: Duration) -> bool {
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.is_some_and(|due| now >= due)
+    }
+}
 
 /// `C` is taken out where the connection is not to be used again.
 type Work<C> = Box<dyn FnOnce(&mut Option<C>) + Send>;
@@ -43,6 +60,8 @@ type Work<C> = Box<dyn FnOnce(&mut Option<C>) + Send>;
 struct Job<C> {
     work: Work<C>,
     turn: Arc<Turn>,
+    /// How long the call may take.
+    limit: Duration,
 }
 
 /// Who has the say over a job: the thread that starts it, or the caller who gave up before that.
@@ -86,7 +105,8 @@ impl<C: 'static> Worker<C> {
 
     /// Makes one call, which has the usual time.
     ///
-    /// A call that is dropped before its turn is not made; one that is dropped, or has timed out, during its turn may be made.
+    /// A call that is dropped before its turn, or while the connection is being opened, is not made; one that is dropped, or has timed
+    /// out, after that may be made.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&C) -> Result<T, KeychainError> + Send + 'static,
@@ -106,6 +126,11 @@ impl<C: 'static> Worker<C> {
         let work: Work<C> = Box::new(move |connection| {
             let opened = connection.take().filter(is_current);
             let result = match opened.map_or_else(|| open(), Ok) {
+                // The opening hung: a write would be made long after its caller was told that the keychain does not answer.
+                Ok(opened) if answer.is_closed() => {
+                    *connection = Some(opened);
+                    return;
+                }
                 Ok(opened) => {
                     let result = call(&opened);
                     // A connection that ended, and one that may be about to, is made anew for the next call.
@@ -121,6 +146,7 @@ impl<C: 'static> Worker<C> {
         let fate = self.send(Job {
             work,
             turn: Arc::clone(&turn),
+            limit: deadline,
         })?;
         let _give_up = GiveUp(Arc::clone(&turn));
         tokio::select! {
@@ -149,6 +175,10 @@ impl<C: 'static> Worker<C> {
     /// Hands the job to the thread, and says which that is.
     fn send(&self, job: Job<C>) -> Result<Arc<Fate>, KeychainError> {
         let mut current = self.lock();
+        let now = self.clock.monotonic();
+        if let Some(thread) = current.take_if(|thread| thread.fate.is_overdue(now)) {
+            self.count_left(&thread.fate);
+        }
         let job = match &*current {
             Some(thread) => match thread.jobs.send(job) {
                 Ok(()) => return Ok(Arc::clone(&thread.fate)),
@@ -166,11 +196,12 @@ impl<C: 'static> Worker<C> {
         let (jobs, queue) = mpsc::channel();
         let fate = Arc::new(Fate::default());
         let (own_fate, left_behind) = (Arc::clone(&fate), Arc::clone(&self.left_behind));
+        let clock = Arc::clone(&self.clock);
         let spawned = std::thread::Builder::new()
             .name("keychain".to_owned())
             .spawn(move || {
-                work_through(&queue);
-                if own_fate.0.load(Ordering::Acquire) {
+                work_through(&queue, &own_fate, &*clock);
+                if own_fate.left.load(Ordering::Acquire) {
                     left_behind.fetch_sub(1, Ordering::AcqRel);
                 }
             });
@@ -195,23 +226,17 @@ impl<C> Worker<C> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the next call start a thread of its own. Whether the thread was the current one.
-    fn forget(&self, fate: &Arc<Fate>) -> bool {
-        let mut current = self.lock();
-        let is_current = current
-            .as_ref()
-            .is_some_and(|thread| Arc::ptr_eq(&thread.fate, fate));
-        if is_current {
-            *current = None;
-        }
-        is_current
+    /// Has the next call start a thread of its own.
+    fn leave_behind(&self, fate: &Arc<Fate>) {
+        self.count_left(fate);
+        self.lock().take_if(|thread| Arc::ptr_eq(&thread.fate, fate));
     }
 
-    fn leave_behind(&self, fate: &Arc<Fate>) {
+    /// Counts a thread that is being left, once. It runs until nobody can send to it, so it cannot have ended before.
+    fn count_left(&self, fate: &Fate) {
         // Counted before the thread can know, so that it never takes back what was not added.
         self.left_behind.fetch_add(1, Ordering::AcqRel);
-        let was_there = fate.0.swap(true, Ordering::AcqRel);
-        if was_there || !self.forget(fate) {
+        if fate.left.swap(true, Ordering::AcqRel) {
             self.left_behind.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -226,13 +251,15 @@ impl<C> fmt::Debug for Worker<C> {
 }
 
 /// Makes the calls until nobody can send another.
-fn work_through<C>(queue: &mpsc::Receiver<Job<C>>) {
+fn work_through<C>(queue: &mpsc::Receiver<Job<C>>, fate: &Fate, clock: &dyn Clock) {
     let mut connection = None;
-    while let Ok(Job { work, turn }) = queue.recv() {
+    while let Ok(Job { work, turn, limit }) = queue.recv() {
         if turn.take() {
+            fate.set_due(Some(clock.monotonic().saturating_add(limit)));
             // A panic of the library ends one call, not those that wait. The connection was taken out, so the next call has another:
             // in this one the panic may have poisoned a mutex.
             let _ = catch_unwind(AssertUnwindSafe(|| work(&mut connection)));
+            fate.set_due(None);
         }
     }
 }

@@ -10,6 +10,9 @@ const EXAMPLE: &str = "msal-secret-service:service=NAME,account=NAME for MSAL No
                        msal-secret-service:schema=NAME,ATTRIBUTE=VALUE,… for MSAL Python, each with path=PATH where its programs name one; write a \
                        comma in a value as %2C and a percent sign as %25";
 
+/// The attribute in which the Secret Service keeps the schema. One of the address would be put aside without a word.
+const SCHEMA: &str = "xdg:schema";
+
 /// An item, and the path that its programs name with it: they take their lock beside that, and look there for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ItemAddress {
@@ -50,6 +53,9 @@ impl FromStr for ItemAddress {
                     return Err("path stands there a second time".to_owned());
                 }
                 continue;
+            }
+            if decoded == SCHEMA {
+                return Err(format!("{SCHEMA} is written schema=NAME"));
             }
             if pairs.iter().any(|(known, _)| *known == decoded) {
                 return Err(format!("{name} stands there a second time"));
@@ -196,6 +202,9 @@ mod tests {
             "service=a,account=%FF",
             "service=a,account=b,",
             "service=a,account=b,path=~/l",
+            "schema=s,xdg:schema=t",
+            "schema=s,xdg%3Aschema=t",
+            "xdg:schema=s,kind=cache",
         ] {
             assert!(text.parse::<ItemAddress>().is_err(), "{text}");
         }

@@ -131,6 +131,9 @@ impl Inner {
         key: &PartitionKey,
         change: impl Fn(&mut Partition) + Send + 'static,
     ) -> Result<(RemovedTokens, Result<(), CacheError>), CacheError> {
+        if let Err(error) = self.end_migration_of(key).await {
+            tracing::warn!(error = %error, "a migration that was interrupted may bring back what is signed out now");
+        }
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
         let (removed, copy) = self

@@ -56,22 +56,26 @@ impl IndexedPartition {
         request: &TokenRequest,
         usable: impl Fn(&AccessToken) -> bool,
     ) -> Option<&AccessToken> {
-        let candidates = |indices: Option<&Vec<u32>>| {
+        let candidates = |indices: Option<&Vec<u32>>, words: Option<usize>| {
             indices
                 .into_iter()
                 .flatten()
                 .filter_map(|index| self.partition.access_tokens.get(*index as usize))
+                .filter(|token| words.is_none_or(|words| token.target.words().len() == words))
                 .filter(|token| serves(token, request) && usable(token))
                 .max_by_key(|token| token.expires_on)
         };
-        candidates(self.exact.get(&request.fingerprint())).or_else(|| {
+        // A fingerprint knows no case. Where case matters, `a A` is a superset of `a`.
+        let matters = !request.authority_kind().scopes_ignore_case();
+        let words = matters.then(|| request.scopes().words().len());
+        candidates(self.exact.get(&request.fingerprint()), words).or_else(|| {
             let hasher = context_hasher(
                 request.client_id(),
                 request.realm(),
                 request.requested_token_type(),
                 request.requested_context(),
             );
-            candidates(self.by_context.get(&hasher.finish()))
+            candidates(self.by_context.get(&hasher.finish()), None)
         })
     }
 

@@ -197,7 +197,13 @@ pub(crate) fn fingerprint<'a>(
     words: impl Iterator<Item = &'a str>,
 ) -> u64 {
     let mut hasher = context_hasher(client_id, realm, token_type, context);
+    let mut before = "";
     for word in words {
+        // Words that differ in case alone are neighbours. Where case does not matter they are one.
+        if word.eq_ignore_ascii_case(before) {
+            continue;
+        }
+        before = word;
         word.bytes()
             .for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
         hasher.write_u8(b' ');

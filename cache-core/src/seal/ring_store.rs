@@ -101,7 +101,7 @@ impl RingStore {
         accept: impl Fn(&KeyRing) -> Result<(), SealError>,
         mut change: impl FnMut(&mut KeyRing) -> Result<(), SealError>,
     ) -> Result<Loaded, SealError> {
-        self.update_under(None, accept, &mut change).await
+        self.update_under(None, accept, &mut change, &mut false).await
     }
 
     /// Seals the latest ring under the key of `source`, which is used from then on.
@@ -111,21 +111,25 @@ impl RingStore {
         accept: impl Fn(&KeyRing) -> Result<(), SealError>,
     ) -> Result<Loaded, SealError> {
         let (key, description) = source.create(&*self.random).await?;
-        let new = Some((description, key));
-        let loaded = match self.update_under(new.as_ref(), accept, &mut |_| Ok(())).await {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                // Not where the ring may have been stored all the same: it names the key.
-                let may_be_stored = matches!(&error, SealError::Store(error) if error.is_outcome_unknown());
-                if let (Some((description, _)), false) = (&new, may_be_stored) {
-                    discard(&*source, description).await;
-                }
-                return Err(error);
+        let new = (description, key);
+        let mut may_be_stored = false;
+        let updated = self
+            .update_under(Some(&new), accept, &mut |_| Ok(()), &mut may_be_stored)
+            .await;
+        match updated {
+            Ok(loaded) => {
+                self.source = source;
+                self.known = Some(new);
+                Ok(loaded)
             }
-        };
-        self.source = source;
-        self.known = new;
-        Ok(loaded)
+            Err(error) => {
+                // A ring that may have been stored all the same names the key, and whoever changed it since kept it under the key.
+                if !may_be_stored {
+                    discard(&*source, &new.0).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// What the ring that was read or written last says of its key source.
@@ -133,11 +137,13 @@ impl RingStore {
         self.known.as_ref().map(|(description, _)| description)
     }
 
+    /// `may_be_stored` says, also after an error, whether a ring under `wrapping` may have reached the store.
     async fn update_under(
         &mut self,
         wrapping: Option<&(SourceDescription, SecretKey)>,
         accept: impl Fn(&KeyRing) -> Result<(), SealError>,
         change: &mut impl FnMut(&mut KeyRing) -> Result<(), SealError>,
+        may_be_stored: &mut bool,
     ) -> Result<Loaded, SealError> {
         for _ in 0..ATTEMPTS {
             let Loaded { mut ring, version } = self.reload().await?;
@@ -157,14 +163,17 @@ impl RingStore {
                 Ok(version) => return Ok(Loaded { ring, version }),
                 Err(error) if error.is_conflict() => {}
                 // It may have been applied: only what is stored can tell.
-                Err(error) if error.is_outcome_unknown() => match self.store.get(&self.key).await? {
-                    Some(record) if record.payload == bytes => {
-                        let version = self.settled(record).await?;
-                        return Ok(Loaded { ring, version });
+                Err(error) if error.is_outcome_unknown() => {
+                    *may_be_stored = true;
+                    match self.store.get(&self.key).await? {
+                        Some(record) if record.payload == bytes => {
+                            let version = self.settled(record).await?;
+                            return Ok(Loaded { ring, version });
+                        }
+                        Some(record) if record.version != version => {}
+                        _ => return Err(error.into()),
                     }
-                    Some(record) if record.version != version => {}
-                    _ => return Err(error.into()),
-                },
+                }
                 Err(error) => return Err(error.into()),
             }
         }

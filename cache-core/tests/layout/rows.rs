@@ -63,6 +63,81 @@ fn nodes() -> String {
     format!("{HOME}-login.windows.net-refreshtoken-{CLIENT}---")
 }
 
+/// Two users of a file, and two clients of one family: a family's token stays for its other member.
+#[tokio::test]
+async fn a_member_that_is_signed_out_is_so_for_one_user_and_for_good() {
+    let (clock, store) = parts();
+    let _ticking = ticking(&clock);
+    let issuer = Issuer::new(&clock);
+    let token = issuer.sign_in("User.Read").refresh_token.unwrap();
+    let mut first = node_document(clock.now().to_seconds().0, token.expose());
+    let tokens = first["AccessToken"].as_object_mut().unwrap();
+    let mut others = tokens.values().next().unwrap().clone();
+    others["client_id"] = "other-member".into();
+    tokens.insert("of the other member".into(), others);
+    for row in first["RefreshToken"].as_object_mut().unwrap().values_mut() {
+        row["family_id"] = "1".into();
+    }
+    first["AppMetadata"] = json!({});
+    for client in [CLIENT, "other-member"] {
+        first["AppMetadata"][format!("appmetadata-login.windows.net-{client}")] =
+            json!({ "client_id": client, "environment": "login.windows.net", "family_id": "1" });
+    }
+    let second: Value = serde_json::from_str(
+        &first
+            .to_string()
+            .replace(HOME, "somebody.else")
+            .replace(token.expose(), "theirs"),
+    )
+    .unwrap();
+    for section in ["Account", "AccessToken", "RefreshToken"] {
+        let into = first[section].as_object_mut().unwrap();
+        for (name, row) in second[section].as_object().unwrap() {
+            into.insert(format!("{name} of somebody else"), row.clone());
+        }
+    }
+    let somebody = cache_core::schema::PartitionKey::User {
+        authority: entra(),
+        home_account_id: "somebody.else".into(),
+    };
+    for (signed_out, is_served) in [(somebody, true), (alice(), false)] {
+        write(&store, FILE, &first).await;
+        let cache = over_file(&store, &clock);
+        let scope = cache_core::cache::SignOutScope::Client;
+        assert!(cache.sign_out(&signed_out, CLIENT, scope).await.unwrap());
+        assert!(document(&store, FILE).await.to_string().contains("theirs"));
+        let found = silent(&over_file(&store, &clock), &issuer, "Mail.Read").await;
+        match found {
+            Ok(_) => assert!(is_served, "the sign-out was undone"),
+            Err(error) => assert!(!is_served && error.is_interaction_required(), "{error:?}"),
+        }
+    }
+}
+
+/// There is one row of a client's metadata for all users.
+#[tokio::test]
+async fn a_new_user_leaves_what_others_know_of_the_client() {
+    let (clock, store) = parts();
+    let issuer = Issuer::new(&clock);
+    let mut other = node_document(clock.now().to_seconds().0, "canary-other");
+    let metadata = &mut other["AppMetadata"][format!("appmetadata-login.windows.net-{CLIENT}")];
+    metadata["x_metadata"] = json!([1]);
+    metadata["family_id"] = "1".into();
+    let other = other.to_string().replace(HOME, "somebody.else");
+    write(&store, FILE, &serde_json::from_str(&other).unwrap()).await;
+    let cache = over_file(&store, &clock);
+    let mut response = as_entra(issuer.sign_in("User.Read"));
+    response.family_id = Some("1".into());
+    cache.sign_in(&alice(), response).await.unwrap();
+    let written = document(&store, FILE).await;
+    let (_, row) = only(&written, "AppMetadata");
+    assert_eq!(
+        (&row["family_id"], &row["x_metadata"]),
+        (&json!("1"), &json!([1])),
+        "{row}"
+    );
+}
+
 /// Rule 1.
 #[tokio::test]
 async fn new_rows_have_the_environment_that_the_document_has_for_the_cloud() {

@@ -10,8 +10,10 @@ mod support;
 
 mod crash_points;
 mod documents;
+mod in_the_way;
 mod many;
 mod races;
 mod records;
 mod refusals;
+mod resumed;
 mod scene;

@@ -141,6 +141,44 @@ async fn a_refresh_that_is_under_way_is_waited_for() {
     scene.assert_no_token_was_spent_twice();
 }
 
+/// In the target a program would meet a session without an account, and end it.
+#[tokio::test]
+async fn sessions_wait_with_an_account_whose_token_is_being_spent() {
+    let scene = Arc::new(Scene::new());
+    scene.fill().await;
+    let source = scene.source().await;
+    let before = Holdings::of(&source).await;
+    scene.issuer.close_gate();
+    let (program, theirs) = (scene.source().await, Arc::clone(&scene));
+    let refreshing = tokio::spawn(async move { theirs.refresh(&program, 1).await });
+    scene.issuer.arrived(1).await;
+    let target = scene.target().await;
+    let _ticking = ticking(&scene.clock);
+    let hasty = source.migrate_to(&target).spend_wait(Duration::from_millis(100));
+    let report = hasty.run().await.unwrap();
+    let because: Vec<_> = report.left.iter().map(|left| &left.because).collect();
+    assert!(
+        because
+            .iter()
+            .any(|because| matches!(because, LeftBecause::BeingSpent)),
+        "{report:?}"
+    );
+    let key = session("s").to_bytes();
+    assert!(
+        !Holdings::of(&target).await.partitions.contains_key(&key),
+        "{report:?}"
+    );
+    assert_eq!(
+        Holdings::of(&source).await.partitions.get(&key),
+        before.partitions.get(&key)
+    );
+
+    scene.issuer.open_gate();
+    refreshing.await.unwrap().unwrap();
+    assert!(source.migrate_to(&target).run().await.unwrap().is_complete());
+    assert!(target.session_account(&session("s")).await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn a_sign_out_on_the_way_is_not_undone() {
     let scene = Scene::new();

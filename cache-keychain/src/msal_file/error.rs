@@ -12,7 +12,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why something failed, before it is known during which operation.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     kind: ErrorKind,
     retry: Option<Retry>,
     context: String,
@@ -61,7 +61,7 @@ impl Failure {
         self
     }
 
-    pub(super) fn during(self, operation: Operation) -> StoreError {
+    pub(crate) fn during(self, operation: Operation) -> StoreError {
         let mut error = StoreError::new(self.kind, operation, self.context);
         if let Some(retry) = self.retry {
             error = error.with_retry(retry);
@@ -102,5 +102,38 @@ fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::InvalidArgument, "; check the path")
         }
         _ => (ErrorKind::Other, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_has_its_kind_also_of_the_lock() {
+        use io::ErrorKind as Io;
+        for (said, kind, advice) in [
+            (Io::ReadOnlyFilesystem, ErrorKind::ReadOnly, "read-only"),
+            (
+                Io::PermissionDenied,
+                ErrorKind::PermissionDenied,
+                "check the permissions",
+            ),
+            (Io::StorageFull, ErrorKind::Full, "free some space"),
+        ] {
+            let path = PathBuf::from("/cache.json.lockfile");
+            let written = Failure::io(&path, "write", said.into());
+            let locked = Failure::from(LockError::Io {
+                path,
+                source: said.into(),
+            });
+            for error in [written.during(Operation::Put), locked.during(Operation::Put)] {
+                assert_eq!((error.kind(), error.retry()), (kind, Retry::No), "{error}");
+                assert!(error.to_string().contains(advice), "{error}");
+                assert!(error.to_string().contains("/cache.json.lockfile"), "{error}");
+            }
+        }
     }
 }

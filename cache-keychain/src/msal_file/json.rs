@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 /// What a file that a program may be writing can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A JSON object, to its end.
     Whole,
     /// Nothing: a program truncated it, made it and has not written yet, or has nothing to write.
@@ -18,7 +18,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// As forgiving as the reader of caches: a byte order mark and trailing commas are no fault.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => Self::Empty,

@@ -93,12 +93,12 @@
 //! - It protects nothing: whoever can read the file has the tokens in it.
 
 mod config;
-mod error;
+pub(crate) mod error;
 mod file;
-mod json;
+pub(crate) mod json;
 pub(crate) mod lock;
 mod place;
-mod reading;
+pub(crate) mod reading;
 mod store;
 mod temporary;
 mod watch;

@@ -95,7 +95,7 @@ impl Place {
             let found = fs::metadata(directory).map_err(|error| Failure::io(directory, "look at", error))?;
             check_directory(directory, &found)?;
         }
-        if self.named != self.target && follow(&self.named)? != self.target {
+        if follow(&self.named)? != self.target {
             let context = format!(
                 "{} leads to another file than when it was opened; open the store again",
                 self.named.display()

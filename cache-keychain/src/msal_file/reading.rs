@@ -19,7 +19,7 @@ use super::json::Shape;
 use super::place::check_file;
 
 /// What a deleted record leaves: a cache without anything, because programs that find no file go on with what they have in memory.
-pub(super) const DELETED: &[u8] = b"{}\n";
+pub(crate) const DELETED: &[u8] = b"{}\n";
 
 /// The longest file, in bytes.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -167,7 +167,13 @@ pub(super) fn read(path: &Path, known: Option<Version>) -> Result<Reading, Failu
     };
     Ok(match shape {
         Shape::Whole if content.expose() == DELETED => Reading::Settled(stamp, Content::Absent),
-        Shape::Whole => Reading::Settled(stamp, Content::Whole(Document::new(content, version))),
+        Shape::Whole => Reading::Settled(
+            stamp,
+            Content::Whole(Document {
+                payload: wiped(content),
+                version,
+            }),
+        ),
         Shape::Foreign => Reading::Settled(stamp, Content::Foreign),
         shape => Reading::Unsettled {
             stamp,
@@ -182,26 +188,21 @@ fn stat(file: &File, path: &Path) -> Result<Metadata, Failure> {
 }
 
 /// The version of a document: the beginning of its SHA-256.
-pub(super) fn version_of(payload: &[u8]) -> Version {
+pub(crate) fn version_of(payload: &[u8]) -> Version {
     let mut version = [0; 16];
     version.copy_from_slice(&Sha256::digest(payload)[..16]);
     Version::from_bytes(version)
 }
 
-impl Document {
-    fn new(content: SecretBytes, version: Version) -> Self {
-        /// Wiped when the last who reads it is done.
-        struct Wiped(SecretBytes);
-        impl AsRef<[u8]> for Wiped {
-            fn as_ref(&self) -> &[u8] {
-                self.0.expose()
-            }
-        }
-        Self {
-            version,
-            payload: Bytes::from_owner(Wiped(content)),
+/// Bytes that are wiped when the last who reads them is done.
+pub(crate) fn wiped(content: SecretBytes) -> Bytes {
+    struct Wiped(SecretBytes);
+    impl AsRef<[u8]> for Wiped {
+        fn as_ref(&self) -> &[u8] {
+            self.0.expose()
         }
     }
+    Bytes::from_owner(Wiped(content))
 }
 
 /// What was read last, and whether a file that looks as it did then still holds it.

@@ -195,3 +195,47 @@ fn sync_directory(path: &Path) -> Result<(), Failure> {
     // It is in effect by now.
     synced.map_err(|error| Failure::io(path, "force to the disk", error).with_retry(Retry::OutcomeUnknown))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cache_core::random::OsRandom;
+    use cache_core::time::{Clock, SystemClock};
+
+    use super::*;
+    use crate::msal_file::lock::{LockLimits, PeerLock};
+
+    #[tokio::test]
+    async fn nothing_is_written_when_the_lock_was_taken_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cache.json");
+        fs::write(&path, "{\"a\":1}").unwrap();
+        let place = Place::locate(&path, true).unwrap();
+        let lock_file = place.lock_files()[0].clone();
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+        let lock = PeerLock::new(place.lock_files(), LockLimits::default(), clock, random);
+        for taken_by in [None, Some("1 another program"), Some("")] {
+            let staged = Staged::new(&place, b"{\"b\":2}", &OsRandom).unwrap();
+            let (place, lock_file) = (place.clone(), lock_file.clone());
+            let replaced = lock.with(move |guard| {
+                fs::remove_file(&lock_file).unwrap();
+                if let Some(content) = taken_by {
+                    fs::write(&lock_file, content).unwrap();
+                }
+                let condition = Condition::Put(PutMode::Overwrite);
+                let now = SystemClock.now();
+                let outcome = staged.replace(&place, None, condition, Durability::Durable, now, guard);
+                // What is not ours is left.
+                let left = fs::read_to_string(&lock_file).ok();
+                let _ = fs::remove_file(&lock_file);
+                (outcome, left)
+            });
+            let (outcome, left) = replaced.await.unwrap();
+            assert!(matches!(outcome.unwrap(), Outcome::Again(_)));
+            assert_eq!(left.as_deref(), taken_by);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
+    }
+}

@@ -16,11 +16,13 @@ use futures_util::{StreamExt, stream};
 use secret_service::blocking::SecretService;
 
 use super::config::MsalSecretServiceConfig;
-use super::encoding::{Content, DELETED, is_object, version_of};
+use super::encoding::Content;
 use super::error::Failure;
 use super::item::{Connection, Query};
 use super::peers::{Held, ItemLock, SignalFile};
 use crate::error::KeychainError;
+use crate::msal_file::json::Shape;
+use crate::msal_file::reading::{DELETED, version_of};
 use crate::store::permit::{Permit, RevokeOnDrop};
 use crate::worker::Worker;
 
@@ -151,7 +153,7 @@ impl MsalSecretServiceStore {
             let context = format!("{} bytes; at most {}", payload.len(), Self::MAX_VALUE_BYTES);
             return refused(ErrorKind::TooLarge, context);
         }
-        if !is_object(payload) || payload == DELETED {
+        if Shape::of(payload) != Shape::Whole || payload == DELETED {
             let context = "an item of MSAL programs holds a JSON object, and these bytes are none";
             return refused(ErrorKind::InvalidArgument, context.to_owned());
         }
@@ -191,17 +193,24 @@ impl Place {
         if !permit.commit() {
             return Err(Failure::Abandoned);
         }
+        // Before it too: should this process end between the two, programs must not go on with what they have in memory, and write that
+        // over it.
+        self.say_that_it_changes();
         self.query.write(service, &found, json)?;
         // Still under the lock: a program that takes it next must see that it has to read.
+        self.say_that_it_changes();
+        Ok(())
+    }
+
+    fn say_that_it_changes(&self) {
         if let Some(signal) = &self.signal
             && let Err(error) = signal.touch(&*self.clock)
         {
             tracing::warn!(
                 %error,
-                "the item was written, but running programs do not notice: the time of the file at the cache path cannot be set"
+                "the item is written, but running programs do not notice: the time of the file at the cache path cannot be set"
             );
         }
-        Ok(())
     }
 }
 

@@ -5,13 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cache_core::secret::SecretBytes;
 use cache_core::store::Version;
-use sha2::{Digest, Sha256};
 
-/// What a deleted record leaves: a cache without anything. The item stays, because it is not ours to remove, and because programs that
-/// find none go on with what they have in memory.
-pub(super) const DELETED: &[u8] = b"{}\n";
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::msal_file::json::Shape;
+use crate::msal_file::reading::{DELETED, version_of, wiped};
 
 /// How a program writes its cache into an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,43 +36,47 @@ pub(super) enum Content {
         /// How the item is written, where there is one that shows it.
         encoding: Option<ItemEncoding>,
     },
-    /// A document, so far as can be seen without reading it.
+    /// A JSON object, which is wiped when the last who reads it is done.
     Document { json: Bytes, encoding: ItemEncoding },
     /// Something else.
     Foreign,
 }
 
 impl Content {
-    pub(super) fn of(secret: &SecretBytes) -> Self {
-        let bytes = secret.expose();
-        let Some(first) = first_byte(bytes) else {
-            return Self::Absent { encoding: None };
-        };
-        if first == b'{' {
-            return Self::document(bytes.to_vec(), ItemEncoding::Json);
+    pub(super) fn of(secret: SecretBytes) -> Self {
+        match Shape::of(secret.expose()) {
+            Shape::Empty => return Self::Absent { encoding: None },
+            Shape::Whole => return Self::document(secret, ItemEncoding::Json),
+            // Items are written as a whole.
+            Shape::Cut => return Self::Foreign,
+            Shape::Foreign => {}
         }
         // Some wrap the lines.
         let text = SecretBytes::new(
-            bytes
+            secret
+                .expose()
                 .iter()
                 .copied()
                 .filter(|byte| !byte.is_ascii_whitespace())
                 .collect(),
         );
-        match STANDARD.decode(text.expose()) {
-            Ok(json) if first_byte(&json) == Some(b'{') => Self::document(json, ItemEncoding::Base64),
+        let json = STANDARD.decode(text.expose()).map(SecretBytes::new);
+        match json {
+            Ok(json) if Shape::of(json.expose()) == Shape::Whole => {
+                Self::document(json, ItemEncoding::Base64)
+            }
             _ => Self::Foreign,
         }
     }
 
-    fn document(json: Vec<u8>, encoding: ItemEncoding) -> Self {
-        if json == DELETED {
+    fn document(json: SecretBytes, encoding: ItemEncoding) -> Self {
+        if json.expose() == DELETED {
             return Self::Absent {
                 encoding: Some(encoding),
             };
         }
         Self::Document {
-            json: json.into(),
+            json: wiped(json),
             encoding,
         }
     }
@@ -98,30 +98,12 @@ impl Content {
     }
 }
 
-pub(super) fn version_of(json: &[u8]) -> Version {
-    let hash: [u8; 32] = Sha256::digest(json).into();
-    let mut version = [0; 16];
-    version.copy_from_slice(&hash[..16]);
-    Version::from_bytes(version)
-}
-
-/// Whether the bytes are a JSON object.
-pub(super) fn is_object(bytes: &[u8]) -> bool {
-    first_byte(bytes) == Some(b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
-}
-
-/// The first that is neither white space nor part of a byte order mark.
-fn first_byte(bytes: &[u8]) -> Option<u8> {
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn content(bytes: &[u8]) -> Content {
-        Content::of(&SecretBytes::new(bytes.to_vec()))
+        Content::of(SecretBytes::new(bytes.to_vec()))
     }
 
     #[test]
@@ -147,16 +129,18 @@ mod tests {
             assert!(matches!(content(nothing), Content::Absent { .. }), "{nothing:?}");
         }
         assert_eq!(content(b"e30K").encoding(), Some(ItemEncoding::Base64));
-        for foreign in [&b"hunter2"[..], b"[]", b"\0\x01", b"aHVudGVyMg=="] {
+        for foreign in [
+            &b"hunter2"[..],
+            b"[]",
+            b"\0\x01",
+            b"aHVudGVyMg==",
+            // Of programs with a form of their own that begins as JSON does: UTF-16, a template, Base64 of half an object.
+            b"{\0}\0",
+            b"{password}",
+            b"{} {}",
+            b"eyJhIjo=",
+        ] {
             assert!(matches!(content(foreign), Content::Foreign), "{foreign:?}");
-        }
-    }
-
-    #[test]
-    fn only_an_object_is_written() {
-        assert!(is_object(b" {\"a\":1} "));
-        for other in [&b"[]"[..], b"{", b"{} {}", b"", b"eyJ9"] {
-            assert!(!is_object(other), "{other:?}");
         }
     }
 }

@@ -63,24 +63,16 @@ impl Failure {
             Self::Conflict => StoreError::conflict(operation),
             Self::Abandoned => new(
                 ErrorKind::Unavailable,
-                "the write was given up before it was made",
+                "the write was given up before it was made; try again",
             ),
             Self::Busy => new(
                 ErrorKind::Unavailable,
-                "other tasks were writing the item until the deadline",
+                "other tasks of this process were writing the item until the deadline; try again",
             ),
-            Self::Lock(error) => {
-                let kind = match &error {
-                    LockError::Busy { .. } => ErrorKind::Unavailable,
-                    LockError::Refused { .. } => ErrorKind::PermissionDenied,
-                    LockError::Io { .. } => ErrorKind::Other,
-                    LockError::Aborted { .. } => ErrorKind::Closed,
-                };
-                new(kind, "the lock beside the cache path cannot be had").with_source(error)
-            }
+            Self::Lock(error) => crate::msal_file::error::Failure::from(error).during(operation),
             Self::LockLost => new(
                 ErrorKind::Unavailable,
-                "another program took the lock away before the item was written",
+                "another program took the lock away before the item was written; try again",
             ),
             Self::Path(error) => {
                 let kind = match error.kind() {

@@ -89,7 +89,7 @@ impl Query {
         };
         let content = match &item {
             None => Content::Absent { encoding: None },
-            Some(item) => Content::of(&SecretBytes::new(item.get_secret().map_err(of_secret_service)?)),
+            Some(item) => Content::of(SecretBytes::new(item.get_secret().map_err(of_secret_service)?)),
         };
         Ok(Found { item, content })
     }

@@ -5,10 +5,9 @@
 
 #[cfg(all(target_os = "linux", feature = "keyutils"))]
 mod keyutils;
-#[cfg(not(all(target_os = "linux", feature = "keyutils")))]
-#[path = "missing.rs"]
-mod keyutils;
 
+#[cfg(not(all(target_os = "linux", feature = "keyutils", feature = "native")))]
+mod missing;
 #[cfg(all(target_os = "macos", feature = "native"))]
 #[path = "macos.rs"]
 mod system;
@@ -18,13 +17,14 @@ mod system;
 #[cfg(all(unix, not(target_vendor = "apple"), feature = "native"))]
 #[path = "secret_service.rs"]
 mod system;
+#[cfg(not(all(target_os = "linux", feature = "keyutils")))]
+use missing as keyutils;
 #[cfg(not(all(
     any(unix, windows),
     any(not(target_vendor = "apple"), target_os = "macos"),
     feature = "native"
 )))]
-#[path = "missing.rs"]
-mod system;
+use missing as system;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -137,6 +137,7 @@ impl Connection {
 
     /// The item `name`, there or not.
     pub(crate) fn item(&self, service: &str, name: &str) -> Result<Entry, KeychainError> {
+        self.look.check_items(service, Some(name))?;
         let modifiers: HashMap<&str, &str> = self
             .modifiers
             .iter()
@@ -150,6 +151,7 @@ impl Connection {
 
     /// The names of the service's items.
     pub(crate) fn names(&self, service: &str) -> Result<Vec<String>, KeychainError> {
+        self.look.check_items(service, None)?;
         if let Some(names) = self.look.names(service) {
             return names;
         }
@@ -173,6 +175,11 @@ pub(crate) trait Look: Send {
 
     /// Whether it can be used now.
     fn check(&self) -> Result<(), KeychainError> {
+        Ok(())
+    }
+
+    /// Whether the item `name`, or every item of the service, can be used now: it may be in another place than where new ones are put.
+    fn check_items(&self, _service: &str, _name: Option<&str>) -> Result<(), KeychainError> {
         Ok(())
     }
 

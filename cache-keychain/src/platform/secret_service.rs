@@ -1,5 +1,6 @@
 //! The Secret Service of freedesktop.org, on Linux and the BSDs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secret_service::blocking::SecretService;
@@ -15,6 +16,7 @@ use crate::error::{KeychainError, KeychainErrorKind};
 
 const SERVICE: &str = "org.freedesktop.secrets";
 const PATH: &str = "/org/freedesktop/secrets";
+const INTERFACE: &str = "org.freedesktop.Secret.Service";
 const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 
@@ -45,13 +47,7 @@ impl ServiceLook {
     fn open(deadline: Duration) -> Result<Self, KeychainError> {
         let bus = Builder::session()
             .and_then(|builder| builder.method_timeout(deadline).build())
-            .map_err(|error| {
-                KeychainError::new(
-                    KeychainErrorKind::Absent,
-                    "there is no session bus, and so no keychain (DBUS_SESSION_BUS_ADDRESS)",
-                )
-                .with_source(error)
-            })?;
+            .map_err(not_connected)?;
         let mut look = Self {
             bus,
             owner: String::new(),
@@ -78,10 +74,9 @@ impl ServiceLook {
 
     /// Where items are put.
     fn default_collection(&self) -> Result<OwnedObjectPath, KeychainError> {
-        let interface = "org.freedesktop.Secret.Service";
         let collection: OwnedObjectPath = self
             .bus
-            .call_method(Some(SERVICE), PATH, Some(interface), "ReadAlias", &"default")
+            .call_method(Some(SERVICE), PATH, Some(INTERFACE), "ReadAlias", &"default")
             .and_then(|reply| reply.body().deserialize())
             .map_err(failed)?;
         if collection.as_str() == "/" {
@@ -119,6 +114,25 @@ impl Look for ServiceLook {
         Ok(())
     }
 
+    /// The library would have the user asked to unlock whatever it finds, for which no call waits.
+    fn check_items(&self, service: &str, name: Option<&str>) -> Result<(), KeychainError> {
+        let name = name.map(|name| ("username", name));
+        let attributes: HashMap<_, _> = [("service", service)].into_iter().chain(name).collect();
+        let reply = self
+            .bus
+            .call_method(Some(SERVICE), PATH, Some(INTERFACE), "SearchItems", &attributes);
+        let found: zbus::Result<(Vec<OwnedObjectPath>, Vec<OwnedObjectPath>)> =
+            reply.and_then(|reply| reply.body().deserialize());
+        let (_, locked) = found.map_err(failed)?;
+        if locked.is_empty() {
+            return Ok(());
+        }
+        Err(KeychainError::new(
+            KeychainErrorKind::Locked,
+            "the item is in a keyring that is locked, and is not the default one; unlock that in your keychain's program",
+        ))
+    }
+
     fn unlock(&self) -> Result<(), KeychainError> {
         // Its own connection: an answer that a person gives takes longer than those that this one waits for.
         let service =
@@ -141,6 +155,18 @@ impl Look for ServiceLook {
         let program = std::fs::read_link(format!("/proc/{id}/exe")).ok()?;
         Some(program.file_name()?.to_string_lossy().into_owned())
     }
+}
+
+/// Only where there is certainly no bus is there no keychain: another key may be taken then, for good.
+fn not_connected(error: zbus::Error) -> KeychainError {
+    if of_zbus(&error) == Some(KeychainErrorKind::Absent) {
+        return KeychainError::new(
+            KeychainErrorKind::Absent,
+            "there is no session bus, and so no keychain (DBUS_SESSION_BUS_ADDRESS)",
+        )
+        .with_source(error);
+    }
+    failed(error)
 }
 
 fn failed(error: zbus::Error) -> KeychainError {
@@ -169,12 +195,17 @@ pub(super) fn meaning_of(
 
 fn of_zbus(error: &zbus::Error) -> Option<KeychainErrorKind> {
     use KeychainErrorKind as Kind;
+    use std::io::ErrorKind as Io;
     match error {
         zbus::Error::MethodError(name, ..) => of_name(name.as_str()),
         zbus::Error::FDO(error) => of_name(zbus::DBusError::name(&**error).as_str()),
-        zbus::Error::InputOutput(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            Some(Kind::TimedOut)
-        }
+        zbus::Error::Connection(error, _) => match error.kind() {
+            Io::NotFound | Io::ConnectionRefused => Some(Kind::Absent),
+            Io::PermissionDenied => Some(Kind::Denied),
+            Io::TimedOut => Some(Kind::TimedOut),
+            _ => None,
+        },
+        zbus::Error::InputOutput(error) if error.kind() == Io::TimedOut => Some(Kind::TimedOut),
         zbus::Error::InputOutput(_) | zbus::Error::Handshake(_) => Some(Kind::Disconnected),
         zbus::Error::Address(_) => Some(Kind::Absent),
         _ => None,
@@ -187,6 +218,8 @@ fn of_name(name: &str) -> Option<KeychainErrorKind> {
     if let Some(name) = name.strip_prefix("org.freedesktop.DBus.Error.") {
         return match name {
             "ServiceUnknown" | "NameHasNoOwner" => Some(Kind::Absent),
+            // There is one, and the machine had no room to start it.
+            "Spawn.ForkFailed" | "Spawn.NoMemory" => Some(Kind::Other),
             spawn if spawn.starts_with("Spawn.") => Some(Kind::Absent),
             "NoReply" | "Disconnected" | "NoServer" | "NoNetwork" => Some(Kind::Disconnected),
             "Timeout" | "TimedOut" => Some(Kind::TimedOut),
@@ -217,6 +250,7 @@ mod tests {
         for (name, kind) in [
             ("org.freedesktop.DBus.Error.ServiceUnknown", Some(Kind::Absent)),
             ("org.freedesktop.DBus.Error.Spawn.ChildExited", Some(Kind::Absent)),
+            ("org.freedesktop.DBus.Error.Spawn.ForkFailed", Some(Kind::Other)),
             ("org.freedesktop.DBus.Error.NoReply", Some(Kind::Disconnected)),
             ("org.freedesktop.DBus.Error.AccessDenied", Some(Kind::Denied)),
             ("org.freedesktop.DBus.Error.LimitsExceeded", Some(Kind::TooLarge)),

@@ -1,6 +1,7 @@
 //! Why a piece of work on the keychain failed.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use cache_core::random::RandomError;
 use cache_core::store::StoreError;
@@ -29,8 +30,13 @@ pub(crate) enum Failure {
     Abandoned,
     /// The lock was not to be had in time.
     LockHeld,
+    /// Somebody removed the lock file while it was held.
+    LockLost,
     /// The lock file cannot be used.
-    LockFile(io::Error),
+    LockFile {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// The lock file's place is refused.
     LockRefused(String),
     Random(RandomError),
@@ -55,6 +61,13 @@ impl From<RandomError> for Failure {
 }
 
 impl Failure {
+    pub(super) fn lock_file(path: &Path, source: io::Error) -> Self {
+        Self::LockFile {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Whether another attempt on the same connection would fail as well.
     pub(super) fn is_of_the_connection(&self) -> bool {
         matches!(self, Self::Keychain(error) if error.is_unavailable())
@@ -99,24 +112,32 @@ impl Failure {
             ),
             Self::Busy => new(
                 ErrorKind::Unavailable,
-                "the store changed during each attempt to read it",
+                "the store changed during each attempt to read it; try again",
             ),
             Self::Abandoned => new(
                 ErrorKind::Unavailable,
-                "the write was given up before it was made",
+                "the write was given up before it was made; try again",
             ),
             Self::LockHeld => new(
                 ErrorKind::Unavailable,
-                "another writer held the lock of the store until the deadline",
+                "another writer held the lock of the store until the deadline; try again, or see whether its keychain hangs",
             ),
-            Self::LockFile(error) => {
-                let kind = match error.kind() {
+            Self::LockLost => new(
+                ErrorKind::Unavailable,
+                "the lock file of the store was removed while the lock was held; nothing was written, try again",
+            ),
+            Self::LockFile { path, source } => {
+                let kind = match source.kind() {
                     io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
                     io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
                     _ => ErrorKind::Other,
                 };
-                new(kind, "the lock file of the store cannot be used").with_source(error)
+                let context = format!(
+                    "the lock file of the store, {}, cannot be used; check its permissions, or name another to all that use the store",
+                    path.display()
+                );
+                StoreError::new(kind, operation, context).with_source(source)
             }
             Self::LockRefused(why) => new(ErrorKind::PermissionDenied, &why),
             Self::Random(error) => new(ErrorKind::Other, "no random bytes").with_source(error),

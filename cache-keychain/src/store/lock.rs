@@ -37,7 +37,7 @@ pub(crate) struct StoreLock {
 
 /// The lock is held. The system takes it back when the process ends, however that happens.
 pub(crate) struct LockGuard {
-    _file: Option<File>,
+    file: Option<(File, PathBuf)>,
     _local: OwnedMutexGuard<()>,
 }
 
@@ -73,14 +73,14 @@ impl StoreLock {
         let local = self.acquire_local().await.ok_or(Failure::LockHeld)?;
         let Some(path) = &self.file else {
             return Ok(LockGuard {
-                _file: None,
+                file: None,
                 _local: local,
             });
         };
         loop {
             if let Some(file) = try_lock(path)? {
                 return Ok(LockGuard {
-                    _file: Some(file),
+                    file: Some((file, path.clone())),
                     _local: local,
                 });
             }
@@ -98,14 +98,22 @@ impl StoreLock {
     }
 }
 
+impl LockGuard {
+    /// Whether the file was not removed or replaced meanwhile, after which another process has a lock of its own.
+    pub(super) fn is_held(&self) -> bool {
+        let file = self.file.as_ref();
+        file.is_none_or(|(file, path)| is_at(file, path).unwrap_or(false))
+    }
+}
+
 /// The locked file, unless another process has it.
 fn try_lock(path: &Path) -> Result<Option<File>, Failure> {
     let file = open(path)?;
     match file.try_lock() {
-        Ok(()) if is_at(&file, path).map_err(Failure::LockFile)? => Ok(Some(file)),
+        Ok(()) if is_at(&file, path).map_err(|error| Failure::lock_file(path, error))? => Ok(Some(file)),
         // It was removed meanwhile: others would lock another file of the name.
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(Failure::LockFile(error)),
+        Err(TryLockError::Error(error)) => Err(Failure::lock_file(path, error)),
     }
 }
 
@@ -124,12 +132,12 @@ fn open(path: &Path) -> Result<File, Failure> {
     }
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_directory(path).map_err(Failure::LockFile)?;
+            create_directory(path).map_err(|error| Failure::lock_file(path, error))?;
             options.open(path)
         }
         opened => opened,
     }
-    .map_err(Failure::LockFile)
+    .map_err(|error| Failure::lock_file(path, error))
 }
 
 fn create_directory(path: &Path) -> io::Result<()> {

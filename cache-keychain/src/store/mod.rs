@@ -36,7 +36,8 @@
 //! **Conditions.** Keychains have none, so a write holds a lock: between the tasks of a process always, between
 //! processes where there is a [`lock_file`](KeychainStoreConfig::lock_file), by the system's file lock, which ends with its
 //! process. The lock goes with the work: as long as a call hangs in a daemon, nobody else writes, so that a call that comes back late
-//! replaces nothing newer. Waiting for the lock and the work itself take at most the keychain's deadline each.
+//! replaces nothing newer; a write whose lock file somebody removed meanwhile is not made. Waiting for the lock and the work itself take
+//! at most the keychain's deadline each.
 //!
 //! **Reads** take no lock. What does not fit together, because a writer removed the items of the record before, is read again.
 //!

@@ -93,7 +93,7 @@ impl Place {
         change: Change,
         permit: &Permit<LockGuard>,
     ) -> Result<(), Failure> {
-        let _lock = permit.begin().ok_or(Failure::Abandoned)?;
+        let lock = permit.begin().ok_or(Failure::Abandoned)?;
         let items = self.items(connection);
         let root = decode(items.read(&self.name)?.as_ref())?;
         let mut index = self.index(&items, &root)?;
@@ -143,7 +143,7 @@ impl Place {
                 pending: fresh,
                 index: root.index,
             };
-            self.replace(&items, &announced)?;
+            self.replace(&items, &announced, &lock)?;
             let pieces = payload_chunks.iter().map(|(bytes, content)| (bytes, content));
             for (bytes, content) in pieces.chain([(&encoded, &index)]) {
                 items.store(bytes, content.chunks(), self.limits.item_bytes)?;
@@ -153,7 +153,7 @@ impl Place {
         if !permit.commit() {
             return Err(Failure::Abandoned);
         }
-        self.replace(&items, &next)?;
+        self.replace(&items, &next, &lock)?;
         // The write is made. What cannot be removed now is named in the manifest, for the next writer.
         if let Err(error) = self.remove(&items, &next.pending) {
             tracing::debug!(%error, "items of a replaced record were left in the keychain for the next write");
@@ -188,10 +188,14 @@ impl Place {
         })
     }
 
-    fn replace(&self, items: &Items<'_>, root: &Root) -> Result<(), Failure> {
+    /// Writes the manifest, unless somebody removed the lock file: then another process may be writing it.
+    fn replace(&self, items: &Items<'_>, root: &Root, lock: &LockGuard) -> Result<(), Failure> {
         let bytes = SecretBytes::new(root.encode());
         if bytes.len() > self.limits.item_bytes {
             return Err(Failure::TooManyRecords);
+        }
+        if !lock.is_held() {
+            return Err(Failure::LockLost);
         }
         Ok(items.write(&self.name, bytes.expose())?)
     }

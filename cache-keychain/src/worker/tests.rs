@@ -193,6 +193,55 @@ async fn a_cancelled_call_is_not_made_later() {
 }
 
 #[tokio::test]
+async fn a_hung_call_whose_caller_is_gone_does_not_hang_those_that_come_later() {
+    let world = World::new();
+    let (call, release) = world.hang().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    world.clock.advance(DEADLINE);
+    assert_eq!(world.connection().await.unwrap(), 2, "on a thread of its own");
+    assert_eq!(world.worker.left_behind.load(Ordering::SeqCst), 1);
+
+    drop(release);
+    while world.worker.left_behind.load(Ordering::SeqCst) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.connection().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_call_is_not_made_after_an_opening_that_took_too_long() {
+    let clock = ManualClock::new();
+    let (begin, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let open = move || {
+        begin.send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+        Ok(())
+    };
+    let worker = Worker::new(DEADLINE, Arc::new(clock.clone()), open, |()| true);
+    let made = Arc::new(AtomicBool::new(false));
+    let marked = made.clone();
+    let call = worker.run(move |()| {
+        marked.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    let late = async {
+        tokio::task::yield_now().await;
+        begun.recv().unwrap();
+        clock.advance(DEADLINE);
+    };
+    let (outcome, ()) = tokio::join!(call, late);
+    assert_eq!(kind(outcome), KeychainErrorKind::TimedOut);
+    drop(release);
+    while worker.left_behind.load(Ordering::SeqCst) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!made.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
 async fn a_library_that_panics_ends_one_call_and_its_connection() {
     let world = World::new();
     assert_eq!(world.connection().await.unwrap(), 1);

@@ -86,6 +86,22 @@ const UNSUPPORTED: fn() -> Error = || Error::NotSupportedByStore("not here".to_o
 const LOCKED: fn() -> Error = || Error::NoStorageAccess("locked".into());
 
 #[tokio::test]
+async fn a_keychain_that_ends_after_it_took_the_key_is_not_taken_for_none() {
+    let calls = AtomicUsize::new(0);
+    let world = World {
+        // It takes the first item, and is not there when that is read back.
+        given: Given::new(move || {
+            let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+            (!is_first).then(|| Error::PlatformFailure(Box::new(secret_service::Error::Unavailable)))
+        }),
+        ..World::new()
+    };
+    let error = world.open(world.prefer()).await.unwrap_err();
+    assert_eq!(kind_of(&error), KeychainErrorKind::Disconnected);
+    assert!(!world.folder.path().join("key").exists());
+}
+
+#[tokio::test]
 async fn a_keychain_that_comes_back_does_not_get_a_second_key() {
     let world = World::new();
     world.become_unusable(Some(UNSUPPORTED));

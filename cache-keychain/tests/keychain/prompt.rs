@@ -1,5 +1,6 @@
 //! Asking the user. GNOME Keyring asks through a program of the desktop, whose place these tests take.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use cache_testkit::secret_service::SecretServiceSession;
 use tempfile::TempDir;
 use zbus::connection::Builder;
 use zbus::message::Header;
-use zbus::zvariant::OwnedObjectPath;
+use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 use zbus::{Connection, interface};
 
 use crate::inside::{self, Program};
@@ -143,4 +144,59 @@ async fn nobody_is_asked_unless_it_is_allowed() {
     let (_, answer) = ask(program, "try").await;
     assert_eq!(answer.word, "Locked", "{answer:?}");
     assert_eq!(desktop.asked(), 0);
+}
+
+/// Makes another keyring, which is the default one from now on, and locks the former.
+async fn put_aside_the_keyring(session: &SecretServiceSession) {
+    const SERVICE: &str = "org.freedesktop.Secret.Service";
+    const GNOME: &str = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface";
+    session.lock().await.unwrap();
+    let address = session.address();
+    let bus = Builder::address(address.as_str()).unwrap().build().await.unwrap();
+    let (name, path) = ("org.freedesktop.secrets", "/org/freedesktop/secrets");
+    let plain = ("plain", Value::from(""));
+    let reply = bus.call_method(Some(name), path, Some(SERVICE), "OpenSession", &plain);
+    let reply = reply.await.unwrap();
+    let (_, of_secrets): (OwnedValue, OwnedObjectPath) = reply.body().deserialize().unwrap();
+    let secret: (ObjectPath<'_>, &[u8], &[u8], &str) = (of_secrets.into_inner(), &[], b"other", "text/plain");
+    let label = HashMap::from([("org.freedesktop.Secret.Collection.Label", Value::from("other"))]);
+    let keyring = (label, secret);
+    let made = bus.call_method(
+        Some(name),
+        path,
+        Some(GNOME),
+        "CreateWithMasterPassword",
+        &keyring,
+    );
+    let made = made.await.unwrap();
+    let keyring: OwnedObjectPath = made.body().deserialize().unwrap();
+    let alias = ("default", keyring);
+    let aliased = bus.call_method(Some(name), path, Some(SERVICE), "SetAlias", &alias);
+    aliased.await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_unlock_a_keyring_that_is_no_longer_the_default_one() {
+    let session = SecretServiceSession::start().await.unwrap();
+    let (desktop, _connection) = Desktop::start(&session, true).await;
+    let folder = TempDir::new().unwrap();
+    let program = Program::start(
+        session.run_inside(inside::NAME),
+        folder.path(),
+        "tokenkeep-prompt",
+    );
+    let (mut program, answer) = ask(program, "open").await;
+    assert_eq!(answer.word, "ok", "{answer:?}");
+
+    put_aside_the_keyring(&session).await;
+    for line in ["open", "list"] {
+        let answer;
+        (program, answer) = ask(program, line).await;
+        assert_eq!(answer.word, "Locked", "{answer:?}");
+        assert!(answer.text.contains("not the default one"), "{answer:?}");
+    }
+    assert_eq!(desktop.asked(), 0);
+    // The default one can be used.
+    let (_, answer) = ask(program, "try").await;
+    assert_eq!(answer.word, "ok", "{answer:?}");
 }

@@ -208,3 +208,25 @@ async fn keepassxc_keeps_keys_as_well() {
     session.replace_service(Keyrings::New).await.unwrap();
     assert_later_start_fails(&mut program, folder.path(), "Missing");
 }
+
+#[tokio::test]
+async fn a_bus_that_fails_is_no_reason_to_take_another_key() {
+    let session = SecretServiceSession::without_bus().unwrap();
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("bus");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    // Whoever connects is turned away, as by a bus that is at its limit of connections.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let mut command = session.run_inside(inside::NAME);
+    command.env(
+        "DBUS_SESSION_BUS_ADDRESS",
+        format!("unix:path={}", socket.display()),
+    );
+    let cache = TempDir::new().unwrap();
+    let mut program = Program::start(command, cache.path(), SERVICE);
+    for action in ["open", "prefer"] {
+        let answer = program.expect(action, "Disconnected");
+        assert!(answer.text.contains("try again"), "{answer:?}");
+        assert_nothing_was_written(&mut program, cache.path());
+    }
+}

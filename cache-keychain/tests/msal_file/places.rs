@@ -117,6 +117,30 @@ async fn a_link_stays_and_its_file_is_written_to() {
 }
 
 #[tokio::test]
+async fn a_link_that_takes_the_place_of_the_file_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (
+        directory.path().join("cache.json"),
+        directory.path().join("moved.json"),
+    );
+    let store = open(&path).await;
+    put(&store, &rows(&["a"]), PutOptions::create()).await.unwrap();
+    fs::rename(&path, &moved).unwrap();
+    symlink("moved.json", &path).unwrap();
+    let error = put(&store, &rows(&["b"]), PutOptions::overwrite())
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::No));
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&moved).unwrap(), rows(&["a"]).to_string());
+    // Opened again, it is the other place's store.
+    put(&open(&path).await, &rows(&["b"]), PutOptions::overwrite())
+        .await
+        .unwrap();
+    assert_eq!(fs::read_to_string(&moved).unwrap(), rows(&["b"]).to_string());
+}
+
+#[tokio::test]
 async fn a_link_in_the_place_of_the_lock_is_not_followed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache.json");

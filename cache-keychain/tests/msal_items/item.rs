@@ -174,21 +174,24 @@ async fn the_longest_document_fits_in_both_encodings() {
 async fn what_is_no_cache_is_left_as_it_is() {
     within_session("item::what_is_no_cache_is_left_as_it_is", async {
         let store = open(config()).await;
-        store_by_tool(&[], "hunter2");
         let record = store.record();
-        for error in [
-            MsalSecretServiceStore::open(config()).await.unwrap_err(),
-            store.get(&record).await.unwrap_err(),
-            store
-                .put(&record, JSON.into(), PutOptions::overwrite())
-                .await
-                .unwrap_err(),
-            store.delete(&record, None).await.unwrap_err(),
-        ] {
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        // One that begins as a cache does is none yet.
+        for foreign in ["hunter2", "{hunter2}"] {
+            store_by_tool(&[], foreign);
+            for error in [
+                MsalSecretServiceStore::open(config()).await.unwrap_err(),
+                store.get(&record).await.unwrap_err(),
+                store
+                    .put(&record, JSON.into(), PutOptions::overwrite())
+                    .await
+                    .unwrap_err(),
+                store.delete(&record, None).await.unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(!format!("{error} {error:?}").contains("hunter2"));
+            }
+            assert_eq!(lookup(), foreign);
         }
-        assert_eq!(lookup(), "hunter2");
     })
     .await;
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{PutOptions, Store, StoreError, StoreKey, Version};
-use cache_keychain::{KeychainConfig, KeychainError, KeychainErrorKind, KeychainStore};
+use cache_keychain::{
+    KeychainConfig, KeychainError, KeychainErrorKind, KeychainLimits, KeychainStore, KeychainStoreConfig,
+};
 use cache_testkit::clock::ManualClock;
 
 use crate::memory::{Cabinet, Plan};
@@ -140,4 +142,44 @@ async fn a_dropped_write_ends_before_its_moment() {
     scene.plan.release();
     let version = scene.put_of_another().await.unwrap();
     assert_eq!(store.head(&scene.key).await.unwrap(), Some(version));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_lock_file_was_removed_is_not_made() {
+    let (scene, _) = Scene::set().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keychain.lock");
+    let keychain = scene.cabinet.keychain(&scene.plan, Arc::new(scene.clock.clone()));
+    let config = KeychainStoreConfig::new().lock_file(&path);
+    let config = config.limits(KeychainLimits::WINDOWS);
+    let store = KeychainStore::open(keychain, config).await.unwrap();
+    // In the first of the items, and in the manifest that names them: another process, with a new lock file, may be in the middle of it.
+    for changes in [1, 0] {
+        scene.plan.hang_after(changes);
+        let put = store.put(&scene.key, vec![b'x'; 3000].into(), PutOptions::overwrite());
+        let plan = Arc::clone(&scene.plan);
+        let remove = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || {
+                plan.wait_until_it_hangs();
+                std::fs::remove_file(path).unwrap();
+                plan.release();
+            }
+        });
+        let (outcome, removed) = tokio::join!(put, remove);
+        removed.unwrap();
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Unavailable, Retry::Yes),
+            "{error}"
+        );
+        assert_eq!(store.head(&scene.key).await.unwrap(), Some(scene.before));
+    }
+    store
+        .put(&scene.key, vec![b'x'; 3000].into(), PutOptions::overwrite())
+        .await
+        .unwrap();
+    // The items of those that were not made are gone.
+    assert_eq!(scene.cabinet.names().len(), 3);
 }

@@ -102,6 +102,8 @@ struct State {
     dies_at: Option<usize>,
     hangs_at: Option<usize>,
     hanging: bool,
+    /// How many reads found a manifest in the middle of a change, once reads do.
+    torn: Option<u8>,
 }
 
 impl Plan {
@@ -115,6 +117,18 @@ impl Plan {
     pub(crate) fn hang_after(&self, changes: usize) {
         let mut state = self.state.lock().unwrap();
         state.hangs_at = Some(state.changes + changes);
+    }
+
+    /// Every read finds another part of a manifest from now on, as if others wrote all the time.
+    pub(crate) fn tear_reads(&self) {
+        self.state.lock().unwrap().torn = Some(0);
+    }
+
+    fn torn_read(&self) -> Option<Vec<u8>> {
+        let mut state = self.state.lock().unwrap();
+        let count = state.torn.as_mut()?;
+        *count += 1;
+        Some([b"TKKS\x01", [*count].as_slice()].concat())
     }
 
     /// Waits until a change hangs.
@@ -214,7 +228,9 @@ impl CredentialApi for Item {
     }
 
     fn get_secret(&self) -> Result<Vec<u8>> {
-        self.cabinet.item(&self.name).ok_or(Error::NoEntry)
+        let torn = self.plan.torn_read();
+        torn.or_else(|| self.cabinet.item(&self.name))
+            .ok_or(Error::NoEntry)
     }
 
     fn delete_credential(&self) -> Result<()> {

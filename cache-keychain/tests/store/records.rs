@@ -377,3 +377,17 @@ async fn a_lock_file_that_is_a_link_is_refused() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(!target.exists());
 }
+
+#[tokio::test]
+async fn a_read_that_never_finds_a_whole_store_ends() {
+    let (cabinet, plan) = (Cabinet::narrow(), Arc::<Plan>::default());
+    let store = cabinet.open_with(&plan, Arc::new(SystemClock)).await;
+    plan.tear_reads();
+    let error = store.get(&key("record")).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Yes),
+        "{error}"
+    );
+    assert!(error.to_string().contains("try again"), "{error}");
+}

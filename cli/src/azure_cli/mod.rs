@@ -3,34 +3,29 @@
 //! Read only. Tokens go to nobody but whom these files name: never to whom a row of the token cache names.
 
 mod cloud;
+mod files;
 mod ini;
 mod profile;
 mod service_principal;
 
 use std::env;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use cache_core::secret::SecretBytes;
 use flows::authority::Authority;
 use flows::client::ClientCredential;
 use flows::request::ClientCertificate;
-use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::folders;
 use cloud::Cloud;
+use files::{content, malformed, require_own};
 use ini::Ini;
 pub(crate) use profile::{Identity, SignIn};
 use service_principal::ServicePrincipalCredential;
 
 /// The client ID of the Azure CLI itself, under which users sign in to it.
 pub(crate) const CLIENT_ID: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
-
-/// More than the profile of somebody with ten thousand subscriptions.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// What the Azure CLI's folder says.
 #[derive(Debug)]
@@ -47,6 +42,10 @@ impl AzureCli {
     }
 
     fn read_in(folder: PathBuf, cloud_name: Option<&str>) -> Result<Self, Failure> {
+        // One that is not there, or cannot be looked at, has no files either.
+        if let Ok(metadata) = folder.metadata() {
+            require_own(&folder, &metadata)?;
+        }
         let ini = |name: &str| {
             let path = folder.join(name);
             let text = content(&path)?.map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned());
@@ -196,32 +195,6 @@ fn folder() -> Result<PathBuf, Failure> {
     }
 }
 
-/// What the file holds, if it is there.
-fn content(path: &Path) -> Result<Option<SecretBytes>, Failure> {
-    let failed = |error| {
-        Failure::file("read", path, error)
-            .next("check AZURE_CONFIG_DIR and who may read it; without --store azure-cli it is not needed")
-    };
-    // Before it is opened: a pipe that somebody put there would be waited for.
-    let metadata = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    if !metadata.is_file() {
-        return Err(malformed(path, "it is not a regular file"));
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(malformed(path, "it is far too long"));
-    }
-    // Allocated in full, so that growing leaves no copy of a secret.
-    let length = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(SecretBytes::new(std::mem::take(&mut *bytes))))
-}
-
 fn certificate(path: &Path) -> Result<ClientCredential, Failure> {
     let pem = content(path)?.ok_or_else(|| {
         let message = format!(
@@ -235,15 +208,6 @@ fn certificate(path: &Path) -> Result<ClientCredential, Failure> {
     let key = cache_core::secret::Secret::new(text);
     let certificate = ClientCertificate::from_pem(text, &key).map_err(flows::Error::from)?;
     Ok(ClientCredential::certificate(certificate))
-}
-
-fn malformed(path: &Path, why: &str) -> Failure {
-    let message = format!(
-        "{}, a file of the Azure CLI, cannot be used: {why}",
-        path.display()
-    );
-    Failure::new("azure_cli", Exit::Storage, one_line(&message))
-        .next("see whether `az account show` can; the file was not changed")
 }
 
 #[cfg(test)]
@@ -326,6 +290,75 @@ mod tests {
         let failure = cli.credential("app").unwrap_err();
         assert_eq!(failure.kind, "azure_cli");
         assert!(!failure.to_text().contains("canary"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_write_decide_nothing() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        const CLOUDS: &str = "[AzureCloud]\nendpoint_active_directory = https://login.elsewhere.test\n";
+        let folder = written(&[
+            ("config", ""),
+            ("clouds.config", CLOUDS),
+            ("azureProfile.json", &profile("app", "servicePrincipal")),
+            (
+                "service_principal_entries.json",
+                "[{\"client_id\": \"app\", \"client_secret\": \"canary\"}]",
+            ),
+        ]);
+        let read = || {
+            let cli = AzureCli::read_in(folder.path().to_owned(), None)?;
+            cli.credential("app").map(drop)
+        };
+        read().unwrap();
+        let mode = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for name in [
+            ".",
+            "config",
+            "clouds.config",
+            "azureProfile.json",
+            "service_principal_entries.json",
+        ] {
+            let path = folder.path().join(name);
+            let own = path.metadata().unwrap().permissions().mode();
+            mode(&path, own | 0o002);
+            let failure = read().unwrap_err();
+            assert_eq!((failure.kind, failure.exit), ("azure_cli", Exit::Storage));
+            assert!(
+                failure.to_text().contains("may be written by everybody"),
+                "{name}"
+            );
+            mode(&path, own);
+        }
+        read().unwrap();
+    }
+
+    #[test]
+    fn tokens_go_over_https_alone() {
+        for endpoint in [
+            "http://login.elsewhere.test",
+            "https://alice@login.elsewhere.test",
+            "https://login.elsewhere.test?",
+            "https://login.elsewhere.test#",
+            "file:///etc",
+            "login.elsewhere.test",
+            "https://",
+        ] {
+            let clouds = format!("[AzureCloud]\nendpoint_active_directory = {endpoint}\n");
+            let folder = written(&[
+                ("clouds.config", &clouds),
+                ("azureProfile.json", &profile("a", "user")),
+            ]);
+            let cli = AzureCli::read_in(folder.path().to_owned(), None).unwrap();
+            let failure = cli.authority().unwrap_err();
+            assert_eq!(
+                (failure.kind, failure.exit),
+                ("azure_cli", Exit::Usage),
+                "{endpoint}"
+            );
+        }
     }
 
     #[test]

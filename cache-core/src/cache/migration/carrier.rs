@@ -178,9 +178,20 @@ impl Carrier {
     /// The last part of the way: the source has nothing of the entry any more.
     async fn place(&self, journal: &Journal, entry: Entry, version: Version) -> Result<Moved, CacheError> {
         let key = entry.partition.key.clone();
+        let expiry = self.expiry(&key, entry.expires_at);
+        if expiry.is_some_and(|moment| moment <= self.target.clock.now()) {
+            // On its way since an interrupted run.
+            journal.remove(&key, version).await?;
+            return Ok(Moved::Gone);
+        }
         let moved = match self.put(&entry.partition, entry.expires_at).await? {
             Placed::New => Moved::Now(entry.bytes),
             Placed::Known => Moved::AlreadyThere,
+            Placed::NotVerified if journal.read(&key).await?.is_none() => {
+                // Signed out as soon as it was there: that took the entry along.
+                self.target.relist(&key).await;
+                return Ok(Moved::Gone);
+            }
             Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
             Placed::Other => {
                 if !self.put_back(&entry).await? {
@@ -208,9 +219,7 @@ impl Carrier {
     ) -> Result<Placed, CacheError> {
         let key = &content.key;
         let content_ = content.clone();
-        let until = expires_at.filter(|_| {
-            matches!(key, PartitionKey::Session { .. }) || self.target.strategy.idle_lifetime.is_none()
-        });
+        let until = self.expiry(key, expires_at);
         let committed = self
             .target
             .commit(key, Durability::Durable, move |held| match (held, until) {
@@ -236,6 +245,13 @@ impl Carrier {
             return Ok(Placed::New);
         }
         Ok(Placed::NotVerified)
+    }
+
+    /// When the target may forget what its source may forget at `expires_at`; `None` where it goes by its own strategy.
+    fn expiry(&self, key: &PartitionKey, expires_at: Option<UnixMillis>) -> Option<UnixMillis> {
+        expires_at.filter(|_| {
+            matches!(key, PartitionKey::Session { .. }) || self.target.strategy.idle_lifetime.is_none()
+        })
     }
 
     /// Puts what cannot be placed back where it came from; `false` when somebody has signed in there since.
@@ -334,6 +350,7 @@ pub(super) fn is_of_the_record(error: &CacheError) -> bool {
                 &**error,
                 SealError::Store(_)
                     | SealError::Random(_)
+                    | SealError::KeySource(_)
                     | SealError::StaleRing { .. }
                     | SealError::RingRolledBack { .. }
             );
@@ -346,5 +363,22 @@ pub(super) fn is_of_the_record(error: &CacheError) -> bool {
             )
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::KeySourceError;
+
+    #[test]
+    fn a_key_source_that_cannot_be_used_is_no_defect_of_a_record() {
+        let unavailable = KeySourceError::Unavailable {
+            place: "the key".to_owned(),
+            what: "locked".to_owned(),
+            source: None,
+        };
+        let error = CacheError::from(SealError::KeySource(unavailable));
+        assert!(!is_of_the_record(&error));
     }
 }

@@ -23,6 +23,9 @@ const MAX_ATTEMPTS: u32 = 16;
 const MOST_DOUBTS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The logical key of the mark by which a run finds out whether source and target are one place.
+pub(super) const PLACE: &[u8] = b"5:place,";
+
 /// A partition on its way.
 pub(super) struct Entry {
     /// Which cache it comes from.
@@ -77,6 +80,16 @@ impl Entry {
             partition,
         })
     }
+}
+
+/// What is in the journal.
+#[derive(Default)]
+pub(super) struct Entries {
+    /// What is on its way from the source that is asked for.
+    pub(super) own: Vec<PartitionKey>,
+    /// How many are on their way from other sources.
+    pub(super) of_others: u64,
+    pub(super) unreadable: Vec<(StoreKey, CacheError)>,
 }
 
 /// What became of a write to the journal.
@@ -228,11 +241,8 @@ impl Journal {
         Err(exhausted(failure))
     }
 
-    /// What is on its way from `source`. What cannot be opened is given by its key.
-    pub(super) async fn entries(
-        &self,
-        source: &[u8; 32],
-    ) -> Result<(Vec<PartitionKey>, Vec<(StoreKey, CacheError)>), CacheError> {
+    /// What is on its way, seen from `source`.
+    pub(super) async fn entries(&self, source: &[u8; 32]) -> Result<Entries, CacheError> {
         let prefix = format!(
             "{}{}/",
             self.inner.sealer.namespace().prefix(),
@@ -245,16 +255,20 @@ impl Journal {
             .map_ok(|(key, _)| key)
             .try_collect()
             .await?;
-        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-        for key in keys {
+        let mark = self.inner.sealer.stored_key(RecordKind::Migration, PLACE);
+        let mut found = Entries::default();
+        for key in keys.into_iter().filter(|key| *key != mark) {
             match self.read_at(&key).await {
-                Ok(Some((entry, _))) if entry.source == *source => found.push(entry.partition.key),
-                Ok(_) => {}
-                Err(error @ (CacheError::Seal(_) | CacheError::Codec(_))) => unreadable.push((key, error)),
+                Ok(Some((entry, _))) if entry.source == *source => found.own.push(entry.partition.key),
+                Ok(Some(_)) => found.of_others += 1,
+                Ok(None) => {}
+                Err(error @ (CacheError::Seal(_) | CacheError::Codec(_))) => {
+                    found.unreadable.push((key, error));
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok((found, unreadable))
+        Ok(found)
     }
 
     async fn pause(&self, attempt: u32) -> Result<(), CacheError> {

@@ -14,8 +14,8 @@
 //!
 //! 1. Read it from the source. While somebody holds a spend marker on one of its refresh tokens, wait: the token in hand is about to be worthless.
 //! 2. Look at the target. The same content there: only the source's record is removed. Other content: a conflict; both stay as they are.
-//! 3. Write the content to the *journal*: a sealed record of the kind [`Migration`](crate::seal::RecordKind::Migration), in the target's store, or in the source's where the
-//!    target takes no records of ours. No program looks for tokens there. Read it back and compare.
+//! 3. Write the content to the *journal*: a record of the kind [`Migration`](crate::seal::RecordKind::Migration), in the target's store, or in the source's where the
+//!    target takes no records of ours or is not sealed as the source is. No program looks for tokens there. Read it back and compare.
 //! 4. Remove the record from the source, if it is still what was read (compare-and-swap). If not, somebody refreshed: begin anew, and the newer
 //!    content replaces that in the journal.
 //! 5. Create the record in the target, read it back and compare. If somebody has signed in there meanwhile, the content goes back to the source.
@@ -44,7 +44,15 @@
 //! when the journal was written. Which record follows which is read from the incarnation of the source's, and from the sign-ins
 //! ([`ClientEpoch`](crate::schema::ClientEpoch)) and lineages of what is in them.
 //!
-//! One trace is lost: who signs out in the target between a crash right after step 5 and the next run finds the record there again.
+//! In a document of MSAL programs, which counts no sign-ins, whatever has a token of the same client or family counts as refreshed.
+//!
+//! A sign-out in the cache that the journal lies with ends what the journal says of the account, so that no run brings it back. In the other one
+//! nobody could tell it from the removals of the migration itself: who signs out *there* between a crash and the next run (in the source after
+//! step 3, or in the target after step 5) finds the record in the target once more, and signs out there.
+//!
+//! Finish an interrupted run before you begin one into another target: what the first journal holds would come to life by a later run, in a second
+//! place. Run one at a time: of two that move one source at once, one takes the other's step 4 for a sign-out, which costs a record if the other stops
+//! just then. And as with every record, who can write to the store can bring an entry of the journal back that they have kept a copy of.
 //!
 //! # What running programs see
 //!
@@ -87,6 +95,7 @@ mod report;
 mod residue;
 mod run;
 mod sameness;
+mod signing_out;
 mod survey;
 
 use std::collections::{BTreeMap, HashSet};
@@ -249,14 +258,21 @@ impl Migration {
 
     async fn carrier(&self) -> Result<Carrier, CacheError> {
         let (source, target) = (&self.source.inner, &self.target.inner);
-        let journal = if Journal::fits_into(target).await? {
-            Some(Journal::new(Arc::clone(target)))
-        } else if Journal::fits_into(source).await? {
-            Some(Journal::new(Arc::clone(source)))
+        // What cannot be placed goes back into the source: a sealed one must not take it from where anybody can write.
+        let places = if source.sealer.is_sealed() && !target.sealer.is_sealed() {
+            [source, target]
         } else {
-            None
+            [target, source]
         };
-        let name = self.options.source_name.as_deref().unwrap_or_default();
+        let mut journal = None;
+        for place in places {
+            if journal.is_none() && Journal::fits_into(place).await? {
+                journal = Some(Journal::new(Arc::clone(place)));
+            }
+        }
+        // A sealed cache is the same under whichever name it was reached.
+        let name = self.options.source_name.as_deref();
+        let name = name.filter(|_| !source.sealer.is_sealed()).unwrap_or_default();
         let logical = format!("6:source,{}:{name},", name.len());
         Ok(Carrier {
             source_id: source.sealer.blinded(RecordKind::Migration, logical.as_bytes()),
@@ -298,7 +314,9 @@ impl Migration {
         plan.records = counts.into_values().collect();
         let carrier = self.carrier().await?;
         if let Some(journal) = &carrier.journal {
-            plan.unfinished = journal.entries(&carrier.source_id).await?.0.len() as u64;
+            let waiting = journal.entries(&carrier.source_id).await?;
+            plan.unfinished = waiting.own.len() as u64;
+            plan.unfinished_of_others = waiting.of_others;
         }
         Ok(plan)
     }

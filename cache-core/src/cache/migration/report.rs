@@ -22,6 +22,9 @@ pub struct MigrationPlan {
     pub already_there: u64,
     /// Records that an interrupted run has in its journal.
     pub unfinished: u64,
+    /// Records that interrupted runs from other sources, or from this one by another [name](super::Migration::source_name), have in the journal.
+    /// Run those again.
+    pub unfinished_of_others: u64,
     /// What the target has no place for.
     pub not_kept: Vec<NotKept>,
     /// Records that cannot be opened. They would stay as they are.
@@ -117,6 +120,9 @@ pub struct MigrationReport {
     pub left: Vec<LeftRecord>,
     /// Records that differ from what the target has in their place. Both are as they were.
     pub conflicts: Vec<MigrationConflict>,
+    /// Records that interrupted runs from other sources, or from this one by another [name](super::Migration::source_name), have in the journal.
+    /// Run those again.
+    pub unfinished_of_others: u64,
     /// What is in the source and never moves.
     pub stays: Vec<StayingRecords>,
     /// Whether the observer ended it.
@@ -147,10 +153,12 @@ pub struct LeftRecord {
 #[non_exhaustive]
 pub enum LeftBecause {
     /// It cannot be opened.
-    #[error("it cannot be opened")]
+    #[error(
+        "it cannot be opened, and stays as it is; if its key is lost, put it in quarantine and sign in anew"
+    )]
     Unreadable(#[source] CacheError),
     /// It is older than one that this process has seen; none of its tokens is used.
-    #[error("it was rolled back to an earlier state")]
+    #[error("it was rolled back to an earlier state; sign in there anew, and run the migration again")]
     RolledBack,
     /// A program is spending its refresh token, and did not end in time.
     #[error("a program is refreshing its tokens at this moment; run the migration again")]
@@ -159,19 +167,21 @@ pub enum LeftBecause {
     #[error("other programs keep changing it; stop them, or run the migration again")]
     Contended,
     /// The target has no place for it.
-    #[error("the target cannot keep it: {0}")]
+    #[error("the target cannot keep it: {0}; move it to a target that can")]
     NotKept(NotKeptBecause),
     /// The target refused it. It was put back.
-    #[error("the target refused it")]
+    #[error("the target refused it; see to the cause, and run the migration again")]
     Refused(#[source] CacheError),
     /// The target gave back something else than what was written. The content is in the source or in the journal.
     #[error("the target did not give back what was written to it; do not use that store")]
     NotVerified,
     /// The proof keys of the account are in conflict, and its tokens are bound to them.
-    #[error("its proof keys could not be moved")]
+    #[error("its proof keys could not be moved; see to them, and run the migration again")]
     ProofKeysStay,
     /// The account that it belongs to stays, or came back.
-    #[error("the account that it belongs to is still in the source")]
+    #[error(
+        "the account that it belongs to is still in the source; see to that one, and run the migration again"
+    )]
     AccountStays,
 }
 
@@ -204,7 +214,9 @@ pub enum ConflictCause {
     /// A migration from another source has the record in its journal.
     #[error("an unfinished migration from another source holds it; finish that one first")]
     OtherMigration,
-    /// Both have proof keys of the owner, and they are not the same.
-    #[error("the target has other proof keys of the same owner")]
+    /// Both have proof keys of the owner, and they are not the same. Those of an application itself stay for good; both caches go on with their own.
+    #[error(
+        "the target has other proof keys of the same owner; sign out in one of the two, and run the migration again"
+    )]
     ProofKeysDiffer,
 }

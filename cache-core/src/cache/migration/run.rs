@@ -1,12 +1,15 @@
 //! One run of a migration: in which order, and what is told of it.
 
+mod keys;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::carrier::{Carrier, Moved, is_of_the_record};
+use super::carrier::{Carrier, Moved};
 use super::error::MigrationError;
+use super::journal::{Journal, PLACE};
 use super::report::{
     ConflictCause, LeftBecause, LeftRecord, MigrationConflict, MigrationObserver, MigrationProgress,
     MigrationReport,
@@ -19,6 +22,7 @@ use crate::random::random_bytes;
 use crate::schema::PartitionKey;
 use crate::seal::RecordKind;
 use crate::store::{PutOptions, Store, StoreKey};
+use crate::strategy::spend;
 
 /// How often the source is looked through again for records that programs made meanwhile.
 const MOST_PASSES: u32 = 4;
@@ -56,11 +60,10 @@ impl Run {
         if Arc::ptr_eq(source, target) {
             return Ok(true);
         }
-        let logical = b"5:place,";
-        let probe = target.sealer.stored_key(RecordKind::Migration, logical);
+        let probe = target.sealer.stored_key(RecordKind::Migration, PLACE);
         // Sealed caches name records by keys of their own, and so do those of other namespaces: only one and the same, or a copy, has these names.
-        if source.sealer.stored_key(RecordKind::Migration, logical) != probe
-            || !super::journal::Journal::fits_into(target).await?
+        if source.sealer.stored_key(RecordKind::Migration, PLACE) != probe
+            || !Journal::fits_into(target).await?
         {
             return Ok(false);
         }
@@ -80,7 +83,11 @@ impl Run {
     pub(super) async fn go(&mut self, leave_behind: bool) -> Result<(), MigrationError> {
         for pass in 0..MOST_PASSES {
             let surveyed = Survey::of(&self.carrier.source, &self.carrier.target, &self.seen).await;
-            let survey = surveyed.map_err(|error| self.stopped(error))?;
+            let mut survey = surveyed.map_err(|error| self.stopped(error))?;
+            let stays = std::mem::take(&mut survey.stays);
+            if pass == 0 {
+                self.report.stays = stays;
+            }
             let not_kept = survey.not_kept();
             if !not_kept.is_empty() && !leave_behind && pass == 0 {
                 return Err(MigrationError::NotKept(not_kept));
@@ -112,11 +119,12 @@ impl Run {
         let (Some(journal), 0) = (&self.carrier.journal, pass) else {
             return Ok(Vec::new());
         };
-        let (waiting, unreadable) = journal.entries(&self.carrier.source_id).await?;
-        for (key, error) in unreadable {
+        let waiting = journal.entries(&self.carrier.source_id).await?;
+        self.report.unfinished_of_others = waiting.of_others;
+        for (key, error) in waiting.unreadable {
             self.left(key, RecordKind::Migration, LeftBecause::Unreadable(error));
         }
-        Ok(waiting)
+        Ok(waiting.own)
     }
 
     async fn pass(
@@ -124,15 +132,12 @@ impl Run {
         survey: Survey,
         waiting: Vec<PartitionKey>,
     ) -> Result<ControlFlow<()>, CacheError> {
-        if self.progress.total == 0 {
-            self.report.stays = survey.stays;
-        }
         let mut items: HashMap<StoreKey, Item> = HashMap::new();
         let mut order: Vec<(u8, StoreKey)> = Vec::new();
         for item in survey.items {
             let rank = match item.kind {
-                RecordKind::App => 0,
-                RecordKind::ProofKey => 1,
+                RecordKind::ProofKey => 0,
+                RecordKind::App => 1,
                 RecordKind::User => 2,
                 RecordKind::Session => 3,
                 _ => 4,
@@ -219,29 +224,65 @@ impl Run {
             return Ok(self.done(item.stored_key, 0));
         }
         // Before the account: a program that meets a session whose account has gone ends it.
-        if !sessions.is_empty() && self.can_move(&key).await? {
-            for session in sessions {
-                let stored_key = self.carrier.source.stored_key(&session);
-                if others.get(&stored_key).is_none_or(|item| item.not_kept.is_some()) {
-                    continue;
+        if !sessions.is_empty() {
+            match self.can_move(&key).await? {
+                Err(because) => {
+                    self.staying.insert(key);
+                    self.left(item.stored_key.clone(), item.kind, because);
+                    return Ok(self.done(item.stored_key, 0));
                 }
-                others.remove(&stored_key);
-                if self.carry(&session, stored_key).await?.is_break() {
-                    return Ok(ControlFlow::Break(()));
+                Ok(true) => {
+                    if self.carry_sessions(sessions, others).await?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
                 }
+                Ok(false) => {}
             }
         }
         self.carry(&key, item.stored_key).await
     }
 
-    /// Whether nothing in the target is in an account's way.
-    async fn can_move(&self, key: &PartitionKey) -> Result<bool, CacheError> {
+    async fn carry_sessions(
+        &mut self,
+        sessions: Vec<PartitionKey>,
+        others: &mut HashMap<StoreKey, Item>,
+    ) -> Result<ControlFlow<()>, CacheError> {
+        for session in sessions {
+            let stored_key = self.carrier.source.stored_key(&session);
+            if others.get(&stored_key).is_none_or(|item| item.not_kept.is_some()) {
+                continue;
+            }
+            others.remove(&stored_key);
+            if self.carry(&session, stored_key).await?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether nothing in the target is in an account's way, once nobody spends a token of it any more; or why it stays.
+    async fn can_move(&self, key: &PartitionKey) -> Result<Result<bool, LeftBecause>, CacheError> {
         let (source, target) = (&self.carrier.source, &self.carrier.target);
-        let Some(held) = target.load(key, &target.stored_key(key)).await? else {
-            return Ok(true);
+        let mut give_up_at = None;
+        let found = loop {
+            let found = match self.carrier.find(key).await? {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(Ok(false)),
+                Err(because) => return Ok(Err(because)),
+            };
+            match spend::being_spent_until(&found.partition, source.clock.now()) {
+                Some(until) if self.carrier.options.copy.is_none() => {
+                    if !self.carrier.wait(key, until, &mut give_up_at).await? {
+                        return Ok(Err(LeftBecause::BeingSpent));
+                    }
+                }
+                _ => break found,
+            }
         };
-        let found = source.load(key, &source.stored_key(key)).await?;
-        Ok(found.is_some_and(|found| is_same(target, &held.partition, &found.partition)))
+        let held = target.load(key, &target.stored_key(key)).await?;
+        Ok(Ok(held.is_none_or(|held| {
+            is_same(target, &held.partition, &found.partition)
+        })))
     }
 
     async fn carry(
@@ -280,90 +321,6 @@ impl Run {
         self.progress.bytes += bytes;
         self.report.bytes += bytes;
         Ok(self.tell())
-    }
-
-    async fn copy_keys(
-        &mut self,
-        stored_key: StoreKey,
-        bytes: u64,
-        owner: ProofKeyOwner,
-        accounts: &HashSet<PartitionKey>,
-        owners: &mut Vec<(StoreKey, ProofKeyOwner, KeysCopied)>,
-    ) -> Result<ControlFlow<()>, CacheError> {
-        let account = owner.account();
-        let copied = self
-            .carrier
-            .source
-            .copy_keys_to(&self.carrier.target, &owner)
-            .await;
-        let copied = match copied {
-            Ok(copied) => copied,
-            Err(error) if is_of_the_record(&error) => {
-                self.staying.extend(account);
-                self.left(
-                    stored_key.clone(),
-                    RecordKind::ProofKey,
-                    LeftBecause::Refused(error),
-                );
-                return Ok(self.done(stored_key, 0));
-            }
-            Err(error) => return Err(error),
-        };
-        match copied {
-            None => self.report.gone += 1,
-            // The account has moved already, and the target's keys have gone their own way with it.
-            Some(KeysCopied::Differ)
-                if account
-                    .as_ref()
-                    .is_some_and(|account| !accounts.contains(account)) =>
-            {
-                owners.push((stored_key.clone(), owner, KeysCopied::AlreadyThere));
-            }
-            Some(KeysCopied::Differ) => {
-                self.staying.extend(account);
-                self.conflict(
-                    stored_key.clone(),
-                    RecordKind::ProofKey,
-                    ConflictCause::ProofKeysDiffer,
-                );
-            }
-            Some(copied) => {
-                owners.push((stored_key.clone(), owner, copied));
-                return Ok(self.done(stored_key, bytes));
-            }
-        }
-        Ok(self.done(stored_key, 0))
-    }
-
-    /// The last step of keys, after the tokens that are bound to them.
-    async fn remove_keys(
-        &mut self,
-        stored_key: StoreKey,
-        owner: &ProofKeyOwner,
-        copied: KeysCopied,
-    ) -> Result<(), CacheError> {
-        let (source, target) = (&self.carrier.source, &self.carrier.target);
-        let is_removed = if self.carrier.options.copy.is_some() {
-            true
-        } else {
-            // The account came back, or could not move: its tokens need the keys.
-            let is_there = match owner.account() {
-                Some(account) => match source.load(&account, &source.stored_key(&account)).await {
-                    Ok(found) => found.is_some(),
-                    Err(error) if is_of_the_record(&error) => true,
-                    Err(error) => return Err(error),
-                },
-                None => false,
-            };
-            let is_settled = owner.account().is_some();
-            !is_there && source.remove_copied_keys(target, owner, is_settled).await?
-        };
-        match (is_removed, copied) {
-            (false, _) => self.left(stored_key, RecordKind::ProofKey, LeftBecause::AccountStays),
-            (true, KeysCopied::New) => self.report.moved += 1,
-            (true, _) => self.report.already_there += 1,
-        }
-        Ok(())
     }
 
     fn left(&mut self, key: StoreKey, kind: RecordKind, because: LeftBecause) {

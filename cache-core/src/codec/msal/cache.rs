@@ -1,6 +1,6 @@
 //! A whole MSAL cache file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -253,14 +253,9 @@ struct RowsInOrder<'a> {
 
 impl Serialize for RowsInOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = |name: &str| {
-            self.order
-                .iter()
-                .position(|known| known == name)
-                .unwrap_or(usize::MAX)
-        };
+        let places: HashMap<&str, usize> = self.order.iter().map(String::as_str).zip(0..).collect();
         let mut rows: Vec<_> = self.rows.iter().collect();
-        rows.sort_by_key(|(name, _)| place(name));
+        rows.sort_by_key(|(name, _)| places.get(name.as_str()).copied().unwrap_or(usize::MAX));
         serializer.collect_map(rows)
     }
 }

@@ -85,18 +85,32 @@ impl Document {
     }
 
     /// Puts `partition` in the place of the one with its key.
-    pub(crate) fn replace(&mut self, partition: Partition) {
+    pub(crate) fn replace(&mut self, mut partition: Partition) {
+        let is_first = !self.partitions.contains_key(&partition.key);
         // Partitions have copies of one row. Node fails where one client has two, so that a copy under an alias must not come back.
-        for metadata in &partition.app_metadata {
-            let is_same = |row: &AppMetadata| {
-                row.client_id == metadata.client_id
-                    && environment::same(&row.environment, &metadata.environment)
-            };
+        for metadata in &mut partition.app_metadata {
+            let (client_id, name) = (metadata.client_id.clone(), metadata.environment.clone());
+            let is_same =
+                |row: &AppMetadata| row.client_id == client_id && environment::same(&row.environment, &name);
             let others = self.partitions.values_mut();
             for other in others.filter(|other| other.key.authority() == partition.key.authority()) {
                 if let Some(place) = other.app_metadata.iter().position(is_same) {
+                    let known = &other.app_metadata[place];
+                    if is_first && metadata.foreign.is_none() {
+                        // It was made without a look at this one.
+                        let foreign = known.foreign.as_deref();
+                        metadata.foreign =
+                            foreign.and_then(|row| row.carried_over(super::APP_METADATA_FIELDS));
+                        let family = known.family_id.clone().filter(|family| !family.is_empty());
+                        metadata.family_id = metadata.family_id.take().or(family);
+                    }
+                    let mut copy = metadata.clone();
+                    if copy.family_id.as_deref() == Some("") {
+                        // One user's client was signed out of its family. Others' were not.
+                        copy.family_id.clone_from(&known.family_id);
+                    }
                     other.app_metadata.retain(|row| !is_same(row));
-                    other.app_metadata.insert(place, metadata.clone());
+                    other.app_metadata.insert(place, copy);
                 }
             }
         }
@@ -142,6 +156,51 @@ impl Document {
         cache::write_in_order(&file, &self.read.order)
     }
 
+    /// Notes that the client does not use the token of its family in a partition. A client that has rows there once more, and a family
+    /// by them, has signed in by another program since.
+    fn take_out_of_family(&mut self, key: &PartitionKey, client_id: &str) {
+        let is_of_client = |row: &&AppMetadata| row.client_id == client_id;
+        let Some(partition) = self.partitions.get_mut(key) else {
+            return;
+        };
+        if let Some(row) = partition
+            .app_metadata
+            .iter_mut()
+            .find(|row| row.client_id == client_id)
+        {
+            row.family_id.get_or_insert_default();
+            return;
+        }
+        let mut families = partition.refresh_tokens.iter();
+        let Some(family) = families.find(|row| row.family_id.is_some()) else {
+            return;
+        };
+        let environment = family.environment.clone();
+        // Its row, which is there for others or for nobody, has the name that a copy must have.
+        let others = self.partitions.values();
+        let others = others.filter(|other| {
+            other
+                .key
+                .authority()
+                .is_none_or(|other| Some(other) == key.authority())
+        });
+        let mut known = others.flat_map(|other| &other.app_metadata);
+        let known = known.find(|row| is_of_client(row) && environment::same(&row.environment, &environment));
+        let row = known.cloned().unwrap_or_else(|| AppMetadata {
+            client_id: client_id.to_owned(),
+            environment,
+            family_id: None,
+            foreign: None,
+        });
+        let row = AppMetadata {
+            family_id: Some(String::new()),
+            ..row
+        };
+        if let Some(partition) = self.partitions.get_mut(key) {
+            partition.app_metadata.push(row);
+        }
+    }
+
     fn take_in(&mut self, said: Partition, entry: &Map<String, Value>) -> Result<(), CodecError> {
         let had_account = entry.get(HAD_ACCOUNT).and_then(Value::as_bool) == Some(true);
         let Some(partition) = self.partitions.get_mut(&said.key) else {
@@ -161,12 +220,8 @@ impl Document {
             take_in_spending(row, known)?;
         }
         let without_family = entry.get(WITHOUT_FAMILY).and_then(Value::as_array);
-        for row in &mut partition.app_metadata {
-            let is_listed =
-                without_family.is_some_and(|clients| clients.iter().any(|client| *client == *row.client_id));
-            if is_listed && row.family_id.is_none() {
-                row.family_id = Some(String::new());
-            }
+        for client_id in without_family.into_iter().flatten().filter_map(Value::as_str) {
+            self.take_out_of_family(&said.key, client_id);
         }
         Ok(())
     }

@@ -131,6 +131,44 @@ fn is_valid(token: &AccessToken) -> bool {
     token.expires_on.0 > NOW.0 + margin && token.cached_at.0 <= NOW.0 + 300
 }
 
+fn token_for(scopes: &str, lifetime: i64) -> AccessToken {
+    AccessToken {
+        home_account_id: "u".into(),
+        environment: HOSTS[0].into(),
+        client_id: "c1".into(),
+        realm: "t1".into(),
+        target: ScopeSet::parse(scopes),
+        token_type: TokenType::Bearer,
+        secret: Secret::new("t".to_owned()),
+        cached_at: NOW,
+        expires_on: UnixSeconds(NOW.0 + lifetime),
+        extended_expires_on: None,
+        refresh_on: None,
+        context: TokenContext::default(),
+        foreign: None,
+    }
+}
+
+/// Scopes of a generic issuer are words, whose case is part of them (RFC 6749 section 3.3).
+#[test]
+fn two_cases_of_a_scope_are_one_only_where_case_does_not_matter() {
+    let mut partition = Partition::new(key());
+    partition.access_tokens = vec![token_for("a", 1000), token_for("a A", 2000)];
+    let indexed = IndexedPartition::new(partition);
+    let found = |scopes: &str, kind: AuthorityKind| {
+        let request = request_for(&token_for(scopes, 0), kind);
+        let found = indexed.find(&request, |token| is_fresh(token, NOW));
+        found.map(|token| token.target.as_str())
+    };
+    assert_eq!(found("a", AuthorityKind::Oidc), Some("a"));
+    assert_eq!(found("A", AuthorityKind::Oidc), Some("a A"));
+    assert_eq!(found("a A", AuthorityKind::Oidc), Some("a A"));
+    // Here they are the same set, of which the one that lives longest serves.
+    for scopes in ["a", "A", "A a"] {
+        assert_eq!(found(scopes, AuthorityKind::Entra), Some("a A"), "{scopes}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -156,7 +194,7 @@ proptest! {
                 None => prop_assert!(serving.is_empty(), "missed {:?}", serving),
                 Some(found) => {
                     prop_assert!(serving.iter().any(|token| std::ptr::eq(*token, found)), "wrong hit");
-                    let exact = |token: &&&AccessToken| token.target.normalised() == request.scopes().normalised();
+                    let exact = |token: &&&AccessToken| token.target.is_same_set(request.scopes(), entra);
                     let best = serving.iter().filter(exact).map(|token| token.expires_on).max();
                     let best = best.or_else(|| serving.iter().map(|token| token.expires_on).max());
                     prop_assert_eq!(Some(found.expires_on), best);

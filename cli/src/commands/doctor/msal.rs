@@ -186,6 +186,10 @@ fn lock_file(now: UnixMillis, path: &Path) -> Option<Check> {
 
 /// Process ID and program, as they stand in the file.
 fn holder(lock: &Path) -> Option<String> {
+    // Opening a pipe that somebody put there would wait for a writer.
+    if !lock.symlink_metadata().ok()?.is_file() {
+        return None;
+    }
     let mut text = Vec::new();
     std::fs::File::open(lock)
         .and_then(|file| file.take(256).read_to_end(&mut text))
@@ -242,4 +246,26 @@ pub(super) async fn contents(cache: &TokenCache) -> Vec<Check> {
         Check::good(CONTENT, "it can be read"),
         Check::good("accounts", count.to_string()),
     ]
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_lock_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.json");
+        let lock = folder.path().join("cache.json.lockfile");
+        let late = UnixMillis(i64::MAX);
+        std::fs::write(&lock, "7 python").unwrap();
+        let found = lock_file(late, &path).unwrap();
+        assert!(found.detail.contains("process 7 (python)"), "{}", found.detail);
+
+        std::fs::remove_file(&lock).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&lock).status().unwrap();
+        assert!(made.success());
+        let found = lock_file(late, &path).unwrap();
+        assert!(found.detail.contains("did not say who it is"), "{}", found.detail);
+    }
 }

@@ -52,6 +52,10 @@ pub(super) fn of_plan(plan: &MigrationPlan, sides: &Sides, arguments: &MigrateAr
     for (what, count) in [
         ("already there", plan.already_there),
         ("on their way since an interrupted run", plan.unfinished),
+        (
+            "on their way from another source since an interrupted run, which goes on when it is run again",
+            plan.unfinished_of_others,
+        ),
         ("not to be kept by the target", plan.not_kept.len() as u64),
         ("not to be opened", plan.unreadable.len() as u64),
         (
@@ -84,6 +88,7 @@ pub(super) fn of_plan(plan: &MigrationPlan, sides: &Sides, arguments: &MigrateAr
         "bytes": plan.bytes,
         "already_there": plan.already_there,
         "unfinished": plan.unfinished,
+        "unfinished_of_others": plan.unfinished_of_others,
         "not_kept": not_kept(&plan.not_kept),
         "unreadable": unreadable,
         "conflicts": conflicts(&plan.conflicts),
@@ -110,6 +115,7 @@ pub(super) fn object_of(report: &MigrationReport, sides: &Sides, arguments: &Mig
         "moved": report.moved,
         "already_there": report.already_there,
         "gone": report.gone,
+        "unfinished_of_others": report.unfinished_of_others,
         "bytes": report.bytes,
         "left": left,
         "conflicts": conflicts(&report.conflicts),
@@ -150,6 +156,13 @@ pub(super) fn text_of(report: &MigrationReport, sides: &Sides, arguments: &Migra
             text,
             "\n  and {} more; --json names all",
             staying.len() - MOST_NAMED
+        );
+    }
+    if report.unfinished_of_others > 0 {
+        let _ = write!(
+            text,
+            "\n{} records are on their way from another source since an interrupted run: run that one again",
+            report.unfinished_of_others
         );
     }
     if arguments.copy {
