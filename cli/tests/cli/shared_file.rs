@@ -246,6 +246,11 @@ async fn a_report_tells_who_can_read_the_file_and_who_holds_it() {
         "{object}"
     );
 
+    // Another program's settings are JSON too.
+    std::fs::write(&file, "{\"name\": \"x\", \"scripts\": {\"a\": \"b\"}}").unwrap();
+    let object = program.json(&["doctor"]).await;
+    assert_eq!(state(&object, "store content"), "warning", "{object}");
+
     std::fs::write(&file, b"\x01\x00\x00\x00sealed by DPAPI").unwrap();
     let ran = program.run(&["--json", "doctor"]).await;
     assert_eq!(

@@ -203,7 +203,10 @@ async fn contents(session: &Session) -> Vec<Check> {
     if is_of_msal {
         // What is no cache is one problem, and nothing else about it is sound.
         checks.extend(msal_contents(session).await);
-        if checks.iter().any(|check| check.state != State::Good) {
+        if checks
+            .iter()
+            .any(|check| matches!(check.state, State::Problem(_)))
+        {
             return checks;
         }
     }

@@ -232,6 +232,23 @@ fn beginning(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// Whether there is something, and no row of MSAL's: any JSON object can be read as a cache.
+async fn is_of_nobody(cache: &TokenCache) -> bool {
+    let Ok(records) = cache.inspect().await else {
+        return false;
+    };
+    let (mut rows, mut others) = (0, 0);
+    for contents in records
+        .iter()
+        .filter_map(|record| record.contents.as_ref()?.as_ref().ok())
+    {
+        rows += contents.accounts + contents.id_tokens + contents.access_tokens;
+        rows += contents.refresh_tokens + contents.app_metadata;
+        others += contents.residue;
+    }
+    rows == 0 && others > 0
+}
+
 /// Whether it is a cache that can be read, and who is signed in there.
 pub(super) async fn contents(cache: &TokenCache) -> Vec<Check> {
     let listing = match cache.accounts().await {
@@ -242,10 +259,13 @@ pub(super) async fn contents(cache: &TokenCache) -> Vec<Check> {
     if let Some((_, error)) = listing.unreadable.into_iter().next() {
         return vec![Check::failed(CONTENT, &error.into())];
     }
-    vec![
-        Check::good(CONTENT, "it can be read"),
-        Check::good("accounts", count.to_string()),
-    ]
+    let content = if is_of_nobody(cache).await {
+        let detail = "it can be read, and nothing in it is an MSAL program's: look whether the name is that of a token cache";
+        Check::warning(CONTENT, detail)
+    } else {
+        Check::good(CONTENT, "it can be read")
+    };
+    vec![content, Check::good("accounts", count.to_string())]
 }
 
 #[cfg(all(test, unix))]
