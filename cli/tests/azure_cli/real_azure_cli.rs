@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::{
     CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Client, Grant, HOME_TENANT, Lifetimes,
 };
@@ -100,6 +101,8 @@ async fn a_service_principals_sign_in_is_shared_and_renewed_by_both() {
         .authority
         .set_lifetimes(Lifetimes::default().access_token(Duration::from_secs(300)));
     let ours = scene.token(&["--force-refresh"]).await;
+    // Rows say the second they are of: of two tokens of one second, neither is the later.
+    SystemClock.sleep(Duration::from_millis(1100)).await;
     let theirs = scene.az_token().await;
     assert_ne!(ours["access_token"], theirs, "the Azure CLI had to ask");
     assert_eq!(scene.token(&[]).await["access_token"], theirs);
