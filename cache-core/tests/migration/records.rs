@@ -244,11 +244,16 @@ async fn what_nobody_understands_is_joined_to_what_the_target_has() {
         .await
         .unwrap();
 
+    let plan = source.migrate_to(&target).plan().await.unwrap();
+    assert!(plan.conflicts.is_empty(), "{plan:?}");
+    assert_eq!(plan.total(), 1);
     // Again after a run that was stopped before the source's went.
     let copied = source
         .migrate_to(&target)
         .keep_source(CopiedTokens::WithoutRefreshTokens);
     assert!(copied.run().await.unwrap().is_complete());
+    let plan = source.migrate_to(&target).plan().await.unwrap();
+    assert_eq!((plan.total(), plan.already_there), (0, 1));
     let report = source.migrate_to(&target).run().await.unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert!(Holdings::of(&source).await.is_empty());

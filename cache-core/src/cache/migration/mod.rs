@@ -21,6 +21,9 @@
 //! 5. Create the record in the target, read it back and compare. If somebody has signed in there meanwhile, the content goes back to the source.
 //! 6. Remove it from the journal.
 //!
+//! What imports left over that belongs to nobody needs none of this: it is joined to what the target has of it, and nothing of either is
+//! replaced.
+//!
 //! Keys that tokens are bound to go before the tokens and are removed from the source after them; sessions go just before the account that they act
 //! for. Logical keys stay as they are, so both caches should divide the tokens of applications alike
 //! ([`Partitioning`](crate::strategy::Partitioning)). The key ring, what is in quarantine, and the pages of the directory stay: the directory is rebuilt in both where there was one.
@@ -114,6 +117,8 @@ use run::Run;
 use survey::{Content, Survey};
 
 use super::{CacheError, TokenCache};
+use crate::codec::msal;
+use crate::schema::PartitionKey;
 use crate::seal::RecordKind;
 use crate::store::StoreKey;
 
@@ -324,7 +329,7 @@ impl Migration {
     /// Whether the target has the same record; `None` where it has none.
     async fn compare(
         &self,
-        key: &crate::schema::PartitionKey,
+        key: &PartitionKey,
         stored_key: &StoreKey,
         plan: &mut MigrationPlan,
     ) -> Result<Option<bool>, CacheError> {
@@ -335,6 +340,10 @@ impl Migration {
         let Some(found) = source.load(key, stored_key).await? else {
             return Ok(Some(true));
         };
+        if *key == PartitionKey::Residue {
+            // What the target lacks of it is joined to what it has.
+            return Ok(msal::has_residue(&held.partition, &found.partition).then_some(true));
+        }
         if sameness::is_same(target, &held.partition, &found.partition) {
             return Ok(Some(true));
         }
