@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cache_core::cache::SignOutScope;
 use cache_core::cache::migration::{ConflictCause, LeftBecause};
+use cache_core::cache::{SignOutScope, TokenCache};
 use cache_core::seal::{Namespace, RecordKind};
 use cache_core::store::error::Operation;
 use cache_core::store::{Store, StoreKey};
-use cache_testkit::fault::{Fault, FaultStore};
+use cache_testkit::fault::{Fault, FaultStore, PausePoint};
 
 use crate::scene::*;
 use crate::support::*;
@@ -78,16 +78,22 @@ async fn programs_that_refresh_all_the_while_spend_no_token_twice() {
     }
 }
 
+/// The source, where the first removal of a user's record waits to be let go on.
+async fn held_before_removal(scene: &Scene) -> (TokenCache, PausePoint) {
+    let faults = FaultStore::new(Arc::clone(&scene.from), Arc::new(scene.clock.clone()));
+    let (fault, paused) = Fault::pause_before();
+    faults.inject(fault.on(Operation::Delete).at_key(is_user).once());
+    let faulty: Arc<dyn Store> = Arc::new(faults);
+    (source_over(&faulty, &scene.clock).await, paused)
+}
+
 #[tokio::test]
 async fn a_refresh_between_reading_and_removing_is_carried_over() {
     let scene = Scene::new();
     let source = scene.source().await;
     scene.sign_in(&source, 1).await;
-    let faults = FaultStore::new(Arc::clone(&scene.from), Arc::new(scene.clock.clone()));
-    let (fault, paused) = Fault::pause_before();
-    faults.inject(fault.on(Operation::Delete).at_key(is_user).once());
-    let faulty: Arc<dyn Store> = Arc::new(faults);
-    let (held, target) = (source_over(&faulty, &scene.clock).await, scene.target().await);
+    let (held, paused) = held_before_removal(&scene).await;
+    let target = scene.target().await;
     let _ticking = ticking(&scene.clock);
     let migration = held.migrate_to(&target);
     let (report, newest) = tokio::join!(migration.run(), async {
@@ -184,11 +190,8 @@ async fn a_sign_out_on_the_way_is_not_undone() {
     let scene = Scene::new();
     let source = scene.source().await;
     scene.sign_in(&source, 1).await;
-    let faults = FaultStore::new(Arc::clone(&scene.from), Arc::new(scene.clock.clone()));
-    let (fault, paused) = Fault::pause_before();
-    faults.inject(fault.on(Operation::Delete).at_key(is_user).once());
-    let faulty: Arc<dyn Store> = Arc::new(faults);
-    let (held, target) = (source_over(&faulty, &scene.clock).await, scene.target().await);
+    let (held, paused) = held_before_removal(&scene).await;
+    let target = scene.target().await;
     let _ticking = ticking(&scene.clock);
     let migration = held.migrate_to(&target);
     let (report, ()) = tokio::join!(migration.run(), async {
