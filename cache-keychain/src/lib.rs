@@ -106,16 +106,7 @@ mod key_source;
 mod keychain;
 #[cfg(all(unix, feature = "msal-file"))]
 pub mod msal_file;
-#[cfg(all(
-    any(
-        target_os = "linux",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-        target_os = "dragonfly"
-    ),
-    feature = "msal-secret-service"
-))]
+#[cfg(all(unix, not(target_vendor = "apple"), feature = "msal-secret-service"))]
 pub mod msal_item;
 mod platform;
 mod report;
@@ -127,16 +118,7 @@ pub use error::{KeychainError, KeychainErrorKind};
 pub use key_policy::KeyPolicy;
 pub use key_source::KeychainKeySource;
 pub use keychain::Keychain;
-#[cfg(all(
-    any(
-        target_os = "linux",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-        target_os = "dragonfly"
-    ),
-    feature = "msal-secret-service"
-))]
+#[cfg(all(unix, not(target_vendor = "apple"), feature = "msal-secret-service"))]
 pub use msal_item::{ItemEncoding, MsalSecretServiceConfig, MsalSecretServiceStore};
 pub use platform::{KeychainKind, KeychainPersistence};
 pub use report::KeychainReport;

@@ -62,13 +62,7 @@ impl OpenedStore {
     }
 
     /// An item that is not there is made by the first write.
-    #[cfg(any(
-        target_os = "linux",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-        target_os = "dragonfly"
-    ))]
+    #[cfg(all(unix, not(target_vendor = "apple")))]
     pub(super) async fn open_msal_item(address: &ItemAddress) -> Result<Self, Failure> {
         use crate::item_address::Item;
         use cache_keychain::{MsalSecretServiceConfig, MsalSecretServiceStore};
@@ -96,13 +90,7 @@ impl OpenedStore {
         })
     }
 
-    #[cfg(not(any(
-        target_os = "linux",
-        target_os = "freebsd",
-        target_os = "openbsd",
-        target_os = "netbsd",
-        target_os = "dragonfly"
-    )))]
+    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
     pub(super) async fn open_msal_item(_address: &ItemAddress) -> Result<Self, Failure> {
         Err(Failure::usage("there is no Secret Service on this system"))
     }
