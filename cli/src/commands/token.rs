@@ -65,12 +65,7 @@ async fn acquire_token(session: &Session, arguments: TokenArguments) -> Result<A
         {
             return Ok(answer(&result));
         }
-        let client = session.confidential_client(Missing::Create).await?;
-        client
-            .acquire_token_for_client(scopes)
-            .force_refresh(force)
-            .claims(claims)
-            .await?
+        of_application(session, scopes, force, claims).await?
     } else if !session.is_confidential() {
         let client = session.public_client(Missing::Create).await?;
         let listing = client.accounts().await?;
@@ -99,14 +94,21 @@ async fn acquire_token(session: &Session, arguments: TokenArguments) -> Result<A
             .claims(claims)
             .await?
     } else {
-        let client = session.confidential_client(Missing::Create).await?;
-        client
-            .acquire_token_for_client(scopes)
-            .force_refresh(force)
-            .claims(claims)
-            .await?
+        of_application(session, scopes, force, claims).await?
     };
     Ok(answer(&result))
+}
+
+/// The application's own token, by its credential where it is not cached.
+async fn of_application(
+    session: &Session,
+    scopes: Vec<String>,
+    force: bool,
+    claims: &str,
+) -> Result<AuthenticationResult, Failure> {
+    let client = session.confidential_client(Missing::Create).await?;
+    let request = client.acquire_token_for_client(scopes);
+    Ok(request.force_refresh(force).claims(claims).await?)
 }
 
 /// The application's own token, if it is cached. That takes no secret: the cache's key guards it.
