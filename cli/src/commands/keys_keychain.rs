@@ -72,7 +72,6 @@ async fn look(
         (None, KeyAddress::Keychain { name, .. }) => name,
         (name, _) => name,
     };
-    cache.sealer().reload().await?;
     let needed = cache.sealer().key_source().await;
     Ok((KeychainKeySource::new(keychain(name.as_ref())), needed))
 }
