@@ -42,6 +42,13 @@ pub enum KeychainErrorKind {
 }
 
 impl KeychainErrorKind {
+    /// Whether there is no keychain for this program: none at all, none that the system allows, or none that it was built with. Only then does
+    /// [`KeyPolicy::PreferKeychain`](crate::KeyPolicy::PreferKeychain) take the other key; a keychain that is locked or hangs is there.
+    #[must_use]
+    pub fn means_no_keychain(self) -> bool {
+        matches!(self, Self::Absent | Self::Denied | Self::Unsupported)
+    }
+
     /// What makes a keychain usable that is not, in the words that a sentence begins with.
     pub(crate) fn advice(self) -> &'static str {
         match self {

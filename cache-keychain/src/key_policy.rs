@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cache_core::random::Random;
 use cache_core::seal::{KeySource, KeySourceError, SecretKey, SourceDescription};
 
-use crate::error::{KeychainError, KeychainErrorKind};
+use crate::error::KeychainError;
 use crate::key_source::KeychainKeySource;
 use crate::keychain::Keychain;
 
@@ -33,8 +33,8 @@ pub enum KeyPolicy {
     RequireKeychain,
     /// A cache that is made where *there is no keychain* is sealed under `otherwise`, with a warning; any other under the keychain.
     ///
-    /// No keychain: it is [`Absent`](KeychainErrorKind::Absent), the system denies it ([`Denied`](KeychainErrorKind::Denied)), or the
-    /// program was built without ([`Unsupported`](KeychainErrorKind::Unsupported)). One that is locked, hangs or just ended is there,
+    /// No keychain: it is [`Absent`](crate::KeychainErrorKind::Absent), the system denies it ([`Denied`](crate::KeychainErrorKind::Denied)), or the
+    /// program was built without ([`Unsupported`](crate::KeychainErrorKind::Unsupported)). One that is locked, hangs or just ended is there,
     /// and its user can do something about it: that is an error also then, so that a keychain that happens to be locked at the first start
     /// does not decide for good where the key lies.
     ///
@@ -110,7 +110,6 @@ impl KeySource for PreferredKeySource {
 
 /// Why there is no keychain, where that is what the error says.
 fn without_keychain(error: &KeySourceError) -> Option<&KeychainError> {
-    use KeychainErrorKind::{Absent, Denied, Unsupported};
     let error: &KeychainError = error.source()?.downcast_ref()?;
-    matches!(error.kind(), Absent | Denied | Unsupported).then_some(error)
+    error.kind().means_no_keychain().then_some(error)
 }

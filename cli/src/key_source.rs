@@ -49,21 +49,14 @@ pub(crate) async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc
         KeyAddress::Passphrase => Arc::new(ask(asking).await?),
         KeyAddress::Keychain { name, otherwise } => {
             let keychain = keychain(name.as_ref());
+            if asking.is_new {
+                require_usable(&keychain, otherwise.is_some()).await?;
+            }
             let policy = match otherwise {
-                None => {
-                    if asking.is_new {
-                        require_usable(&keychain).await?;
-                    }
-                    KeyPolicy::RequireKeychain
-                }
-                Some(address) => {
-                    if asking.is_new {
-                        require_decided(&keychain).await?;
-                    }
-                    KeyPolicy::PreferKeychain {
-                        otherwise: otherwise_of(*address, asking)?,
-                    }
-                }
+                None => KeyPolicy::RequireKeychain,
+                Some(address) => KeyPolicy::PreferKeychain {
+                    otherwise: otherwise_of(*address, asking)?,
+                },
             };
             policy.source(keychain)
         }
@@ -71,21 +64,13 @@ pub(crate) async fn source_of(address: KeyAddress, asking: Asking) -> Result<Arc
 }
 
 /// Looks at the keychain before a store is made, so that none is left where its key cannot be kept. One that is locked may be unlocked
-/// when the key is made.
-async fn require_usable(keychain: &Keychain) -> Result<(), Failure> {
+/// when the key is made. Where another key is taken if there is no keychain, that there is none is no obstacle.
+async fn require_usable(keychain: &Keychain, falls_back: bool) -> Result<(), Failure> {
     match keychain.examine().await.problem {
-        Some(problem) if problem.kind() != KeychainErrorKind::Locked || !may_ask() => Err(problem.into()),
-        _ => Ok(()),
-    }
-}
-
-/// The same where another key is taken if there is no keychain: one that hangs or is locked is there, and decides nothing.
-async fn require_decided(keychain: &Keychain) -> Result<(), Failure> {
-    use KeychainErrorKind::{Disconnected, Locked, TimedOut};
-    match keychain.examine().await.problem {
-        Some(problem) if matches!(problem.kind(), TimedOut | Disconnected) => Err(problem.into()),
-        Some(problem) if problem.kind() == Locked && !may_ask() => Err(problem.into()),
-        _ => Ok(()),
+        Some(problem) if falls_back && problem.kind().means_no_keychain() => Ok(()),
+        Some(problem) if problem.kind() == KeychainErrorKind::Locked && may_ask() => Ok(()),
+        Some(problem) => Err(problem.into()),
+        None => Ok(()),
     }
 }
 
