@@ -93,7 +93,7 @@ impl AuthenticationResult {
     #[must_use]
     pub fn access_token(&self) -> SecretRef<'_> {
         match &self.token {
-            Token::Cached(acquired) => (&acquired.token().secret).into(),
+            Token::Cached(acquired) => acquired.token().secret,
             Token::Granted(response) => response.access_token.as_ref().map(SecretRef::from).unwrap_or_default(),
         }
     }
@@ -129,7 +129,7 @@ impl AuthenticationResult {
     #[must_use]
     pub fn scopes(&self) -> ScopeSet {
         match &self.token {
-            Token::Cached(acquired) => acquired.token().target.clone(),
+            Token::Cached(acquired) => acquired.token().target.to_scope_set(),
             Token::Granted(response) => response.scopes.clone(),
         }
     }
@@ -154,7 +154,7 @@ impl AuthenticationResult {
             Token::Cached(acquired) => self
                 .id_token_claims()
                 .and_then(IdTokenClaims::tenant_id)
-                .unwrap_or(&acquired.token().realm),
+                .unwrap_or(acquired.token().realm),
             Token::Granted(response) => &response.realm,
         }
     }
