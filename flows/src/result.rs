@@ -94,7 +94,11 @@ impl AuthenticationResult {
     pub fn access_token(&self) -> SecretRef<'_> {
         match &self.token {
             Token::Cached(acquired) => acquired.token().secret,
-            Token::Granted(response) => response.access_token.as_ref().map(SecretRef::from).unwrap_or_default(),
+            Token::Granted(response) => response
+                .access_token
+                .as_ref()
+                .map(SecretRef::from)
+                .unwrap_or_default(),
         }
     }
 

@@ -45,9 +45,7 @@ impl<'a> Acquisition<'a> {
         }
     }
 
-    pub(super) fn boxed(
-        work: impl Future<Output = Result<AuthenticationResult, Error>> + Send + 'a,
-    ) -> Self {
+    pub(super) fn boxed(work: impl Future<Output = Result<AuthenticationResult, Error>> + Send + 'a) -> Self {
         Self {
             state: State::Running(Box::pin(work)),
         }

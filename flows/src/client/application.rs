@@ -167,7 +167,12 @@ impl Application {
         let acquired = self.cache.sign_in(&partition, response).await?;
         self.store_key(key.as_ref()).await?;
         let elapsed = self.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::signed_in(acquired, correlation_id, elapsed, time_in_http))
+        Ok(outcome::signed_in(
+            acquired,
+            correlation_id,
+            elapsed,
+            time_in_http,
+        ))
     }
 
     pub(super) async fn accounts(&self) -> Result<AccountListing, Error> {

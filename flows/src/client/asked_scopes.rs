@@ -117,6 +117,9 @@ mod tests {
         assert!(AskedScopes::of(["User.Read", "openid"]).each().is_some());
         assert!(AskedScopes::of([&long, &long]).each().is_none());
         assert!(AskedScopes::of(["a"; 12]).each().is_none());
-        assert_eq!(AskedScopes::of(["  a ", "b  c"]).to_set(), ScopeSet::of(["a", "b", "c"]));
+        assert_eq!(
+            AskedScopes::of(["  a ", "b  c"]).to_set(),
+            ScopeSet::of(["a", "b", "c"])
+        );
     }
 }

@@ -19,7 +19,10 @@ impl Application {
         if self.is_multi_tenant || is_recorded() {
             return None;
         }
-        let partition = LookupPartition::App { authority: &self.identity, tenant };
+        let partition = LookupPartition::App {
+            authority: &self.identity,
+            tenant,
+        };
         self.at_hand(partition, tenant, scopes)
     }
 
@@ -45,11 +48,19 @@ impl Application {
             false => tenant,
         };
         let home_account_id = &account.account.home_account_id;
-        let partition = LookupPartition::User { authority: &self.identity, home_account_id };
+        let partition = LookupPartition::User {
+            authority: &self.identity,
+            home_account_id,
+        };
         self.at_hand(partition, realm, scopes)
     }
 
-    fn at_hand(&self, partition: LookupPartition<'_>, realm: &str, scopes: &str) -> Option<AuthenticationResult> {
+    fn at_hand(
+        &self,
+        partition: LookupPartition<'_>,
+        realm: &str,
+        scopes: &str,
+    ) -> Option<AuthenticationResult> {
         let lookup = Lookup {
             partition,
             kind: self.authority.kind(),
@@ -69,6 +80,26 @@ fn is_recorded() -> bool {
     LevelFilter::current() >= LevelFilter::DEBUG
 }
 
-struct Lookup<'a> { partition: LookupPartition<'a>, kind: AuthorityKind, client_id: &'a str, environment: &'a str, realm: &'a str, scopes: &'a str, token_type: &'a cache_core::schema::TokenType, context: &'a cache_core::schema::TokenContext }
-enum LookupPartition<'a> { App { authority: &'a cache_core::schema::AuthorityIdentity, tenant: &'a str }, User { authority: &'a cache_core::schema::AuthorityIdentity, home_account_id: &'a str } }
-fn find(_: &Lookup<'_>) -> Option<cache_core::cache::Acquired> { None }
+struct Lookup<'a> {
+    partition: LookupPartition<'a>,
+    kind: AuthorityKind,
+    client_id: &'a str,
+    environment: &'a str,
+    realm: &'a str,
+    scopes: &'a str,
+    token_type: &'a cache_core::schema::TokenType,
+    context: &'a cache_core::schema::TokenContext,
+}
+enum LookupPartition<'a> {
+    App {
+        authority: &'a cache_core::schema::AuthorityIdentity,
+        tenant: &'a str,
+    },
+    User {
+        authority: &'a cache_core::schema::AuthorityIdentity,
+        home_account_id: &'a str,
+    },
+}
+fn find(_: &Lookup<'_>) -> Option<cache_core::cache::Acquired> {
+    None
+}

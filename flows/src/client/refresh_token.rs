@@ -134,7 +134,12 @@ async fn redeem(
     application.store_key(key.as_ref()).await?;
     let elapsed = clock.monotonic().saturating_sub(answered);
     let time_in_http = answered.saturating_sub(began);
-    Ok(outcome::signed_in(acquired, correlation_id, elapsed, time_in_http))
+    Ok(outcome::signed_in(
+        acquired,
+        correlation_id,
+        elapsed,
+        time_in_http,
+    ))
 }
 
 /// The error, with whether the token may have been spent.

@@ -88,7 +88,12 @@ impl<'a> KeyedSession<'a> {
             .await?;
         let elapsed = clock.monotonic().saturating_sub(answered);
         let time_in_http = answered.saturating_sub(began);
-        Ok(outcome::signed_in(acquired, correlation_id, elapsed, time_in_http))
+        Ok(outcome::signed_in(
+            acquired,
+            correlation_id,
+            elapsed,
+            time_in_http,
+        ))
     }
 
     /// Ends the session, and asks the authority to revoke its refresh token; `false` when there was none.

@@ -15,10 +15,7 @@ async fn an_account_lives_from_sign_in_to_sign_out() {
     let client = scene.public(authority).await;
     let signed_in = scene.sign_in(&client, "User.Read").await;
     assert_eq!(
-        (
-            signed_in.tenant(),
-            signed_in.account().unwrap().username.as_str()
-        ),
+        (signed_in.tenant(), signed_in.account().unwrap().username.as_str()),
         (HOME_TENANT, ALICE)
     );
     let account = only_account(&client).await;

@@ -14,10 +14,7 @@ async fn a_guest_is_one_account_with_two_profiles_and_no_token_serves_the_other_
         let account = only_account(&client).await;
         let silent = || client.acquire_token_silent(["User.Read"]).account(&account);
         let guest = silent().tenant(GUEST_TENANT).await.unwrap();
-        assert_eq!(
-            (home.tenant(), guest.tenant()),
-            (HOME_TENANT, GUEST_TENANT)
-        );
+        assert_eq!((home.tenant(), guest.tenant()), (HOME_TENANT, GUEST_TENANT));
         assert_eq!(guest.metadata().source, TokenSource::Authority);
         assert_ne!(guest.unique_id(), home.unique_id());
         // Each tenant's token is found again, and only for its tenant.

@@ -76,7 +76,7 @@ async fn a_hint_that_fits_two_accounts_is_an_error_that_counts_them() {
     );
     let scene = Scene::with(Config::default().user(namesake)).await;
     let client = scene.public(scene.entra("organizations")).await;
-    let alice = sign_in(&scene, &client, ALICE).await.account().unwrap();
+    let alice = sign_in(&scene, &client, ALICE).await.account().cloned().unwrap();
     sign_in(&scene, &client, &alice.local_account_id).await;
     let error = chosen(&client, &alice.local_account_id).await.unwrap_err();
     assert!(

@@ -82,7 +82,10 @@ async fn a_reply_in_another_form_answers_the_same_request_the_next_time() {
         // Also for another process, which has the store alone.
         let other = scene.public(scene.entra("organizations")).await;
         assert_eq!(
-            silent(&other, &account, &requested).await.access_token().to_secret(),
+            silent(&other, &account, &requested)
+                .await
+                .access_token()
+                .to_secret(),
             first.access_token()
         );
         assert_eq!(scene.refreshes(), 1, "{requested}");
@@ -118,7 +121,9 @@ async fn a_resource_is_not_served_by_anothers_token_whatever_the_reply_says() {
         );
     }
     assert_eq!(
-        silent(&client, &account, "https://a/.default").await.access_token(),
+        silent(&client, &account, "https://a/.default")
+            .await
+            .access_token(),
         a.access_token()
     );
     assert_eq!(scene.refreshes(), 4);

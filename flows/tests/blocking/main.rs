@@ -140,7 +140,8 @@ fn a_token_that_is_due_is_refreshed_between_two_calls() {
     elsewhere.authority.advance(Duration::from_secs(1800));
     let due = client.acquire_token_for_client(GRAPH).wait(&runtime).unwrap();
     assert_eq!(
-        due.access_token(), first.access_token(),
+        due.access_token(),
+        first.access_token(),
         "nobody waits for the refresh"
     );
 

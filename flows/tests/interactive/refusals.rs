@@ -203,7 +203,7 @@ async fn another_account_than_the_expected_one_is_refused_and_nothing_kept() {
     .await;
     assert_eq!(
         (&*result.unwrap().account().unwrap().username, &*hint),
-        (ALICE.to_owned(), ALICE)
+        (ALICE, ALICE)
     );
 }
 

@@ -198,7 +198,10 @@ async fn an_expired_token_is_replaced_and_a_forced_or_rejected_one_too() {
     let scene = Scene::new(Platform::Imds).await;
     let client = scene.client(SYSTEM).await;
     let first = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    assert_eq!(first.metadata().refresh_reason, Some(RefreshReason::NoCachedToken));
+    assert_eq!(
+        first.metadata().refresh_reason,
+        Some(RefreshReason::NoCachedToken)
+    );
     scene.clock.advance(Duration::from_secs(3600));
     let second = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
     assert_eq!(second.metadata().refresh_reason, Some(RefreshReason::Expired));
@@ -207,7 +210,10 @@ async fn an_expired_token_is_replaced_and_a_forced_or_rejected_one_too() {
         .force_refresh(true)
         .await
         .unwrap();
-    assert_eq!(forced.metadata().refresh_reason, Some(RefreshReason::ForceRefresh));
+    assert_eq!(
+        forced.metadata().refresh_reason,
+        Some(RefreshReason::ForceRefresh)
+    );
     let rejected = forced.access_token();
     let other = client
         .acquire_token_for_managed_identity(VAULT)

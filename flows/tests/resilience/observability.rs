@@ -176,7 +176,8 @@ async fn observe(personal_data: bool) -> Observed {
     let scope = "https://graph.microsoft.com/.default";
     let application = service.acquire_token_for_client([scope]).await.unwrap();
 
-    let tokens = [&signed_in, &refreshed, &application].map(|result| result.access_token().expose().to_owned());
+    let tokens =
+        [&signed_in, &refreshed, &application].map(|result| result.access_token().expose().to_owned());
     let mut secrets = Vec::from(tokens);
     secrets.extend([ALICE, "canary", CONFIDENTIAL_SECRET, &*account.account.username].map(str::to_owned));
     secrets.push(signed_in.id_token().unwrap().expose().to_owned());

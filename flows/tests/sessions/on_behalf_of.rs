@@ -23,7 +23,10 @@ async fn an_assertion_is_exchanged_once_and_again_when_the_token_has_expired() {
         .await
         .unwrap();
     assert_eq!(first.account().unwrap().username, ALICE);
-    assert_eq!(first.metadata().refresh_reason, Some(RefreshReason::NoCachedToken));
+    assert_eq!(
+        first.metadata().refresh_reason,
+        Some(RefreshReason::NoCachedToken)
+    );
     let again = services[0]
         .acquire_token_on_behalf_of(&alice, SCOPES)
         .await
