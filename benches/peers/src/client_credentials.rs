@@ -70,7 +70,7 @@ fn compare(
                 account.token(scopes).await?.token().unwrap_or_default().to_owned(),
             ];
             let right = expected(resource);
-            if found.metadata.source != TokenSource::Memory
+            if found.metadata.source == TokenSource::Authority
                 || found.access_token.expose() != right
                 || others.iter().any(|other| *other != right)
             {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use benches::harness::{Question, QuestionError, Row, at_least, on, sync};
 use benches::payload::{CLIENT_ID, LIFETIME, Picker};
+use cache_core::cache::CachedAccount;
 use cache_core::time::{Clock, SystemClock};
 use flows::TokenSource;
+use flows::client::PublicClient;
 use serde_json::json;
 
 use crate::moka_tokens::MokaTokens;
@@ -77,6 +79,29 @@ fn load(script: &Script, users: &Users) -> Result<(), QuestionError> {
     Ok(())
 }
 
+/// Asks for everybody until memory answers for all: what the store reports of its being filled arrives late, and sends a lookup back to it once.
+async fn settle(
+    client: &PublicClient,
+    known: &[CachedAccount],
+    scopes: &[String],
+    users: &Users,
+) -> Result<(), QuestionError> {
+    for _ in 0..10 {
+        let mut from_memory = 0;
+        for (user, account) in known.iter().enumerate() {
+            let found = client.acquire_token_silent(scopes).account(account).await?;
+            if found.access_token.expose() != users.access_token(user) {
+                return Err("the cache did not answer with the user's token".into());
+            }
+            from_memory += usize::from(found.metadata.source == TokenSource::Memory);
+        }
+        if from_memory == known.len() {
+            return Ok(());
+        }
+    }
+    Err("the cache does not answer from its memory".into())
+}
+
 fn compare(
     question: &mut Question,
     scripts: &Scripts,
@@ -97,15 +122,7 @@ fn compare(
         .build()?;
     let http = Arc::new(Offline::default());
     let (client, known) = runtime.block_on(users.client(Arc::clone(&http)))?;
-    runtime.block_on(async {
-        for (user, account) in known.iter().enumerate() {
-            let found = client.acquire_token_silent(&scopes).account(account).await?;
-            if found.metadata.source != TokenSource::Memory || found.access_token.expose() != users.access_token(user) {
-                return Err(QuestionError::from("the cache did not answer from its memory with the user's token"));
-            }
-        }
-        Ok(())
-    })?;
+    runtime.block_on(settle(&client, &known, &scopes, users))?;
     let moka = MokaTokens::new(users.count());
     let expires_on = SystemClock.now().saturating_add(LIFETIME);
     let owners: Vec<String> = (0..users.count()).map(|user| users.home_account_id(user)).collect();
