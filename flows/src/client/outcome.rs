@@ -23,7 +23,7 @@ pub(super) fn result(
     let tenant = claims
         .as_ref()
         .and_then(IdTokenClaims::tenant_id)
-        .unwrap_or(&token.realm)
+        .unwrap_or(token.realm)
         .to_owned();
     let profile = account.as_ref().and_then(|account| {
         account
@@ -41,11 +41,11 @@ pub(super) fn result(
     report(acquired, elapsed);
     let asked = acquired.source() == cache_core::cache::TokenSource::Authority;
     AuthenticationResult {
-        access_token: token.secret.clone(),
+        access_token: token.secret.to_secret(),
         token_type: token.token_type.clone(),
         expires_on: token.expires_on,
         extended_expires_on: token.extended_expires_on,
-        scopes: token.target.clone(),
+        scopes: token.target.to_scope_set(),
         declined_scopes: token.declined_scopes(),
         tenant,
         id_token,
