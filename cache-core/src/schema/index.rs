@@ -27,7 +27,6 @@ impl IndexedPartition {
     ///
     /// # Errors
     /// [`CodecError`] when it is too large to be kept.
-    #[expect(clippy::unnecessary_wraps, reason = "what is to come has a limit")]
     pub fn new(partition: Partition) -> Result<Self, CodecError> {
         let mut exact: HashMap<u64, Vec<u32>> = HashMap::with_capacity(partition.access_tokens.len());
         let mut by_context: HashMap<u64, Vec<u32>> = HashMap::new();
