@@ -4,6 +4,8 @@ use std::hash::Hasher;
 
 use sha2::{Digest, Sha256};
 
+use crate::cache::arguments::Arguments;
+
 use super::{AuthorityKind, PartitionKey, RequestHash, ScopeSet, TokenContext, TokenType};
 
 /// A request for an access token: who asks, of whom, for what.
@@ -20,6 +22,7 @@ pub struct TokenRequest {
     claims: Option<String>,
     hash: RequestHash,
     fingerprint: u64,
+    arguments_hash: u64,
 }
 
 impl TokenRequest {
@@ -47,6 +50,7 @@ impl TokenRequest {
             claims: None,
             hash: [0; 16],
             fingerprint: 0,
+            arguments_hash: 0,
         }
         .hashed()
     }
@@ -120,6 +124,11 @@ impl TokenRequest {
         self.fingerprint
     }
 
+    /// The hash by which memory finds what answered the same arguments before.
+    pub(crate) fn arguments_hash(&self) -> u64 {
+        self.arguments_hash
+    }
+
     /// The claims that the authority is asked for.
     #[must_use]
     pub fn requested_claims(&self) -> Option<&str> {
@@ -184,6 +193,7 @@ impl TokenRequest {
             &self.context,
             self.scopes.words(),
         );
+        self.arguments_hash = Arguments::of_request(&self).map_or(0, |arguments| arguments.hash());
         self
     }
 }
