@@ -60,6 +60,76 @@ impl From<String> for Secret {
     }
 }
 
+impl<'a> From<&'a Secret> for SecretRef<'a> {
+    fn from(secret: &'a Secret) -> Self {
+        Self::new(secret.expose())
+    }
+}
+
+/// A secret string that lives in a larger buffer, which is wiped when it is dropped.
+#[derive(Clone, Copy, Default)]
+pub struct SecretRef<'a>(&'a str);
+
+impl<'a> SecretRef<'a> {
+    /// `value` must lie in memory that is wiped.
+    pub(crate) fn new(value: &'a str) -> Self {
+        Self(value)
+    }
+
+    /// The secret itself. Keep the borrow short and never log it.
+    #[must_use]
+    pub fn expose(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether the secret is the empty string, which no token may be.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// SHA-256 of the secret: names a token in markers and comparisons without revealing it.
+    #[must_use]
+    pub fn sha256(self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// A copy that may outlive the buffer.
+    #[must_use]
+    pub fn to_secret(self) -> Secret {
+        Secret::new(self.0)
+    }
+}
+
+impl fmt::Debug for SecretRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Constant time in the content; the length is not hidden.
+impl PartialEq for SecretRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SecretRef<'_> {}
+
+/// As between two [`Secret`]s.
+impl PartialEq<Secret> for SecretRef<'_> {
+    fn eq(&self, other: &Secret) -> bool {
+        *self == SecretRef::from(other)
+    }
+}
+
+/// As between two [`Secret`]s.
+impl PartialEq<SecretRef<'_>> for Secret {
+    fn eq(&self, other: &SecretRef<'_>) -> bool {
+        *other == *self
+    }
+}
+
 /// Secret bytes: a key, a decrypted record.
 #[derive(Clone, Default)]
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
@@ -172,8 +242,9 @@ mod tests {
     fn debug_never_shows_the_content() {
         let fields = serde_json::json!({ "a": "canary" });
         let shown = format!(
-            "{:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?}",
             Secret::new("canary"),
+            SecretRef::new("canary"),
             SecretBytes::new(b"canary".to_vec()),
             SecretJson::new(fields.as_object().cloned().unwrap())
         );
@@ -185,5 +256,11 @@ mod tests {
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("b"));
         assert_ne!(Secret::new("a"), Secret::new("aa"));
+        assert_eq!(SecretRef::new("a"), Secret::new("a"));
+        assert_ne!(Secret::new("a"), SecretRef::new("b"));
+        assert_eq!(
+            SecretRef::new("a").sha256(),
+            SecretRef::new("a").to_secret().sha256()
+        );
     }
 }

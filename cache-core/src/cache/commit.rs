@@ -16,6 +16,7 @@ use super::record::{Loaded, Origin};
 use super::writes::Writes;
 use super::{CacheError, Inner};
 use crate::random::jitter;
+use crate::schema::index::IndexedPartition;
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, StoreKey};
@@ -251,7 +252,7 @@ impl Inner {
                 };
                 let slot = Slot {
                     validated_at: began,
-                    ..self.slot(partition, origin.version)
+                    ..self.slot(Arc::new(IndexedPartition::new(partition)?), origin.version)
                 };
                 self.memory.fill(stored_key, slot.clone(), generation);
                 return Ok(Some(slot));
@@ -294,6 +295,8 @@ impl Inner {
                 },
                 durability,
             };
+            // Before the write: what is stored must not fail any more.
+            let indexed = Arc::new(IndexedPartition::new(partition)?);
             let before_put = self.memory.generation(stored_key);
             let version = match self.store.put(stored_key, payload.clone(), options).await {
                 Ok(version) => version,
@@ -316,7 +319,7 @@ impl Inner {
             self.rollback.record(stored_key, &meta);
             let slot = Slot {
                 validated_at: began,
-                ..self.slot(partition, version)
+                ..self.slot(indexed, version)
             };
             if let Some(generation) = self.memory.committed(stored_key, slot.clone(), before_put) {
                 self.copy_later(key, stored_key, &slot, generation);

@@ -94,7 +94,7 @@ impl Inner {
             self.gone(stored_key);
             return Ok(None);
         };
-        let slot = self.filled(key, stored_key, loaded, began, generation);
+        let slot = self.filled(key, stored_key, loaded, began, generation)?;
         Ok(Some(self.out_of_store(slot, began)))
     }
 
@@ -110,7 +110,7 @@ impl Inner {
             return Ok(None);
         };
         Ok(Some(self.out_of_store(
-            self.filled(key, &stored_key, loaded, began, generation),
+            self.filled(key, &stored_key, loaded, began, generation)?,
             began,
         )))
     }
@@ -122,16 +122,16 @@ impl Inner {
         loaded: Loaded,
         began: Duration,
         generation: Generation,
-    ) -> Slot {
+    ) -> Result<Slot, CacheError> {
         let version = loaded.origin().version;
         // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
         let slot = Slot {
             validated_at: began,
-            ..self.slot(loaded.partition, version)
+            ..self.slot(Arc::new(IndexedPartition::new(loaded.partition)?), version)
         };
         self.memory.fill(stored_key, slot.clone(), generation);
         self.copy_later(key, stored_key, &slot, generation);
-        slot
+        Ok(slot)
     }
 
     fn out_of_store(&self, slot: Slot, began: Duration) -> Sighted {

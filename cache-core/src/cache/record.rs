@@ -238,9 +238,9 @@ impl Inner {
         }
     }
 
-    pub(crate) fn slot(&self, partition: Partition, version: Version) -> Slot {
+    pub(crate) fn slot(&self, partition: Arc<IndexedPartition>, version: Version) -> Slot {
         Slot {
-            partition: Arc::new(IndexedPartition::new(partition)),
+            partition,
             version,
             validated_at: self.clock.monotonic(),
         }

@@ -7,6 +7,7 @@
 //! Everything here is plain data and pure functions: no clock, no I/O.
 
 mod access_token;
+mod access_token_ref;
 mod account;
 mod app_metadata;
 mod authority;
@@ -23,6 +24,7 @@ mod scopes;
 mod token_response;
 
 pub use access_token::{AccessToken, TokenContext, TokenType};
+pub use access_token_ref::{AccessTokenRef, ScopesRef};
 pub use account::{Account, TenantProfile};
 pub use app_metadata::AppMetadata;
 pub use authority::{AuthorityIdentity, AuthorityKind};

@@ -266,7 +266,7 @@ mod tests {
 
     fn slot(version: u8) -> Slot {
         Slot {
-            partition: Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue))),
+            partition: Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue)).unwrap()),
             version: Version::from_bytes([version; 16]),
             validated_at: Duration::ZERO,
         }

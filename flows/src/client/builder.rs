@@ -260,6 +260,8 @@ impl<C> ClientBuilder<C> {
             telemetry,
             log_personal_data: self.log_personal_data,
             client,
+            identity: self.authority.identity(),
+            is_multi_tenant: self.authority.is_multi_tenant(),
             authority: self.authority,
             cache: self.cache,
             transport,

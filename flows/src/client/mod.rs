@@ -36,8 +36,11 @@
 //! ```
 
 mod account_selection;
+mod acquisition;
 mod application;
+mod asked_scopes;
 mod assertion_exchange;
+mod at_hand;
 mod authorization_code;
 #[cfg(feature = "interactive")]
 mod browser_options;
@@ -71,6 +74,7 @@ mod silent;
 mod token_exchange;
 mod web_session;
 
+pub use acquisition::Acquisition;
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 #[cfg(feature = "interactive")]
 pub use browser_session::AcquireTokenByBrowserSession;
@@ -96,10 +100,3 @@ pub use token_exchange::AcquireTokenByTokenExchange;
 
 #[cfg(doc)]
 use cache_core::cache::TokenCache;
-
-use std::pin::Pin;
-
-use crate::{AuthenticationResult, Error};
-
-/// What an acquisition becomes when it is awaited.
-pub type Acquisition<'a> = Pin<Box<dyn Future<Output = Result<AuthenticationResult, Error>> + Send + 'a>>;

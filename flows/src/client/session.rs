@@ -86,13 +86,14 @@ impl<'a> KeyedSession<'a> {
             .cache
             .begin_session(&user, &self.partition, response, lifetime)
             .await?;
-        let mut result = outcome::result(
-            &acquired,
-            Some(correlation_id),
-            clock.monotonic().saturating_sub(answered),
-        );
-        result.metadata.time_in_http = answered.saturating_sub(began);
-        Ok(result)
+        let elapsed = clock.monotonic().saturating_sub(answered);
+        let time_in_http = answered.saturating_sub(began);
+        Ok(outcome::signed_in(
+            acquired,
+            correlation_id,
+            elapsed,
+            time_in_http,
+        ))
     }
 
     /// Ends the session, and asks the authority to revoke its refresh token; `false` when there was none.
@@ -112,7 +113,7 @@ impl Application {
     pub(super) fn session_partition(&self, key: SessionKey) -> PartitionKey {
         PartitionKey::Session {
             client_id: self.client.id().to_owned(),
-            authority: self.authority.identity(),
+            authority: self.identity.clone(),
             key,
         }
     }

@@ -10,10 +10,11 @@ use cache_core::cache::{
     AuthorityCall, CacheError, CachedAccount, CallError, CallOutcome, Freshness, Redemption,
 };
 use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest};
-use cache_core::secret::Secret;
+use cache_core::secret::{Secret, SecretRef};
 
 use super::account_selection::AccountSelection;
 use super::application::{Application, in_realm, session_authority, tenant_authority};
+use super::asked_scopes::AskedScopes;
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
@@ -37,7 +38,7 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 /// # async fn token(client: PublicClient) -> Result<(), Error> {
 /// for account in client.accounts().await?.accounts {
 ///     match client.acquire_token_silent(["User.Read"]).account(&account).await {
-///         Ok(result) => println!("valid until {:?}", result.expires_on),
+///         Ok(result) => println!("valid until {:?}", result.expires_on()),
 ///         Err(Error::InteractionRequired(why)) => println!("sign in again: {why}"),
 ///         Err(error) => return Err(error),
 ///     }
@@ -47,15 +48,15 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
-    scopes: ScopeSet,
+    scopes: AskedScopes,
     account: AccountSelection<'a>,
-    session: Option<KeyedSession<'a>>,
+    session: Option<Box<KeyedSession<'a>>>,
     tenant: Option<String>,
     options: CacheOptions,
 }
 
 impl<'a> AcquireTokenSilent<'a> {
-    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: AskedScopes) -> Self {
         Self {
             application,
             scopes,
@@ -103,7 +104,7 @@ impl<'a> AcquireTokenSilent<'a> {
     }
 
     pub(super) fn in_keyed_session(mut self, session: KeyedSession<'a>) -> Self {
-        self.session = Some(session);
+        self.session = Some(Box::new(session));
         self
     }
 
@@ -113,7 +114,19 @@ impl<'a> AcquireTokenSilent<'a> {
 
     cache_option_methods!();
 
-    async fn run(self) -> Result<AuthenticationResult, Error> {
+    /// The token that memory has for it, as far as that can be told at once.
+    pub(super) fn at_hand(&self) -> Option<AuthenticationResult> {
+        let AccountSelection::Account(account) = &self.account else {
+            return None;
+        };
+        if self.session.is_some() || !self.options.take_what_is_cached() {
+            return None;
+        }
+        self.application
+            .users_token_at_hand(account, self.tenant.as_deref(), self.scopes.as_str())
+    }
+
+    pub(super) async fn run(self) -> Result<AuthenticationResult, Error> {
         let Self {
             application,
             scopes,
@@ -122,6 +135,7 @@ impl<'a> AcquireTokenSilent<'a> {
             tenant,
             options,
         } = self;
+        let scopes = scopes.to_set();
         options.check()?;
         let authority = match &tenant {
             Some(tenant) => application.authority.with_tenant(tenant)?,
@@ -189,7 +203,7 @@ impl<'a> AcquireTokenSilent<'a> {
             }
             None => acquired,
         };
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        Ok(outcome::result(acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -198,7 +212,7 @@ impl<'a> IntoFuture for AcquireTokenSilent<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::silent(self)
     }
 }
 

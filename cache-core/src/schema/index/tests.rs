@@ -154,11 +154,11 @@ fn token_for(scopes: &str, lifetime: i64) -> AccessToken {
 fn two_cases_of_a_scope_are_one_only_where_case_does_not_matter() {
     let mut partition = Partition::new(key());
     partition.access_tokens = vec![token_for("a", 1000), token_for("a A", 2000)];
-    let indexed = IndexedPartition::new(partition);
+    let indexed = IndexedPartition::new(partition).unwrap();
     let found = |scopes: &str, kind: AuthorityKind| {
         let request = request_for(&token_for(scopes, 0), kind);
         let found = indexed.find(&request, |token| is_fresh(token, NOW));
-        found.map(|token| token.target.as_str())
+        found.map(|index| indexed.token(index).target.as_str())
     };
     assert_eq!(found("a", AuthorityKind::Oidc), Some("a"));
     assert_eq!(found("A", AuthorityKind::Oidc), Some("a A"));
@@ -181,9 +181,9 @@ proptest! {
     ) {
         let mut partition = Partition::new(key());
         partition.access_tokens = tokens;
-        let indexed = IndexedPartition::new(partition);
+        let indexed = IndexedPartition::new(partition).unwrap();
         let kind = if entra { AuthorityKind::Entra } else { AuthorityKind::Oidc };
-        let rows = &indexed.partition().access_tokens;
+        let rows = &indexed.rows().access_tokens;
         for asked in asked.iter().chain(rows.first()) {
             let request = request_for(asked, kind);
             let serving: Vec<_> = rows
@@ -193,6 +193,7 @@ proptest! {
             match indexed.find(&request, |token| is_fresh(token, NOW)) {
                 None => prop_assert!(serving.is_empty(), "missed {:?}", serving),
                 Some(found) => {
+                    let found = &rows[found as usize];
                     prop_assert!(serving.iter().any(|token| std::ptr::eq(*token, found)), "wrong hit");
                     let exact = |token: &&&AccessToken| token.target.is_same_set(request.scopes(), entra);
                     let best = serving.iter().filter(exact).map(|token| token.expires_on).max();
