@@ -8,7 +8,8 @@ use std::time::Duration;
 use quick_cache::sync::{Cache, EntryAction};
 use quick_cache::{Lifecycle, Weighter};
 
-use super::answers::{Answer, Answers, Life, Window};
+use super::answers::{Answer, Life, Window};
+use super::table::{Entry, Table};
 use crate::cache::arguments::Arguments;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
@@ -99,7 +100,7 @@ struct Kept {
 pub(crate) struct Memory {
     settings: MemoryTier,
     slots: Option<Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>>,
-    answers: Arc<Answers>,
+    answers: Arc<Table<Answer>>,
     shared: Arc<Shared>,
     generations: Box<[Shard]>,
     hasher: RandomState,
@@ -143,7 +144,7 @@ const COUNTED_BYTES: u64 = 1024;
 
 impl Memory {
     pub(crate) fn new(settings: MemoryTier) -> Self {
-        let (answers, shared) = (Arc::new(Answers::new()), Arc::new(Shared::default()));
+        let (answers, shared) = (Arc::new(Table::new()), Arc::new(Shared::default()));
         let slots = (settings.max_bytes > 0).then(|| {
             let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
                 .unwrap_or(usize::MAX)
@@ -254,7 +255,7 @@ impl Memory {
                 self.weigh(guard, bytes as u64);
             }
         }
-        self.answers.insert(&answer, arguments);
+        self.answers.insert(&answer, |other| other.is_for(arguments));
         Some(answer)
     }
 
@@ -427,7 +428,7 @@ impl Kept {
 /// answer of a slot that cannot be found any more is ever given.
 #[derive(Clone, Debug)]
 struct Evictions {
-    answers: Arc<Answers>,
+    answers: Arc<Table<Answer>>,
     shared: Arc<Shared>,
     /// How many evictions make a round.
     a_round: u64,
