@@ -12,6 +12,9 @@ use crate::store::StoreKey;
 use crate::time::{CoarseTime, UnixMillis};
 
 /// The token that serves a request, and until when that needs no second look.
+///
+/// In this order, so that what decides whether it holds is in the cache lines that come first.
+#[repr(C)]
 pub(crate) struct Answer {
     hash: u64,
     /// Cleared when a partition that it was computed from is changed, or not kept any more.
@@ -23,10 +26,10 @@ pub(crate) struct Answer {
     noted_in: AtomicU64,
     pub(crate) partition: Arc<IndexedPartition>,
     pub(crate) index: u32,
-    arguments: OwnedArguments,
+    pub(crate) described: OnceLock<Box<Described>>,
     /// The partition that it was computed from.
     pub(super) stored_key: Option<StoreKey>,
-    pub(crate) described: OnceLock<Box<Described>>,
+    arguments: OwnedArguments,
 }
 
 /// From when to when an answer needs no second look, on both clocks.
@@ -154,15 +157,26 @@ struct Given {
     /// Which answer makes room for the next, once there are too many.
     oldest: usize,
     bytes: usize,
+    /// As how many they count among the tier's.
+    counted: usize,
+}
+
+/// What became of an answer that was to be listed.
+pub(super) enum Listing {
+    /// The partition's time is over already.
+    TooLate,
+    Listed,
+    /// Listed, and all together count as so many bytes from now on.
+    Counts(usize),
 }
 
 impl Life {
-    /// Lists `answer`, so that the partition's end is its own, and drops another if there are more than `most`. Gives how many bytes all
-    /// take; `None` when the partition's time is over already.
-    pub(super) fn list(&self, answer: &Arc<Answer>, most: usize, answers: &Table<Answer>) -> Option<usize> {
+    /// Lists `answer`, so that the partition's end is its own, and drops another if there are more than `most`. Bytes
+    /// are counted in steps, so that most answers need not be weighed.
+    pub(super) fn list(&self, answer: &Arc<Answer>, most: usize, answers: &Table<Answer>) -> Listing {
         let mut given = self.lock();
         if given.is_over {
-            return None;
+            return Listing::TooLate;
         }
         if given.answers.len() >= given.pruned_at {
             given.prune();
@@ -180,7 +194,11 @@ impl Life {
                 answers.remove(&dropped);
             }
         }
-        Some(given.bytes)
+        if given.bytes <= given.counted {
+            return Listing::Listed;
+        }
+        given.counted = given.bytes.next_power_of_two();
+        Listing::Counts(given.counted)
     }
 
     /// Ends it, and with it every answer.

@@ -105,9 +105,11 @@ impl<T: Entry> Table<T> {
             before.end();
             self.remove(&before);
         }
-        self.place(Arc::clone(entry));
-        if self.count.load(Ordering::Relaxed) > self.buckets() * WAYS / 2 {
-            self.grow();
+        if !self.place(entry, false) {
+            self.grow(self.places() / 8);
+            self.place(entry, true);
+        } else if self.count.load(Ordering::Relaxed) > self.places() / 2 {
+            self.grow(self.places() / 2);
         }
         // It may have ended before it could be found here to be removed.
         if !entry.is_alive() {
@@ -140,18 +142,19 @@ impl<T: Entry> Table<T> {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn place(&self, entry: Arc<T>) {
+    /// Puts the entry into one of its buckets. If both are full, that of another is taken `by_force`, or none.
+    fn place(&self, entry: &Arc<T>, by_force: bool) -> bool {
         loop {
             let current = self.current.load(Ordering::Acquire);
             let table = self.table(current);
             let [first, second] = indices(table.len(), entry.hash());
             let is_placed =
-                self.place_in(&table[first], &entry, false) || self.place_in(&table[second], &entry, true);
+                self.place_in(&table[first], entry, false) || self.place_in(&table[second], entry, by_force);
             // What is put into a table that was replaced meanwhile may come too late to be moved.
             if !is_placed || self.current.load(Ordering::Acquire) == current {
-                return;
+                return is_placed;
             }
-            self.remove(&entry);
+            self.remove(entry);
         }
     }
 
@@ -175,11 +178,11 @@ impl<T: Entry> Table<T> {
         true
     }
 
-    fn grow(&self) {
+    /// Moves everything into a larger table, if there are more than `most`.
+    fn grow(&self, most: usize) {
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current.load(Ordering::Acquire);
-        let is_full = self.count.load(Ordering::Relaxed) > self.buckets() * WAYS / 2;
-        if !is_full || current + 1 >= TABLES {
+        if self.count.load(Ordering::Relaxed) <= most || current + 1 >= TABLES {
             return;
         }
         self.table(current + 1);
@@ -189,7 +192,7 @@ impl<T: Entry> Table<T> {
             let moved = std::mem::take(&mut *bucket.0.write());
             for entry in moved.entries.into_iter().flatten() {
                 self.count.fetch_sub(1, Ordering::Relaxed);
-                self.place(Arc::clone(&entry));
+                self.place(&entry, true);
                 if !entry.is_alive() {
                     self.remove(&entry);
                 }
@@ -203,8 +206,8 @@ impl<T: Entry> Table<T> {
         self.tables[number].get_or_init(|| (0..buckets).map(|_| Bucket::default()).collect())
     }
 
-    fn buckets(&self) -> usize {
-        FIRST_BUCKETS << (2 * self.current.load(Ordering::Relaxed))
+    fn places(&self) -> usize {
+        (FIRST_BUCKETS << (2 * self.current.load(Ordering::Relaxed))) * WAYS
     }
 }
 
