@@ -43,6 +43,16 @@ pub struct SessionLookup {
 }
 
 impl TokenCache {
+    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed.
+    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
+        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
+    }
+
     /// As [`session_account`](Self::session_account), for a caller that goes on to [`acquire`](Self::acquire) a token in the session: see
     /// [`Acquired::looked_up`].
     ///
