@@ -64,7 +64,8 @@ impl Scene {
         let own_request = payload.app_request(7, 0);
         let credential = ClientCredential::secret(Secret::new("not needed"));
         let confidential =
-            ConfidentialClient::builder(own_request.client_id(), authority, credential, cache.clone()).build()?;
+            ConfidentialClient::builder(own_request.client_id(), authority, credential, cache.clone())
+                .build()?;
         let wanted = payload.home_account_id(users / 2);
         let accounts = public.accounts().await?.accounts;
         let account = accounts
@@ -78,9 +79,7 @@ impl Scene {
             LIFETIME,
         ));
         let options = AcquireOptions::default();
-        cache
-            .acquire_app(Arc::clone(&own_request), options, call)
-            .await?;
+        cache.acquire_app(Arc::clone(&own_request), options, call).await?;
         let scene = Self {
             request: payload.subset_request(users / 2, 0),
             cache,
@@ -149,7 +148,9 @@ impl Scene {
                 at_most(3.0),
                 measured.ratio("acquire_token_silent(…).await"),
             )
-            .reason("the scopes are copied into the future, so that it borrows nothing that the caller dropped")
+            .reason(
+                "the scopes are copied into the future, so that it borrows nothing that the caller dropped",
+            )
             .next_idea("take scopes by reference where the caller has them so");
     }
 
@@ -219,7 +220,9 @@ impl Scene {
                 at_most(3.0),
                 measured.ratio("acquire_token_for_client(…).await"),
             )
-            .reason("the scopes are copied into the future, so that it borrows nothing that the caller dropped")
+            .reason(
+                "the scopes are copied into the future, so that it borrows nothing that the caller dropped",
+            )
             .next_idea("take scopes by reference where the caller has them so");
     }
 
@@ -239,7 +242,11 @@ impl Scene {
             (true, Some(Ok(_))) => (silent.count_total + own.count_total) as f64,
             _ => f64::NAN,
         };
-        question.count("allocations of a hit, both acquisitions", allocations, "allocations");
+        question.count(
+            "allocations of a hit, both acquisitions",
+            allocations,
+            "allocations",
+        );
         question
             .target(
                 Row::Silent,
@@ -258,7 +265,10 @@ fn words(request: &TokenRequest) -> Vec<&str> {
 
 fn lookup<'a>(request: &'a TokenRequest, scopes: &'a [&'a str], plain: &'a TokenContext) -> Lookup<'a> {
     let partition = PartitionRef::of(request.partition());
-    #[expect(clippy::expect_used, reason = "the payload makes requests for users and applications only")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the payload makes requests for users and applications only"
+    )]
     let partition = partition.expect("it is no residue");
     Lookup {
         partition,
