@@ -30,15 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MARK: &str = "member: ";
 
 /// What came of some stampedes.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// How often the authority was asked, in all of them.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The median of how long the last task of the last process waited.
-    pub slowest: Duration,
+    pub(crate) slowest: Duration,
 }
 
 /// Lets `tasks` tasks in each of `processes` processes ask for one expired token, and that `rounds` times.
-pub fn run(
+pub(crate) fn run(
     processes: usize,
     tasks: usize,
     rounds: usize,
@@ -85,7 +85,7 @@ pub fn run(
 
 /// What a member is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Member {
+pub(crate) struct Member {
     store: PathBuf,
     /// A byte for each request at the authority.
     requests: PathBuf,
@@ -96,12 +96,12 @@ pub struct Member {
 
 impl Member {
     /// What this process was told; `None` where it is not a member.
-    pub fn of_this_process() -> Option<Self> {
+    pub(crate) fn of_this_process() -> Option<Self> {
         serde_json::from_str(&std::env::var(MEMBER).ok()?).ok()
     }
 
     /// Does what it is told until its standard input ends.
-    pub fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self) -> ExitCode {
         match self.obey() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
