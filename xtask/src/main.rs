@@ -6,6 +6,7 @@
     reason = "a program for people at a terminal"
 )]
 
+mod bench;
 mod cited_tests;
 mod command;
 mod lint;
@@ -31,6 +32,10 @@ Commands:
                        target, from the Python package index: some 800 MB, once.
   lint                 Check the format, clippy with every set of features, the documentation,
                        licences, dependencies and the rules for source files.
+  bench [--quick] [--no-install] [QUESTION…]
+                       Answer every question of benches, or those named, also beside the peers, and
+                       write docs/performance.md. With --quick, a smoke run that writes no document
+                       there.
   help                 Print this.
 ";
 
@@ -42,6 +47,13 @@ fn main() -> ExitCode {
         ["test", "--no-install"] => test::all(Installation::Forbidden),
         ["test", "--azure-cli"] => test::azure_cli(),
         ["lint"] => lint::all(),
+        ["bench", ref options @ ..] => match bench::Selection::parse(options) {
+            Some(selection) => bench::run(&selection),
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -7,7 +7,7 @@ use super::{CacheError, Inner, TokenSource};
 use crate::schema::PartitionKey;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
-use crate::strategy::memory_tier::{Generation, Remembered, Slot};
+use crate::strategy::memory_tier::{Generation, Guard, Remembered, Slot};
 use crate::time::with_deadline;
 
 /// A partition and where it came from.
@@ -17,7 +17,13 @@ pub(crate) struct Sighted {
     pub(crate) time_in_store: Duration,
     /// Whether it is served because the store cannot be reached.
     pub(crate) during_outage: bool,
+    /// What the partition in memory depends on: that of the rows, and for a session that of its user. Empty where an answer from it would
+    /// hold for this once.
+    pub(crate) guards: Guards,
 }
+
+/// The partitions in memory that something was computed from.
+pub(crate) type Guards = [Option<Guard>; 2];
 
 impl Inner {
     /// The partition, from memory while it may be trusted, else from the store. A session whose sign-in is over is not there.
@@ -45,6 +51,7 @@ impl Inner {
         if let Some(Remembered {
             slot,
             is_trusted: true,
+            guard,
         }) = found
         {
             metrics::counter!("tokenkeep_lookups_total", "tier" => "memory").increment(1);
@@ -54,6 +61,7 @@ impl Inner {
                 source,
                 time_in_store: Duration::ZERO,
                 during_outage: false,
+                guards: [Some(guard), None],
             }));
         }
         metrics::counter!("tokenkeep_lookups_total", "tier" => "store").increment(1);
@@ -139,6 +147,7 @@ impl Inner {
             source: TokenSource::Store,
             time_in_store: self.clock.monotonic().saturating_sub(began),
             during_outage: false,
+            guards: [None, None],
         }
     }
 }

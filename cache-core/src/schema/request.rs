@@ -4,6 +4,8 @@ use std::hash::Hasher;
 
 use sha2::{Digest, Sha256};
 
+use crate::cache::arguments::Arguments;
+
 use super::{AuthorityKind, PartitionKey, RequestHash, ScopeSet, TokenContext, TokenType};
 
 /// A request for an access token: who asks, of whom, for what.
@@ -21,6 +23,7 @@ pub struct TokenRequest {
     hash: RequestHash,
     context_hash: u64,
     fingerprint: u64,
+    arguments_hash: u64,
 }
 
 impl TokenRequest {
@@ -49,6 +52,7 @@ impl TokenRequest {
             hash: [0; 16],
             context_hash: 0,
             fingerprint: 0,
+            arguments_hash: 0,
         }
         .hashed()
     }
@@ -127,6 +131,11 @@ impl TokenRequest {
         self.context_hash
     }
 
+    /// The hash by which memory finds what answered the same arguments before.
+    pub(crate) fn arguments_hash(&self) -> u64 {
+        self.arguments_hash
+    }
+
     /// The claims that the authority is asked for.
     #[must_use]
     pub fn requested_claims(&self) -> Option<&str> {
@@ -186,6 +195,7 @@ impl TokenRequest {
         self.hash.copy_from_slice(&digest[..16]);
         self.context_hash = context_hash(&self.client_id, &self.realm, &self.token_type, &self.context);
         self.fingerprint = fingerprint(self.context_hash, self.scopes.words());
+        self.arguments_hash = Arguments::of_request(&self).map_or(0, |arguments| arguments.hash());
         self
     }
 }
