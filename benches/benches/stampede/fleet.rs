@@ -133,7 +133,8 @@ impl Member {
         });
         let tasks: Vec<_> = (0..self.tasks)
             .map(|_| {
-                let (cache, request, authority) = (cache.clone(), Arc::clone(&request), Arc::clone(&authority));
+                let (cache, request, authority) =
+                    (cache.clone(), Arc::clone(&request), Arc::clone(&authority));
                 tokio::spawn(async move {
                     let acquired = cache.acquire(request, AcquireOptions::default(), authority).await;
                     acquired.ok().map(|acquired| acquired.token().secret.sha256())
@@ -252,6 +253,9 @@ impl Process {
     fn end(mut self) -> Result<(), QuestionError> {
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
-        status.success().then_some(()).ok_or_else(|| "a member failed".into())
+        status
+            .success()
+            .then_some(())
+            .ok_or_else(|| "a member failed".into())
     }
 }

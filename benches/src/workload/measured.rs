@@ -60,7 +60,10 @@ pub struct Latencies(Histogram<u64>);
 impl Latencies {
     /// Nothing yet.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram takes")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the bounds are constants that the histogram takes"
+    )]
     pub fn new() -> Self {
         Self(Histogram::new_with_bounds(1, LONGEST_NANOSECONDS, DIGITS).expect("the bounds are sound"))
     }
@@ -89,12 +92,19 @@ impl Latencies {
     /// The latency in nanoseconds that the part `quantile` did not exceed; 0 where there is none.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> u64 {
-        if self.0.is_empty() { 0 } else { self.0.value_at_quantile(quantile) }
+        if self.0.is_empty() {
+            0
+        } else {
+            self.0.value_at_quantile(quantile)
+        }
     }
 
     /// The mean in nanoseconds of the slowest hundredth: what p99 hides behind it.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of a run are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts and nanoseconds of a run are far below 2^52"
+    )]
     pub fn slowest_hundredth(&self) -> f64 {
         let mut left = (self.count() / 100).max(1).min(self.count());
         let all = left;
@@ -347,13 +357,20 @@ pub struct Figures {
     pub calls: u64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of a run are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds of a run are far below 2^52"
+)]
 pub(crate) fn lossy(count: u64) -> f64 {
     count as f64
 }
 
 pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { lossy(part) / lossy(whole) }
+    if whole == 0 {
+        0.0
+    } else {
+        lossy(part) / lossy(whole)
+    }
 }
 
 #[cfg(test)]

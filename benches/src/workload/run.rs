@@ -149,7 +149,10 @@ impl Bench {
         if own.is_none() {
             *own = Some(OwnRedis::start(&self.folder.path().join("redis")).await?);
         }
-        Ok(own.as_ref().map(|redis| redis.url().to_owned()).unwrap_or_default())
+        Ok(own
+            .as_ref()
+            .map(|redis| redis.url().to_owned())
+            .unwrap_or_default())
     }
 
     async fn measure(&self, trial: &Trial, place: &StorePlace) -> Result<Measurement, BenchError> {
@@ -190,8 +193,10 @@ impl Run<'_> {
     /// Processes that live on.
     async fn side_by_side(&self) -> Result<Measurement, BenchError> {
         let load = &self.trial.workload.load;
-        let (warm_up, measured) =
-            (Duration::from_secs_f64(load.warm_up_seconds), Duration::from_secs_f64(load.seconds));
+        let (warm_up, measured) = (
+            Duration::from_secs_f64(load.warm_up_seconds),
+            Duration::from_secs_f64(load.seconds),
+        );
         let start = Barrier::new(usize::try_from(load.processes).unwrap_or(1) + 1);
         let workers = (0..load.processes).map(|process| self.work(process, 0, Some(&start)));
         let counting = async {
@@ -204,7 +209,9 @@ impl Run<'_> {
         };
         let both = async { tokio::try_join!(try_join_all(workers), counting) };
         let limit = warm_up + measured + PATIENCE;
-        let (shares, ()) = with_deadline(&SystemClock, limit, both).await.ok_or(BenchError::Stuck)??;
+        let (shares, ()) = with_deadline(&SystemClock, limit, both)
+            .await
+            .ok_or(BenchError::Stuck)??;
         let mut measurement = Measurement::new(self.trial.seed, load.seconds, false);
         shares.iter().for_each(|share| measurement.add(share));
         measurement.authority = self.issuer.counts();
@@ -229,7 +236,9 @@ impl Run<'_> {
                 let part = since.map_or(0.0, |since| since.as_secs_f64() / load.seconds);
                 let process = row * 1_000_000 + number;
                 let work = self.work(process, piece(part), None);
-                let share = with_deadline(&clock, PATIENCE, work).await.ok_or(BenchError::Stuck)??;
+                let share = with_deadline(&clock, PATIENCE, work)
+                    .await
+                    .ok_or(BenchError::Stuck)??;
                 match since {
                     Some(_) => shares.push(share),
                     None => before += share.calls.count(),
@@ -258,7 +267,9 @@ impl Run<'_> {
         let (to_worker, mut messages) = mpsc::unbounded_channel::<ToWorker>();
         let writing = tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&message) else { break };
+                let Ok(mut line) = serde_json::to_vec(&message) else {
+                    break;
+                };
                 line.push(b'\n');
                 if input.write_all(&line).await.is_err() {
                     break;
@@ -272,7 +283,11 @@ impl Run<'_> {
         });
         let _ = to_worker.send(ToWorker::Job(Box::new(self.job(process, piece))));
         let mut lines = BufReader::new(output).lines();
-        while let Some(line) = lines.next_line().await.map_err(BenchError::system("read from a worker"))? {
+        while let Some(line) = lines
+            .next_line()
+            .await
+            .map_err(BenchError::system("read from a worker"))?
+        {
             match serde_json::from_str(&line).map_err(BenchError::Protocol)? {
                 FromWorker::Ready => {
                     if let Some(start) = start {
@@ -280,7 +295,11 @@ impl Run<'_> {
                     }
                     let _ = to_worker.send(ToWorker::Go);
                 }
-                FromWorker::Redeem { question, user, serial } => {
+                FromWorker::Redeem {
+                    question,
+                    user,
+                    serial,
+                } => {
                     let (issuer, reply) = (Arc::clone(&self.issuer), to_worker.clone());
                     tokio::spawn(async move {
                         let granted = match issuer.redeem(user, serial).await {
@@ -294,7 +313,10 @@ impl Run<'_> {
                     let (issuer, reply) = (Arc::clone(&self.issuer), to_worker.clone());
                     tokio::spawn(async move {
                         issuer.obtain().await;
-                        let _ = reply.send(ToWorker::Answer { question, granted: Some(0) });
+                        let _ = reply.send(ToWorker::Answer {
+                            question,
+                            granted: Some(0),
+                        });
                     });
                 }
                 FromWorker::Done(share) => {
@@ -304,7 +326,10 @@ impl Run<'_> {
                 }
             }
         }
-        let how = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let how = child
+            .wait()
+            .await
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
         let told = told.await.unwrap_or_default();
         Err(BenchError::Worker {
             how,
@@ -336,6 +361,8 @@ impl Run<'_> {
         for name in &self.launcher.without {
             command.env_remove(name);
         }
-        command.spawn().map_err(BenchError::system("start a worker process"))
+        command
+            .spawn()
+            .map_err(BenchError::system("start a worker process"))
     }
 }

@@ -171,9 +171,10 @@ impl StrategyChoice {
             return Err(("strategy.coalescing", message.to_owned()));
         }
         match self.refresh_jitter {
-            Some(jitter) if !(0.0..=1.0).contains(&jitter) => {
-                Err(("strategy.refresh_jitter", format!("{jitter} is not within 0 and 1")))
-            }
+            Some(jitter) if !(0.0..=1.0).contains(&jitter) => Err((
+                "strategy.refresh_jitter",
+                format!("{jitter} is not within 0 and 1"),
+            )),
             _ => Ok(()),
         }
     }
@@ -332,7 +333,10 @@ impl Chosen {
             Refresh::Ahead if self.refresh_jitter == preset.refresh_jitter => {
                 "refresh(RefreshPolicy::ahead())".to_owned()
             }
-            Refresh::Ahead => format!("refresh(RefreshPolicy::Ahead {{ jitter: {:?} }})", self.refresh_jitter),
+            Refresh::Ahead => format!(
+                "refresh(RefreshPolicy::Ahead {{ jitter: {:?} }})",
+                self.refresh_jitter
+            ),
         };
         add(!same_refresh, refresh);
         let coalescing = match self.coalescing {
@@ -340,9 +344,18 @@ impl Chosen {
             Merging::Process => "Process",
             Merging::Fleet => "Fleet",
         };
-        add(self.coalescing != preset.coalescing, format!("coalescing(Coalescing::{coalescing})"));
-        add(self.codec != preset.codec, "codec(Arc::new(MsalJsonCodec))".to_owned());
-        add(self.seal != preset.seal, "seal(SealPolicy::PlaintextAllowed)".to_owned());
+        add(
+            self.coalescing != preset.coalescing,
+            format!("coalescing(Coalescing::{coalescing})"),
+        );
+        add(
+            self.codec != preset.codec,
+            "codec(Arc::new(MsalJsonCodec))".to_owned(),
+        );
+        add(
+            self.seal != preset.seal,
+            "seal(SealPolicy::PlaintextAllowed)".to_owned(),
+        );
         text
     }
 
