@@ -67,7 +67,7 @@ impl<'a> From<&'a Secret> for SecretRef<'a> {
 }
 
 /// A secret string that lives in a larger buffer, which is wiped when it is dropped.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct SecretRef<'a>(&'a str);
 
 impl<'a> SecretRef<'a> {
