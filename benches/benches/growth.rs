@@ -54,7 +54,7 @@ fn ask(question: &mut Question) -> Result<(), QuestionError> {
         let measured = comparison.run();
         let largest = format!("{} tokens", sizes[sizes.len() - 1]);
         let growth = measured.ratio(&largest);
-        question
+        let _ = question
             .target(Row::Growth, &format!("{name}, × one token"), at_most(most), growth)
             .reason("each lookup waits for memory three to five times where the partition does not fit into the caches")
             .next_idea("keep a part of each hash beside the token's header");
@@ -81,7 +81,7 @@ fn one_request(question: &mut Question, sets: &[Set], sizes: &[usize]) {
             .variant(&variant, many.lookup(form))
             .run();
         let most = if matches!(form, Form::Exact) { 2.0 } else { 4.0 };
-        question
+        let _ = question
             .target(
                 Row::Growth,
                 &format!("{name}, × one token"),

@@ -40,7 +40,7 @@ fn ask(question: &mut Question) -> Result<(), QuestionError> {
         let users = question.sized(4096, 256);
         partitions(question, name, users, tokens);
         let over = in_the_tier(question, &runtime, name, users, tokens)?;
-        question
+        let _ = question
             .target(Row::Memory, name, at_most(most), Estimate::exact(over))
             .reason("headers, names and rows that are no secrets")
             .next_idea("keep names that all users share once for the process");
@@ -95,7 +95,9 @@ fn in_the_tier(
     let held = measure(|| runtime.block_on(look_at(&cache, &payload, 0..users)));
     let over = ratio(held.bytes_current, secrets);
     question.count(&format!("in the memory tier, {name}"), over, "× its secrets");
-    let asked = measure(|| runtime.block_on(ask_for_tokens(&cache, &payload, 0..users, tokens)));
+    let asked = measure(|| {
+        runtime.block_on(ask_for_tokens(&cache, &payload, 0..users, tokens));
+    });
     question.count(
         &format!("and every token asked for once, {name}"),
         ratio(held.bytes_current + asked.bytes_current, secrets),
@@ -114,7 +116,7 @@ fn bound(question: &mut Question, runtime: &Runtime) -> Result<(), QuestionError
     let held = measure(|| runtime.block_on(look_at(&cache, &payload, 0..users)));
     let of_bound = held.bytes_current as f64 / BOUND as f64;
     question.count("held at a bound of 8 MiB", of_bound, "× the bound");
-    question
+    let _ = question
         .target(
             Row::Memory,
             "held, × the tier's bound",
@@ -142,7 +144,7 @@ fn recovery(question: &mut Question, runtime: &Runtime) -> Result<(), QuestionEr
     });
     let share = |hits: usize| hits as f64 / REGULARS as f64;
     question.count("regulars in memory after a flood", share(hits.0), "of them");
-    question
+    let _ = question
         .target(
             Row::Memory,
             "regulars in memory one round after a flood",
