@@ -228,7 +228,12 @@ impl Inner {
         let sighted = self.sight(session).await?;
         Ok(sighted.and_then(|sighted| {
             Some(SessionLookup {
-                account: sighted.partition.rows().accounts.into_iter().next()?,
+                account: sighted
+                    .partition
+                    .rows_without_tokens()
+                    .accounts
+                    .into_iter()
+                    .next()?,
                 source: sighted.source,
                 time_in_store: sighted.time_in_store,
                 during_outage: sighted.during_outage,
