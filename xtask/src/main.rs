@@ -7,8 +7,10 @@
 )]
 
 mod bench;
+mod callgrind;
 mod cited_tests;
 mod command;
+mod guard;
 mod lint;
 mod packages;
 mod prerequisites;
@@ -36,6 +38,8 @@ Commands:
                        Answer every question of benches, or those named, also beside the peers, and
                        write docs/performance.md. With --quick, a smoke run that writes no document
                        there.
+  guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
+                       benches/guard. With --bless, rewrite the budget.
   help                 Print this.
 ";
 
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         ["test", "--no-install"] => test::all(Installation::Forbidden),
         ["test", "--azure-cli"] => test::azure_cli(),
         ["lint"] => lint::all(),
+        ["guard"] => guard::all(guard::Mode::Check),
+        ["guard", "--bless"] => guard::all(guard::Mode::Bless),
         ["bench", ref options @ ..] => match bench::Selection::parse(options) {
             Some(selection) => bench::run(&selection),
             None => {

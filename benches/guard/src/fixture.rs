@@ -1,5 +1,6 @@
 //! A cache that is full.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(crate) const CLIENT_ID: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 pub(crate) const ENVIRONMENT: &str = "login.microsoftonline.com";
 pub(crate) const REALM: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 /// What everybody asks for: fewer than was granted.
-pub const SCOPES: [&str; 2] = ["Mail.Read", "User.Read"];
+pub(crate) const SCOPES: [&str; 2] = ["Mail.Read", "User.Read"];
 const GRANTED: &str = "Files.Read Mail.Read Mail.Send User.Read";
 
 /// Why there is nothing to count.
@@ -46,6 +47,9 @@ pub enum FixtureError {
     /// The client could not be built, or failed.
     #[error("the client could not be built")]
     Client(#[from] flows::Error),
+    /// The authority is none.
+    #[error("the authority could not be named")]
+    Authority(#[from] flows::error::ConfigurationError),
     /// A partition could not be encoded.
     #[error("a partition could not be encoded")]
     Codec(#[from] CodecError),
@@ -58,7 +62,6 @@ pub enum FixtureError {
 }
 
 /// A cache of [`USERS`] users, all in the memory tier, and everything that the probes ask it with.
-#[derive(Debug)]
 pub struct Fixture {
     /// What runs the cache's tasks.
     pub runtime: Runtime,
@@ -86,11 +89,15 @@ impl Fixture {
     /// # Errors
     /// That a part failed.
     pub fn new() -> Result<Self, FixtureError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let random = Arc::new(Repeatable::default());
         let store = Arc::new(MemoryStore::with(Arc::new(SystemClock), random.clone()));
         let memory = MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(86_400));
-        let strategy = Strategy::web_front_end().memory_tier(memory).directory(DirectoryPolicy::Off);
+        let strategy = Strategy::web_front_end()
+            .memory_tier(memory)
+            .directory(DirectoryPolicy::Off);
         let source = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
         let builder = TokenCache::builder(store).strategy(strategy).random(random);
         let cache = runtime.block_on(builder.open_sealed(Namespace::new("guard")?, source))?;
@@ -106,7 +113,16 @@ impl Fixture {
         let builder = PublicClient::builder(CLIENT_ID, authority, cache.clone());
         let client = builder.http(Arc::new(Offline)).build()?;
         let accounts = runtime.block_on(client.accounts())?.accounts;
-        let request = |user| TokenRequest::new(key(user), KIND, CLIENT_ID, ENVIRONMENT, REALM, ScopeSet::of(SCOPES));
+        let request = |user| {
+            TokenRequest::new(
+                key(user),
+                KIND,
+                CLIENT_ID,
+                ENVIRONMENT,
+                REALM,
+                ScopeSet::of(SCOPES),
+            )
+        };
         let requests: Vec<_> = (0..USERS).map(|user| Arc::new(request(user))).collect();
         let prepared = cache.prepare(Arc::clone(&requests[0]));
         let fixture = Self {
@@ -131,7 +147,10 @@ impl Fixture {
             let mut from_memory = 0;
             for request in &self.requests {
                 let call = Arc::clone(&self.call);
-                let acquired = self.cache.acquire(Arc::clone(request), AcquireOptions::default(), call).await?;
+                let acquired = self
+                    .cache
+                    .acquire(Arc::clone(request), AcquireOptions::default(), call)
+                    .await?;
                 from_memory += usize::from(acquired.source() == TokenSource::Memory);
             }
             // The last of the round that was whole may be what the listening task still has to hear of.
@@ -150,6 +169,14 @@ impl Fixture {
                 && silently(&self.client, account).is_some()
         };
         self.accounts.iter().all(found) && self.prepared.peek().is_some()
+    }
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixture")
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,7 +33,11 @@ pub fn find(cache: &TokenCache, authority: &AuthorityIdentity, home_account_id: 
 /// A lookup from plain arguments in words that nobody has used before.
 #[inline(never)]
 #[must_use]
-pub fn find_anew(cache: &TokenCache, authority: &AuthorityIdentity, home_account_id: &str) -> Option<Acquired> {
+pub fn find_anew(
+    cache: &TokenCache,
+    authority: &AuthorityIdentity,
+    home_account_id: &str,
+) -> Option<Acquired> {
     find_scopes(cache, authority, home_account_id, &[SCOPES[1], SCOPES[0]])
 }
 
@@ -45,7 +49,10 @@ pub(crate) fn find_scopes(
     scopes: &[&str],
 ) -> Option<Acquired> {
     cache.find(&Lookup {
-        partition: PartitionRef::User { authority, home_account_id },
+        partition: PartitionRef::User {
+            authority,
+            home_account_id,
+        },
         kind: KIND,
         client_id: CLIENT_ID,
         environment: ENVIRONMENT,
@@ -59,7 +66,11 @@ pub(crate) fn find_scopes(
 /// An acquisition that memory answers, at once; `None` when it had to wait.
 #[inline(never)]
 #[must_use]
-pub fn acquire(cache: &TokenCache, request: Arc<TokenRequest>, call: Arc<dyn AuthorityCall>) -> Option<Acquired> {
+pub fn acquire(
+    cache: &TokenCache,
+    request: Arc<TokenRequest>,
+    call: Arc<dyn AuthorityCall>,
+) -> Option<Acquired> {
     let acquisition = pin!(cache.acquire(request, AcquireOptions::default(), call));
     match acquisition.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(acquired) => acquired.ok(),
@@ -87,7 +98,9 @@ pub(crate) fn silently(client: &PublicClient, account: &CachedAccount) -> Option
 #[inline(never)]
 #[must_use]
 pub fn decode(encoded: &SecretBytes) -> Option<Partition> {
-    BincodeCodec.decode(encoded.expose(), BincodeCodec.schema_version()).ok()
+    BincodeCodec
+        .decode(encoded.expose(), BincodeCodec.schema_version())
+        .ok()
 }
 
 /// The encoding of such a partition.

@@ -9,9 +9,7 @@ mod targets;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::command::{Failure, cargo, output, root};
+use crate::command::{Failure, root, target_folder};
 use crate::prerequisites::{self, Installation};
 use report::{Report, Row};
 
@@ -115,19 +113,7 @@ fn write(quick: bool, folder: &Path) -> Result<(), Failure> {
 
 /// Where the answers are: not in the same place for those that say nothing.
 fn folder(quick: bool) -> Result<PathBuf, Failure> {
-    let metadata = output(&mut cargo([
-        "metadata",
-        "--format-version",
-        "1",
-        "--no-deps",
-        "--locked",
-    ]))?;
-    let metadata: Value = serde_json::from_str(&metadata)
-        .map_err(|error| Failure::new(format!("`cargo metadata` wrote no JSON: {error}")))?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))?;
-    Ok(Path::new(target).join(if quick { "bench-quick" } else { "bench" }))
+    Ok(target_folder()?.join(if quick { "bench-quick" } else { "bench" }))
 }
 
 #[cfg(test)]
