@@ -21,7 +21,11 @@ struct Wire(Arc<Offline>);
 impl HttpClient for Wire {
     async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
         let reply = self.0.reply();
-        let status = if reply.is_some() { StatusCode::Ok } else { StatusCode::BadRequest };
+        let status = if reply.is_some() {
+            StatusCode::Ok
+        } else {
+            StatusCode::BadRequest
+        };
         let body = reply.unwrap_or_else(|| r#"{"error":"invalid_request"}"#.to_owned());
         Ok(AsyncRawResponse::from_bytes(status, Headers::new(), body))
     }

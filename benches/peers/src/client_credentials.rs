@@ -66,8 +66,18 @@ fn compare(
         for (resource, scopes) in scopes.iter().enumerate() {
             let found = client.acquire_token_for_client(scopes).await?;
             let others = [
-                credential.get_token(&[&scopes[0]], None).await?.token.secret().to_owned(),
-                account.token(scopes).await?.token().unwrap_or_default().to_owned(),
+                credential
+                    .get_token(&[&scopes[0]], None)
+                    .await?
+                    .token
+                    .secret()
+                    .to_owned(),
+                account
+                    .token(scopes)
+                    .await?
+                    .token()
+                    .unwrap_or_default()
+                    .to_owned(),
             ];
             let right = expected(resource);
             if found.metadata.source == TokenSource::Authority
@@ -87,8 +97,12 @@ fn compare(
     }
 
     let (mut ours, mut azures, mut yups, mut mokas) = (picker(), picker(), picker(), picker());
-    let whole = on(&runtime, async || client.acquire_token_for_client(&scopes[ours.pick()]).await);
-    let azure = on(&runtime, async || credential.get_token(&[&scopes[azures.pick()][0]], None).await);
+    let whole = on(&runtime, async || {
+        client.acquire_token_for_client(&scopes[ours.pick()]).await
+    });
+    let azure = on(&runtime, async || {
+        credential.get_token(&[&scopes[azures.pick()][0]], None).await
+    });
     let yup = on(&runtime, async || account.token(&scopes[yups.pick()]).await);
     let moka = sync(|| moka.get(CLIENT_ID, &scopes[mokas.pick()]));
     let mut comparison = question

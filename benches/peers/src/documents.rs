@@ -13,7 +13,11 @@ use crate::users::{Users, authority_url};
 const CACHE: &str = "document";
 
 pub(crate) fn ask(question: &mut Question, scripts: &Scripts) -> Result<(), QuestionError> {
-    for (count, size) in [(1, "1 account"), (100, "100 accounts"), (10_000, "10,000 accounts")] {
+    for (count, size) in [
+        (1, "1 account"),
+        (100, "100 accounts"),
+        (10_000, "10,000 accounts"),
+    ] {
         let names = [format!("parse, {size}"), format!("serialise, {size}")];
         if !names.iter().any(|name| question.wants(name)) {
             continue;

@@ -54,7 +54,11 @@ impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, QuestionError> {
         let mut options = Self::default();
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a value"))
+            };
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--azure-cli" => options.azure_cli = true,
@@ -72,7 +76,11 @@ impl Options {
     }
 
     fn arguments(&self) -> Arguments {
-        let arguments = if self.quick { Arguments::quick() } else { Arguments::full() };
+        let arguments = if self.quick {
+            Arguments::quick()
+        } else {
+            Arguments::full()
+        };
         let arguments = arguments.without_output();
         match &self.filter {
             Some(filter) => arguments.filter(filter),
@@ -118,7 +126,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), QuestionError> {
     let title = "What does it cost beside what people use today?";
-    let mut report = answer_with(&options.arguments(), "peers", title, |question| ask(question, options))?;
+    let mut report = answer_with(&options.arguments(), "peers", title, |question| {
+        ask(question, options)
+    })?;
     report.command = options.command();
     report.write(&options.folder()?)?;
     Ok(())
@@ -162,7 +172,10 @@ mod tests {
     fn the_command_says_what_was_chosen() {
         assert_eq!(parse(&[]).unwrap().command(), COMMAND);
         let options = parse(&["--azure-cli", "--filter", "1 account", "--output", "x"]).unwrap();
-        assert_eq!(options.command(), format!("{COMMAND} -- --azure-cli --filter '1 account'"));
+        assert_eq!(
+            options.command(),
+            format!("{COMMAND} -- --azure-cli --filter '1 account'")
+        );
         assert_eq!(options.folder().unwrap(), PathBuf::from("x"));
     }
 

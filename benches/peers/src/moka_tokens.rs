@@ -17,7 +17,13 @@ impl MokaTokens {
         Self(Cache::new(capacity as u64 * 2))
     }
 
-    pub(crate) fn insert(&self, owner: &str, scopes: &[String], access_token: String, expires_on: UnixMillis) {
+    pub(crate) fn insert(
+        &self,
+        owner: &str,
+        scopes: &[String],
+        access_token: String,
+        expires_on: UnixMillis,
+    ) {
         let kept = Kept {
             access_token,
             expires_on,
@@ -45,7 +51,12 @@ mod tests {
     fn only_what_has_not_expired_is_found() {
         let (tokens, scopes) = (MokaTokens::new(2), ["a".to_owned(), "b".to_owned()]);
         let now = SystemClock.now();
-        tokens.insert("u", &scopes, "new".into(), now.saturating_add(Duration::from_secs(60)));
+        tokens.insert(
+            "u",
+            &scopes,
+            "new".into(),
+            now.saturating_add(Duration::from_secs(60)),
+        );
         tokens.insert("v", &scopes, "old".into(), now);
         assert_eq!(tokens.get("u", &scopes).as_deref(), Some("new"));
         assert_eq!(tokens.get("v", &scopes), None);

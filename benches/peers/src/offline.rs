@@ -42,7 +42,9 @@ impl Offline {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Secret>> {
-        self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.next
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -45,7 +45,8 @@ impl Scripts {
         python.arg("-B").arg(here.join("python/peer.py"));
         let mut node = Command::new("node");
         // The documents of many accounts are larger than what it allows itself otherwise.
-        node.arg("--max-old-space-size=4096").arg(here.join("node/peer.mjs"));
+        node.arg("--max-old-space-size=4096")
+            .arg(here.join("node/peer.mjs"));
         node.arg(installed::msal_node()?);
         Ok(Self {
             python: Script::start(Script::PYTHON, python)?,
@@ -104,7 +105,10 @@ impl Script {
     const WARM_UP: Duration = Duration::from_millis(400);
 
     fn start(name: &'static str, mut command: Command) -> Result<Self, ScriptError> {
-        let talk = |source| ScriptError::Talk { program: name, source };
+        let talk = |source| ScriptError::Talk {
+            program: name,
+            source,
+        };
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -207,7 +211,9 @@ impl Script {
         if answer["last"].as_str() != Some(last.as_str()) {
             return Err(ScriptError::WrongToken { program });
         }
-        Ok(Duration::from_nanos(answer["nanoseconds"].as_u64().unwrap_or_default()))
+        Ok(Duration::from_nanos(
+            answer["nanoseconds"].as_u64().unwrap_or_default(),
+        ))
     }
 
     fn ask(&self, command: &str, mut arguments: Value) -> Result<Value, ScriptError> {

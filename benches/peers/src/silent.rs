@@ -19,20 +19,46 @@ use crate::users::{Users, authority_url};
 const WHOLE: &str = "acquire_token_silent(…).await";
 const SEED: u64 = 11;
 
-/// How many accounts there are, and how many times faster than MSAL Python and MSAL Node it has to be.
-const SIZES: [(usize, Option<(Row, f64, f64)>); 3] = [
-    (1, Some((Row::PeersOne, 100.0, 500.0))),
+/// How many times faster it has to be.
+#[derive(Clone, Copy)]
+struct Demand {
+    row: Row,
+    than_python: f64,
+    than_node: f64,
+}
+
+/// How many accounts there are.
+const SIZES: [(usize, Option<Demand>); 3] = [
+    (
+        1,
+        Some(Demand {
+            row: Row::PeersOne,
+            than_python: 100.0,
+            than_node: 500.0,
+        }),
+    ),
     (100, None),
-    (10_000, Some((Row::PeersMany, 20_000.0, 200_000.0))),
+    (
+        10_000,
+        Some(Demand {
+            row: Row::PeersMany,
+            than_python: 20_000.0,
+            than_node: 200_000.0,
+        }),
+    ),
 ];
 
 pub(crate) fn ask(question: &mut Question, scripts: &Scripts) -> Result<(), QuestionError> {
-    for (count, target) in SIZES {
+    for (count, demand) in SIZES {
         let users = Users::new(question.sized(count, count.min(100)));
         // Entra grants more than was asked for, whenever the user has consented to more; a program that asks again does so in the words of its first
         // question. Where the words are exactly those of the token, MSAL Python needs no search.
         let names = [false, true].map(|exact| {
-            let scopes = if exact { "exactly the scopes granted" } else { "fewer scopes than granted" };
+            let scopes = if exact {
+                "exactly the scopes granted"
+            } else {
+                "fewer scopes than granted"
+            };
             (exact, format!("silent, {}, {scopes}", accounts(count)))
         });
         if !names.iter().any(|(_, name)| question.wants(name)) {
@@ -42,8 +68,8 @@ pub(crate) fn ask(question: &mut Question, scripts: &Scripts) -> Result<(), Ques
             load(script, &users)?;
         }
         for (exact, name) in &names {
-            let target = target.filter(|_| !exact);
-            compare(question, scripts, &users, name, *exact, target)?;
+            let demand = demand.filter(|_| !exact);
+            compare(question, scripts, &users, name, *exact, demand)?;
         }
         for script in scripts.both() {
             script.forget("false")?;
@@ -108,7 +134,7 @@ fn compare(
     users: &Users,
     name: &str,
     exact: bool,
-    target: Option<(Row, f64, f64)>,
+    demand: Option<Demand>,
 ) -> Result<(), QuestionError> {
     if !question.wants(name) {
         return Ok(());
@@ -125,7 +151,9 @@ fn compare(
     runtime.block_on(settle(&client, &known, &scopes, users))?;
     let moka = MokaTokens::new(users.count());
     let expires_on = SystemClock.now().saturating_add(LIFETIME);
-    let owners: Vec<String> = (0..users.count()).map(|user| users.home_account_id(user)).collect();
+    let owners: Vec<String> = (0..users.count())
+        .map(|user| users.home_account_id(user))
+        .collect();
     for (user, owner) in owners.iter().enumerate() {
         moka.insert(owner, &scopes, users.access_token(user), expires_on);
     }
@@ -138,7 +166,10 @@ fn compare(
             .await
     });
     let bare = sync(|| moka.get(&owners[theirs.pick()], &scopes));
-    let mut comparison = question.compare(name).batch(Duration::from_millis(4)).variant(WHOLE, whole);
+    let mut comparison = question
+        .compare(name)
+        .batch(Duration::from_millis(4))
+        .variant(WHOLE, whole);
     comparison = comparison.peer("moka, text to text", bare);
     for script in scripts.both() {
         let expected = |user| users.access_token(user);
@@ -152,11 +183,15 @@ fn compare(
     if http.requests() > 0 {
         return Err("a request was made while memory hits were measured".into());
     }
-    if let Some((row, python, node)) = target {
-        for (script, times) in scripts.both().into_iter().zip([python, node]) {
+    if let Some(demand) = demand {
+        for (script, times) in scripts
+            .both()
+            .into_iter()
+            .zip([demand.than_python, demand.than_node])
+        {
             let name = format!("× faster than {}", script.name);
             let _ = question
-                .target(row, &name, at_least(times), measured.ratio_of(script.name, WHOLE))
+                .target(demand.row, &name, at_least(times), measured.ratio_of(script.name, WHOLE))
                 .reason("the whole call makes a result with everything of the token, the account and the ID token's claims")
                 .next_idea("a result that reads what it is asked for when it is asked");
         }

@@ -147,6 +147,9 @@ fn readable(claims: &Value, like: &Secret) -> Secret {
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"RS256","kid":"k1"}"#);
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
     let like = like.expose();
-    let begin = like.len().min(header.len() + claims.len() + 2).min(like.len() - 342);
+    let begin = like
+        .len()
+        .min(header.len() + claims.len() + 2)
+        .min(like.len() - 342);
     Secret::new(format!("{header}.{claims}.{}", like[begin..].replace('.', "_")))
 }

@@ -34,7 +34,8 @@ pub(crate) async fn service_account(
     std::fs::write(file.path(), serde_json::to_vec(&tokens)?)?;
 
     // A key that has signed nothing but the tests of this project.
-    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cache-testkit/oidc-provider/keys/service-rsa.pem");
+    let key =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cache-testkit/oidc-provider/keys/service-rsa.pem");
     let key = ServiceAccountKey {
         key_type: Some("service_account".to_owned()),
         project_id: None,
