@@ -10,11 +10,12 @@ use cache_core::time::{Clock, SystemClock, UnixSeconds};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::calls::{Authority, Prepared};
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::Workload;
 use super::grants::Grants;
 use super::sequence::{Subject, SubjectKind};
-use super::strategy::{Chosen, Sealing};
+use super::strategy::Sealing;
 
 /// How many are signed in at the same time, so that their writes share commits.
 const AT_ONCE: usize = 64;

@@ -10,11 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::Workload;
 use super::measured::Share;
 use super::place::StorePlace;
-use super::strategy::Chosen;
 
 /// What a worker is to do. It holds the key of a temporary cache, so it is never shown.
 #[derive(Serialize, Deserialize)]

@@ -172,7 +172,7 @@ impl Calls {
         }
     }
 
-    pub(super) fn note(&mut self, tier: Tier, latency: Duration, piece: usize) {
+    pub(crate) fn note(&mut self, tier: Tier, latency: Duration, piece: usize) {
         self.tiers[tier as usize].record(latency);
         if let Some(piece) = self.over_time.get_mut(piece) {
             piece[tier as usize] += 1;
@@ -277,7 +277,7 @@ pub struct Measurement {
     pub authority: AuthorityCounts,
     /// What went to the store.
     pub store: StoreCounts,
-    /// Processor time of all processes, in nanoseconds, where the system tells.
+    /// Processor time of all processes, and of a Redis that was started for them, in nanoseconds, where the system tells.
     pub cpu_nanoseconds: Option<u64>,
     /// By how much a process grew in memory on average, in bytes, where the system tells.
     pub grown_bytes: Option<u64>,
@@ -286,7 +286,7 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    pub(super) fn new(seed: u64, seconds: f64, is_short_lived: bool) -> Self {
+    pub(crate) fn new(seed: u64, seconds: f64, is_short_lived: bool) -> Self {
         Self {
             seed,
             seconds,
@@ -314,6 +314,13 @@ impl Measurement {
             self.grown_bytes = Some(sum / (self.processes + 1));
         }
         self.processes += 1;
+    }
+
+    /// Adds what a server took beside the processes.
+    pub(super) fn add_processor_time(&mut self, time: Duration) {
+        if let Some(cpu) = &mut self.cpu_nanoseconds {
+            *cpu += u64::try_from(time.as_nanos()).unwrap_or(0);
+        }
     }
 
     /// What people wait for: a token, or the whole life of a short-lived process.

@@ -132,7 +132,7 @@ impl OpenStore {
 
 /// A Redis that was started for a run, on a unix socket in a folder that nobody else may enter. It ends when this is dropped.
 pub(super) struct OwnRedis {
-    _process: Child,
+    process: Child,
     url: String,
 }
 
@@ -186,10 +186,7 @@ impl OwnRedis {
                 Ok(config) => match RedisStore::open(config).await {
                     Ok(store) => {
                         store.close().await;
-                        return Ok(Self {
-                            _process: process,
-                            url,
-                        });
+                        return Ok(Self { process, url });
                     }
                     Err(error) => last = error.to_string(),
                 },
@@ -200,5 +197,10 @@ impl OwnRedis {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The process, to see what it takes of the machine.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process.id()
     }
 }

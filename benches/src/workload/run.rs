@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Barrier, Mutex, mpsc};
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::{StoreKind, Workload};
 use super::filling;
@@ -21,7 +22,7 @@ use super::issuer::{Issuer, Redeemed};
 use super::link::{FromWorker, Job, ToWorker};
 use super::measured::{Measurement, Share};
 use super::place::{OwnRedis, StorePlace};
-use super::strategy::Chosen;
+use super::usage;
 use super::worker::piece;
 
 /// How much longer than planned the processes of a run may take.
@@ -178,6 +179,10 @@ impl Bench {
             place,
             key,
             issuer: Arc::new(Issuer::new(&trial.workload.authority)),
+            server: match place.kind() {
+                StoreKind::Redis => self.own_redis.lock().await.as_ref().and_then(OwnRedis::process),
+                StoreKind::Memory | StoreKind::Sqlite => None,
+            },
         };
         if trial.workload.is_short_lived() {
             run.one_after_the_other().await
@@ -193,6 +198,8 @@ struct Run<'a> {
     place: &'a StorePlace,
     key: [u8; 32],
     issuer: Arc<Issuer>,
+    /// The process of the store's own server, whose processor time counts too.
+    server: Option<u32>,
 }
 
 impl Run<'_> {
@@ -209,19 +216,25 @@ impl Run<'_> {
             start.wait().await;
             SystemClock.sleep(warm_up).await;
             self.issuer.count(true);
+            let before = self.server_time();
             SystemClock.sleep(measured).await;
             self.issuer.count(false);
-            Ok(())
+            Ok(self.server_time().saturating_sub(before))
         };
         let both = async { tokio::try_join!(try_join_all(workers), counting) };
         let limit = warm_up + measured + PATIENCE;
-        let (shares, ()) = with_deadline(&SystemClock, limit, both)
+        let (shares, of_server) = with_deadline(&SystemClock, limit, both)
             .await
             .ok_or(BenchError::Stuck)??;
         let mut measurement = Measurement::new(self.trial.seed, load.seconds, false);
         shares.iter().for_each(|share| measurement.add(share));
+        measurement.add_processor_time(of_server);
         measurement.authority = self.issuer.counts();
         Ok(measurement)
+    }
+
+    fn server_time(&self) -> Duration {
+        self.server.and_then(usage::processor_time_of).unwrap_or_default()
     }
 
     /// Processes that end after a few requests, in as many rows as there are processes.
@@ -252,12 +265,15 @@ impl Run<'_> {
             }
             Ok::<_, BenchError>((shares, before))
         });
+        let before = self.server_time();
         let rows = try_join_all(rows).await?;
+        let of_server = self.server_time().saturating_sub(before);
         let mut measurement = Measurement::new(self.trial.seed, load.seconds, true);
         for (shares, before) in rows {
             shares.iter().for_each(|share| measurement.add(share));
             measurement.calls.warm_up += before;
         }
+        measurement.add_processor_time(of_server);
         measurement.authority = self.issuer.counts();
         Ok(measurement)
     }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::explore::{Candidate, Observer};
 use super::file::Workload;
 use super::measured::{Measurement, Tier};
 use super::run::{Bench, Trial};
-use super::strategy::Chosen;
 
 /// No workload is filled with more tokens than this: that would take longer than it is worth.
 const MOST_TOKENS: u64 = 8_000;

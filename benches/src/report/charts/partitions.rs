@@ -90,10 +90,12 @@ fn draw(area: &Area<'_>, size: Size, points: &[SweepPoint], subjects: &str) -> D
             .collect();
         let line: Vec<_> = places.iter().map(|(x, y, _)| (*x, *y)).collect();
         area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
-        for (x, y, value) in places {
+        for (place, (x, y, value)) in places.into_iter().enumerate() {
             area.draw(&Circle::new((x, y), 4, colour.filled()))?;
             let above = matches!(side, VPos::Bottom);
-            let style = small(colour).pos(Pos::new(HPos::Center, side));
+            // The first must not lie over the labels of the axis.
+            let anchor = if place == 0 { HPos::Left } else { HPos::Center };
+            let style = small(colour).pos(Pos::new(anchor, side));
             area.draw(&Text::new(
                 duration(value),
                 (x, if above { y - 8 } else { y + 9 }),

@@ -188,8 +188,9 @@ fn middle(sorted: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::chosen::Chosen;
     use crate::workload::presets;
-    use crate::workload::strategy::{Chosen, Preset, Refresh, Write};
+    use crate::workload::strategy::{Preset, Refresh, Write};
 
     fn figures(milliseconds: f64, requests: f64, microseconds: f64) -> Figures {
         Figures {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::workload::chosen::Chosen;
 use crate::workload::file::{StoreKind, Workload};
-use crate::workload::strategy::{Chosen, Division, Form, Merging, Refresh, Sealing, Write};
+use crate::workload::strategy::{Division, Form, Merging, Refresh, Sealing, Write};
 
 /// A store and a strategy on it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
