@@ -116,10 +116,10 @@ async fn settle(
         let mut from_memory = 0;
         for (user, account) in known.iter().enumerate() {
             let found = client.acquire_token_silent(scopes).account(account).await?;
-            if found.access_token.expose() != users.access_token(user) {
+            if found.access_token().expose() != users.access_token(user) {
                 return Err("the cache did not answer with the user's token".into());
             }
-            from_memory += usize::from(found.metadata.source == TokenSource::Memory);
+            from_memory += usize::from(found.metadata().source == TokenSource::Memory);
         }
         if from_memory == known.len() {
             return Ok(());
