@@ -1,7 +1,7 @@
 //! Runs: a store is filled, processes are started, and what they measured is put together.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,14 +63,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Runs in a new folder, which only this user can enter. Without `redis_url` a Redis is started when one is needed.
+    /// Runs in a new folder in `within`, or where temporary ones are made, which only this user can enter. Without `redis_url` a Redis
+    /// is started when one is needed.
     ///
     /// # Errors
     /// That the folder cannot be made.
-    pub fn new(launcher: Launcher, redis_url: Option<String>) -> Result<Self, BenchError> {
-        let folder = tempfile::Builder::new()
-            .prefix("tokenkeep-bench-")
-            .tempdir()
+    pub fn new(launcher: Launcher, redis_url: Option<String>, within: Option<&Path>) -> Result<Self, BenchError> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("tokenkeep-bench-");
+        let folder = within
+            .map_or_else(|| builder.tempdir(), |within| builder.tempdir_in(within))
             .map_err(BenchError::system("make a temporary folder"))?;
         Ok(Self {
             launcher,

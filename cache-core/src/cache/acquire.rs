@@ -44,7 +44,7 @@ impl Inner {
             if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);
             }
-            return Ok(acquired);
+            return Ok(self.remember(&request, &sighted.guards, acquired));
         }
         if options.cache_only {
             return self
@@ -158,14 +158,17 @@ impl Inner {
 
     /// Whether the policy wants `token`, which still serves, replaced in the background.
     pub(crate) fn is_due(&self, token: AccessTokenRef<'_>, now: UnixSeconds) -> bool {
+        self.due(token).is_some_and(|due| now >= due)
+    }
+
+    /// From when on the policy wants `token` replaced in the background.
+    pub(crate) fn due(&self, token: AccessTokenRef<'_>) -> Option<UnixSeconds> {
         let RefreshPolicy::Ahead { jitter } = self.strategy.refresh else {
-            return false;
+            return None;
         };
-        let Some(refresh_on) = token.refresh_on else {
-            return false;
-        };
+        let refresh_on = token.refresh_on?;
         let left = token.expires_on.duration_since(refresh_on);
-        now >= refresh_on.saturating_add(left.mul_f64(jitter.clamp(0.0, 1.0) * spread(token)))
+        Some(refresh_on.saturating_add(left.mul_f64(jitter.clamp(0.0, 1.0) * spread(token))))
     }
 
     /// A token that is past its margin but not past its expiry.

@@ -1,11 +1,12 @@
 //! What an acquisition gives.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::schema::index::IndexedPartition;
 use crate::schema::{AccessTokenRef, Account, IdToken, environment};
+use crate::strategy::answers::Answer;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// An access token, where it came from and how long that took.
@@ -13,55 +14,56 @@ use crate::time::{UnixMillis, UnixSeconds};
 /// It shares the cached partition, so it is cheap to clone and keeps the secrets alive while it lives.
 #[derive(Clone)]
 pub struct Acquired {
-    pub(crate) partition: Arc<IndexedPartition>,
-    pub(crate) index: u32,
+    pub(crate) answer: Arc<Answer>,
     pub(crate) source: TokenSource,
     pub(crate) refresh_reason: Option<RefreshReason>,
     pub(crate) time_in_store: Duration,
     pub(crate) time_in_authority: Duration,
     pub(crate) during_outage: bool,
-    /// Decoded when somebody asks for it.
-    pub(crate) described: OnceLock<Arc<Described>>,
 }
 
 /// Whom a token acts for.
 #[derive(Default)]
 pub(crate) struct Described {
-    account: Option<Account>,
-    id_token: Option<IdToken>,
+    pub(crate) account: Option<Account>,
+    pub(crate) id_token: Option<IdToken>,
 }
 
 impl Acquired {
     /// The token with this index, which took no time.
     pub(crate) fn new(partition: Arc<IndexedPartition>, index: u32, source: TokenSource) -> Self {
+        Self::of(Answer::once(partition, index), source)
+    }
+
+    /// The token of `answer`, which took no time.
+    #[inline]
+    pub(crate) fn of(answer: Arc<Answer>, source: TokenSource) -> Self {
         Self {
-            partition,
-            index,
+            answer,
             source,
             refresh_reason: None,
             time_in_store: Duration::ZERO,
             time_in_authority: Duration::ZERO,
             during_outage: false,
-            described: OnceLock::new(),
         }
     }
 
     /// The access token.
     #[must_use]
     pub fn token(&self) -> AccessTokenRef<'_> {
-        self.partition.token(self.index)
+        self.answer.token()
     }
 
     /// The account that the token acts for; `None` for the application itself. It is decoded at the first call.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
-        self.described().account.as_ref()
+        self.answer.described().account.as_ref()
     }
 
     /// The ID token of the same client, account and tenant. It is decoded at the first call.
     #[must_use]
     pub fn id_token(&self) -> Option<&IdToken> {
-        self.described().id_token.as_ref()
+        self.answer.described().id_token.as_ref()
     }
 
     /// Where the token came from.
@@ -96,12 +98,24 @@ impl Acquired {
         self.time_in_authority
     }
 
-    fn described(&self) -> &Described {
+    pub(crate) fn partition(&self) -> &Arc<IndexedPartition> {
+        &self.answer.partition
+    }
+}
+
+impl Answer {
+    /// The access token.
+    #[inline]
+    pub(crate) fn token(&self) -> AccessTokenRef<'_> {
+        self.partition.token(self.index)
+    }
+
+    pub(crate) fn described(&self) -> &Described {
         self.described.get_or_init(|| {
             let (token, rows) = (self.token(), self.partition.rows());
             let mut accounts = rows.accounts.into_iter();
             let mut id_tokens = rows.id_tokens.into_iter();
-            Arc::new(Described {
+            Box::new(Described {
                 account: accounts.find(|account| {
                     account.home_account_id == token.home_account_id
                         && environment::same(&account.environment, token.environment)

@@ -94,7 +94,10 @@ impl Inner {
                     self.obtaining(&request, options, RefreshReason::RefreshAhead, keeping, call)
                 });
             }
-            return Ok(acquired);
+            return Ok(match &sighted {
+                Some(sighted) => self.remember(&request, &sighted.guards, acquired),
+                None => acquired,
+            });
         }
         if options.cache_only {
             return Err(InteractionRequired::new(InteractionReason::NoAccount).into());

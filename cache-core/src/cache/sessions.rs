@@ -315,6 +315,13 @@ impl Inner {
             return Ok(None);
         };
         sighted.during_outage |= user.during_outage;
+        // An answer must end with either.
+        let [of_session, _] = sighted.guards;
+        let [of_user, _] = user.guards;
+        sighted.guards = match (of_session, of_user) {
+            (Some(of_session), Some(of_user)) => [Some(of_session), Some(of_user)],
+            _ => [None, None],
+        };
         // Without the store nobody forgets a session that has ended.
         if sighted.during_outage && has_ended(&user.partition, key, self.clock.now()) {
             return Ok(None);

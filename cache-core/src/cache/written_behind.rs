@@ -77,7 +77,7 @@ impl WrittenBehind {
     ) -> Option<Acquired> {
         let queue = lock(&self.waiting);
         let serving = queue.get(request.partition())?.iter().filter(|waiting| {
-            let rows = &waiting.acquired.partition;
+            let rows = waiting.acquired.partition();
             rows.find(request, |token| usable(token, rows)).is_some()
         });
         let best = serving.max_by_key(|waiting| {
@@ -109,6 +109,12 @@ impl WrittenBehind {
             waiting,
             _place: place,
         }
+    }
+
+    /// Whether anything waits for `partition`.
+    pub(crate) fn has(&self, partition: &PartitionKey) -> bool {
+        let queue = lock(&self.waiting);
+        !queue.is_empty() && queue.contains_key(partition)
     }
 
     /// What waits for `partition`, oldest first.

@@ -2,6 +2,20 @@
 //!
 //! The leader is a spawned task, so a caller that goes away neither stops nor restarts the work. A leader that
 //! panics or is aborted leaves its waiters with [`Landing::Lost`], never waiting.
+//!
+//! The cache merges its own requests this way. The same serves whatever else is slow and the same for all who ask:
+//!
+//! ```
+//! use cache_core::strategy::flights::{Flights, Landing};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let flights = Flights::<&str, u32>::new();
+//! let slow = || async { 7 };
+//! let (one, other) = tokio::join!(flights.join("answer", slow), flights.join("answer", slow));
+//! assert_eq!((one, other), (Landing::Done(7), Landing::Done(7)));
+//! # }
+//! ```
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +29,7 @@ const PARTS: usize = 16;
 
 /// How a flight ended for one of its passengers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Landing<T> {
+pub enum Landing<T> {
     /// The leader's result.
     Done(T),
     /// The leader panicked or was aborted.
@@ -24,7 +38,7 @@ pub(crate) enum Landing<T> {
 
 /// The flights under way.
 #[derive(Debug)]
-pub(crate) struct Flights<K, T> {
+pub struct Flights<K, T> {
     board: Arc<Board<K, T>>,
 }
 
@@ -34,7 +48,8 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// No flights.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             board: Arc::new(Board {
                 hasher: RandomState::new(),
@@ -45,8 +60,12 @@ where
 
     /// Joins the flight for `key`, or starts one whose leader runs `work`.
     ///
+    /// # Panics
+    /// Outside a tokio runtime, when it is polled.
+    ///
+    /// # Cancellation safety
     /// Cancellation safe: the leader goes on.
-    pub(crate) async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Landing<T>
+    pub async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Landing<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -54,7 +73,10 @@ where
     }
 
     /// Starts a flight for `key` unless one is under way, and does not wait for it.
-    pub(crate) fn start<F>(&self, key: K, work: impl FnOnce() -> F)
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start<F>(&self, key: K, work: impl FnOnce() -> F)
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -88,6 +110,16 @@ where
             leader.landing = Landing::Done(work.await);
         });
         flight
+    }
+}
+
+impl<K, T> Default for Flights<K, T>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    fn default() -> Self {
+        Self::new()
     }
 }
 

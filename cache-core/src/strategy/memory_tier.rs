@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction};
+use quick_cache::{Lifecycle, Weighter};
 
+use super::answers::{Answer, Answers, Life, Window};
+use crate::cache::arguments::Arguments;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
+use crate::time::CoarseTime;
 
 /// How decoded partitions are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,18 @@ pub(crate) struct Remembered {
     pub(crate) slot: Slot,
     /// Whether it may serve without asking the store.
     pub(crate) is_trusted: bool,
+    /// What an answer from it depends on.
+    pub(crate) guard: Guard,
+}
+
+/// What an answer that is computed from a slot depends on beside its rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    key: StoreKey,
+    life: Arc<Life>,
+    epoch: Option<u64>,
+    /// As in [`Slot`].
+    pub(crate) validated_at: Duration,
 }
 
 /// A slot, and the gap in the store's reports before which it was read.
@@ -70,6 +85,10 @@ struct Kept {
     slot: Slot,
     /// `None` where nobody knows what the store holds by now, whatever was reported.
     epoch: Option<u64>,
+    /// Ended whenever this is replaced or removed.
+    life: Arc<Life>,
+    /// What its answers were last known to take.
+    answer_bytes: u64,
 }
 
 /// The partitions in memory.
@@ -79,11 +98,23 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Memory {
     settings: MemoryTier,
-    slots: Option<Cache<StoreKey, Kept, BytesOfSlot>>,
-    /// How many gaps there were in the store's reports.
-    epoch: AtomicU64,
+    slots: Option<Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>>,
+    answers: Arc<Answers>,
+    shared: Arc<Shared>,
     generations: Box<[Shard]>,
     hasher: RandomState,
+}
+
+/// What every hit reads, and few events write.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shared {
+    /// How many gaps there were in the store's reports.
+    epoch: AtomicU64,
+    /// How many slots were evicted.
+    evicted: AtomicU64,
+    /// The round of evictions: in each, an answer that hits says once that its partition is in use.
+    round: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -100,20 +131,42 @@ pub(crate) struct Generation(u64);
 const SHARDS: usize = 256;
 /// What a partition of a few tokens takes, to size the index.
 const USUAL_BYTES: u64 = 4096;
+/// How often a partition that is in use is said to be, while as many are evicted as memory holds.
+const ROUNDS: usize = 64;
+/// How many answers a partition may have: for each of its tokens, and beside them.
+const ANSWERS_PER_TOKEN: usize = 4;
+const ANSWERS_BESIDE: usize = 16;
+/// How many answers of its sessions may depend on a user's partition.
+const MOST_OF_SESSIONS: usize = 4096;
+/// The answers of a partition count as so many bytes at least, once it has any.
+const COUNTED_BYTES: u64 = 1024;
 
 impl Memory {
     pub(crate) fn new(settings: MemoryTier) -> Self {
+        let (answers, shared) = (Arc::new(Answers::new()), Arc::new(Shared::default()));
         let slots = (settings.max_bytes > 0).then(|| {
             let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
                 .unwrap_or(usize::MAX)
                 .clamp(16, 1 << 20);
-            Cache::with_weighter(estimate, settings.max_bytes, BytesOfSlot)
+            let evictions = Evictions {
+                answers: Arc::clone(&answers),
+                shared: Arc::clone(&shared),
+                a_round: (estimate / ROUNDS).max(1) as u64,
+            };
+            Cache::with(
+                estimate,
+                settings.max_bytes,
+                BytesOfSlot,
+                RandomState::new(),
+                evictions,
+            )
         });
         let generations = (0..SHARDS).map(|_| Shard::default()).collect();
         Self {
             settings,
             slots,
-            epoch: AtomicU64::new(0),
+            answers,
+            shared,
             generations,
             hasher: RandomState::new(),
         }
@@ -121,10 +174,107 @@ impl Memory {
 
     /// The partition under `key`.
     pub(crate) fn lookup(&self, key: &StoreKey, now: Duration) -> Option<Remembered> {
-        let Kept { slot, epoch } = self.slots.as_ref()?.get(key)?;
+        let Kept {
+            slot, epoch, life, ..
+        } = self.slots.as_ref()?.get(key)?;
         let is_young = now.saturating_sub(slot.validated_at) < self.settings.max_staleness;
-        let is_trusted = is_young && epoch == Some(self.epoch.load(Ordering::Acquire));
-        Some(Remembered { slot, is_trusted })
+        let is_trusted = is_young && epoch == Some(self.epoch());
+        let guard = Guard {
+            key: key.clone(),
+            life,
+            epoch,
+            validated_at: slot.validated_at,
+        };
+        Some(Remembered {
+            slot,
+            is_trusted,
+            guard,
+        })
+    }
+
+    /// The answer that is known to `arguments` and holds `now`.
+    #[inline]
+    pub(crate) fn answer(
+        &self,
+        arguments: &Arguments<'_>,
+        hash: u64,
+        now: CoarseTime,
+    ) -> Option<Arc<Answer>> {
+        let answer = self.answers.find(hash, |answer| answer.is_for(arguments))?;
+        self.holds(&answer, now).then_some(answer)
+    }
+
+    /// Whether `answer` holds `now`. If so, its partition counts as used.
+    #[inline]
+    pub(crate) fn holds(&self, answer: &Answer, now: CoarseTime) -> bool {
+        if !answer.holds(now, self.epoch()) {
+            return false;
+        }
+        if answer.is_new_in(self.shared.round.load(Ordering::Relaxed)) {
+            self.note_use(answer);
+        }
+        true
+    }
+
+    #[cold]
+    fn note_use(&self, answer: &Answer) {
+        if let (Some(slots), Some(key)) = (&self.slots, &answer.stored_key) {
+            slots.get(key);
+        }
+    }
+
+    /// Keeps the token with `index` as the answer to `arguments` for as long as `window` says, and what it was computed from is not
+    /// changed: the partition that has the token first, and for a session that of its user. Gives it, unless one of them was changed since
+    /// the guards were made.
+    pub(crate) fn record(
+        &self,
+        arguments: &Arguments<'_>,
+        hash: u64,
+        window: Window,
+        guards: &[Guard],
+        partition: &Arc<IndexedPartition>,
+        index: u32,
+    ) -> Option<Arc<Answer>> {
+        let (first, epoch) = (guards.first()?, guards.first()?.epoch?);
+        if guards.iter().any(|guard| guard.epoch != Some(epoch)) {
+            return None;
+        }
+        let key = first.key.clone();
+        let answer = Answer::new(arguments, hash, window, epoch, key, Arc::clone(partition), index)?;
+        answer.is_new_in(self.shared.round.load(Ordering::Relaxed));
+        // Listed before it can be found: a change that comes between ends it, or what it is listed under has ended already.
+        let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;
+        for (number, guard) in guards.iter().enumerate() {
+            let most = if number == 0 { most } else { MOST_OF_SESSIONS };
+            let Some(bytes) = guard.life.list(&answer, most, &self.answers) else {
+                answer.end();
+                return None;
+            };
+            if number == 0 {
+                self.weigh(guard, bytes as u64);
+            }
+        }
+        self.answers.insert(&answer, arguments);
+        Some(answer)
+    }
+
+    /// Counts the answers of a slot among the tier's bytes.
+    fn weigh(&self, guard: &Guard, bytes: u64) {
+        let Some(slots) = &self.slots else { return };
+        let counted = bytes.next_power_of_two().max(COUNTED_BYTES);
+        slots.entry(&guard.key, Some(Duration::ZERO), |_, kept| {
+            if Arc::ptr_eq(&kept.life, &guard.life) && kept.answer_bytes < counted {
+                kept.answer_bytes = counted;
+            }
+            EntryAction::Retain(())
+        });
+    }
+
+    /// Ends the answers that were computed from the slot; the slot itself stays.
+    pub(crate) fn drop_answers(&self, key: &StoreKey) {
+        if let Some(kept) = self.slots.as_ref().and_then(|slots| slots.peek(key)) {
+            kept.life.drop_answers(&self.answers);
+        }
     }
 
     /// To be sampled before a read of the store whose result is to be [filled](Self::fill) in.
@@ -176,7 +326,7 @@ impl Memory {
             if is_latest {
                 slots.insert(key.clone(), self.kept(slot));
             } else {
-                slots.remove(key);
+                self.take_away(slots, key);
             }
         }
         is_latest.then_some(Generation(now + 1))
@@ -188,7 +338,7 @@ impl Memory {
         let _filling = shard.lock();
         shard.generation.fetch_add(1, Ordering::AcqRel);
         if let Some(slots) = &self.slots {
-            slots.remove(key);
+            self.take_away(slots, key);
         }
     }
 
@@ -201,7 +351,8 @@ impl Memory {
         if let Some(slots) = &self.slots
             && let Some(kept) = slots.peek(key)
         {
-            slots.insert(key.clone(), Kept { epoch: None, ..kept });
+            let slot = kept.slot;
+            slots.insert(key.clone(), Kept::new(slot, None));
         }
     }
 
@@ -216,7 +367,7 @@ impl Memory {
         let Some(slots) = &self.slots else { return false };
         let is_known = version.is_some() && slots.peek(key).map(|kept| kept.slot.version) == version;
         if !is_known {
-            slots.remove(key);
+            self.take_away(slots, key);
         }
         is_known
     }
@@ -229,13 +380,24 @@ impl Memory {
             shard.generation.fetch_add(1, Ordering::AcqRel);
         }
         // Last: what a read from before the gap fills in until here is of the epoch that ends now.
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The caller holds the shard's lock.
     fn kept(&self, slot: Slot) -> Kept {
-        let epoch = Some(self.epoch.load(Ordering::Acquire));
-        Kept { slot, epoch }
+        Kept::new(slot, Some(self.epoch()))
+    }
+
+    /// The caller holds the shard's lock.
+    fn take_away(&self, slots: &Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>, key: &StoreKey) {
+        if let Some((_, kept)) = slots.remove(key) {
+            kept.life.end(&self.answers);
+        }
+    }
+
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Acquire)
     }
 
     fn shard(&self, key: &StoreKey) -> &Shard {
@@ -250,12 +412,47 @@ impl Shard {
     }
 }
 
+impl Kept {
+    fn new(slot: Slot, epoch: Option<u64>) -> Self {
+        Self {
+            slot,
+            epoch,
+            life: Arc::default(),
+            answer_bytes: 0,
+        }
+    }
+}
+
+/// What happens when a slot is replaced, or makes room for another. All of it under the lock under which the slot goes, so that no
+/// answer of a slot that cannot be found any more is ever given.
+#[derive(Clone, Debug)]
+struct Evictions {
+    answers: Arc<Answers>,
+    shared: Arc<Shared>,
+    /// How many evictions make a round.
+    a_round: u64,
+}
+
+impl Lifecycle<StoreKey, Kept> for Evictions {
+    /// Wiped when the lock is free again.
+    type RequestState = Vec<Kept>;
+
+    fn on_evict(&self, gone: &mut Vec<Kept>, _: StoreKey, kept: Kept) {
+        kept.life.end(&self.answers);
+        gone.push(kept);
+        let evicted = self.shared.evicted.fetch_add(1, Ordering::Relaxed) + 1;
+        if evicted.is_multiple_of(self.a_round) {
+            self.shared.round.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct BytesOfSlot;
 
 impl Weighter<StoreKey, Kept> for BytesOfSlot {
     fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
-        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64
+        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64 + kept.answer_bytes
     }
 }
 

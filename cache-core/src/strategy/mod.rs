@@ -28,7 +28,8 @@
 //!
 //! All of them seal every record, write bincode, and refuse a record that went back in time.
 
-pub(crate) mod flights;
+pub(crate) mod answers;
+pub mod flights;
 pub(crate) mod memory_tier;
 pub(crate) mod outage;
 pub(crate) mod spend;

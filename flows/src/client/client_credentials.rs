@@ -48,7 +48,7 @@ impl ConfidentialClient {
 }
 
 impl<'a> AcquireTokenForClient<'a> {
-    fn new(application: &'a Arc<Application>, scopes: AskedScopes) -> Self {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: AskedScopes) -> Self {
         Self {
             application,
             scopes,
@@ -63,7 +63,7 @@ impl<'a> AcquireTokenForClient<'a> {
         if !self.options.take_what_is_cached() {
             return None;
         }
-        self.application.own_token_at_hand(self.scopes.as_str())
+        self.application.own_token_at_hand(&self.scopes)
     }
 
     pub(super) async fn run(self) -> Result<AuthenticationResult, Error> {

@@ -63,6 +63,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod outcome;
 mod password;
+mod prepared;
 mod proof_key;
 mod public;
 mod refresh_token;
@@ -91,6 +92,7 @@ pub use managed_identity::{
 };
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use password::{AcquireTokenByUsernamePassword, PasswordGrant};
+pub use prepared::{PeekedResult, PreparedForClient, PreparedSilent};
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};

@@ -43,6 +43,11 @@ impl<'a> KeyedSession<'a> {
         &self.partition
     }
 
+    /// Whether it may be a session of this account.
+    pub(super) fn is_of(&self, home_account_id: &str) -> bool {
+        self.id.check(home_account_id).is_ok()
+    }
+
     /// Whose session it is.
     pub(super) async fn lookup(&self, application: &Application) -> Result<SessionLookup, Error> {
         let lookup = application.cache.session_lookup(&self.partition).await?;

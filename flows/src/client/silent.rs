@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use cache_core::cache::{
     AuthorityCall, CacheError, CachedAccount, CallError, CallOutcome, Freshness, Redemption,
 };
-use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest};
+use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest, TokenType};
 use cache_core::secret::{Secret, SecretRef};
 
 use super::account_selection::AccountSelection;
@@ -116,14 +116,20 @@ impl<'a> AcquireTokenSilent<'a> {
 
     /// The token that memory has for it, as far as that can be told at once.
     pub(super) fn at_hand(&self) -> Option<AuthenticationResult> {
-        let AccountSelection::Account(account) = &self.account else {
-            return None;
-        };
-        if self.session.is_some() || !self.options.take_what_is_cached() {
+        if !self.options.take_what_is_cached() {
             return None;
         }
-        self.application
-            .users_token_at_hand(account, self.tenant.as_deref(), self.scopes.as_str())
+        match (&self.account, &self.session) {
+            (AccountSelection::Account(account), None) => {
+                let tenant = self.tenant.as_deref();
+                self.application
+                    .users_token_at_hand(account, tenant, &self.scopes)
+            }
+            (AccountSelection::Unsaid, Some(session)) if self.tenant.is_none() => {
+                self.application.sessions_token_at_hand(session, &self.scopes)
+            }
+            _ => None,
+        }
     }
 
     pub(super) async fn run(self) -> Result<AuthenticationResult, Error> {
@@ -165,17 +171,10 @@ impl<'a> AcquireTokenSilent<'a> {
             extended_lifetime,
             ..
         } = options;
-        let request = TokenRequest::new(
-            partition.clone(),
-            authority.kind(),
-            application.client.id(),
-            authority.environment(),
-            authority.tenant().to_ascii_lowercase(),
-            scopes.clone(),
-        )
-        .token_type(application.account_token_type(&account.home_account_id).await?)
-        .context(application.context.clone())
-        .claims(claims.clone());
+        let token_type = application.account_token_type(&account.home_account_id).await?;
+        let request = application
+            .users_request(&authority, partition.clone(), scopes.clone(), token_type)
+            .claims(claims.clone());
         let call = Arc::new(Call {
             application: Arc::clone(application),
             partition,
@@ -222,6 +221,28 @@ impl fmt::Debug for AcquireTokenSilent<'_> {
             .field("scopes", &self.scopes)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+impl Application {
+    /// What a token for the user of `partition` is found by.
+    pub(super) fn users_request(
+        &self,
+        authority: &Authority,
+        partition: PartitionKey,
+        scopes: ScopeSet,
+        token_type: TokenType,
+    ) -> TokenRequest {
+        TokenRequest::new(
+            partition,
+            authority.kind(),
+            self.client.id(),
+            authority.environment(),
+            authority.tenant().to_ascii_lowercase(),
+            scopes,
+        )
+        .token_type(token_type)
+        .context(self.context.clone())
     }
 }
 
