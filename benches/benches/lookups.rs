@@ -337,14 +337,14 @@ fn judge(question: &mut Question, users: usize, measured: &Measured) {
         .reason("the bare map is given the hash; the lookup reads two clocks, hashes its arguments and compares them")
         .next_idea("hash less than everything: what is found is compared anyway");
     let name = format!("× faster than moka, {users} partitions");
-    question.target(
+    let _ = question.target(
         row,
         &name,
         at_least(faster_than_moka),
         measured.ratio_of(MOKA, FIND),
     );
     let name = format!("× faster than string keys and scope sets, {users} partitions");
-    question.target(
+    let _ = question.target(
         row,
         &name,
         at_least(faster_than_naive),

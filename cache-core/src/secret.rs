@@ -67,7 +67,7 @@ impl<'a> From<&'a Secret> for SecretRef<'a> {
 }
 
 /// A secret string that lives in a larger buffer, which is wiped when it is dropped.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct SecretRef<'a>(&'a str);
 
 impl<'a> SecretRef<'a> {
@@ -128,6 +128,42 @@ impl PartialEq<SecretRef<'_>> for Secret {
     fn eq(&self, other: &SecretRef<'_>) -> bool {
         *other == *self
     }
+}
+
+/// A text that holds secrets among other things, of exactly its length in memory.
+#[derive(Default)]
+pub(crate) struct SecretText(Box<str>);
+
+impl SecretText {
+    /// `text` should have no spare capacity, else it is copied.
+    pub(crate) fn new(text: String) -> Self {
+        if text.len() == text.capacity() {
+            return Self(text.into_boxed_str());
+        }
+        let text = Zeroizing::new(text);
+        Self(Box::from(text.as_str()))
+    }
+
+    /// The text itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        wipe_bytes(&mut String::from(std::mem::take(&mut self.0)).into_bytes());
+    }
+}
+
+/// Overwrites all that was allocated, at the speed of a copy: `zeroize` does it byte by byte, which takes longer than to open a record.
+fn wipe_bytes(bytes: &mut Vec<u8>) {
+    let capacity = bytes.capacity();
+    bytes.clear();
+    bytes.resize(capacity, 0);
+    // The compiler must believe that somebody looks at the zeros.
+    zeroize::optimization_barrier(bytes.as_slice());
+    bytes.clear();
 }
 
 /// Secret bytes: a key, a decrypted record.

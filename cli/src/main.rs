@@ -79,7 +79,7 @@ fn execute(arguments: Arguments) -> Result<Answer, Failure> {
     let result = runtime.block_on(async {
         let session = Session::new(arguments.options);
         let mut stop = stopping::signals()?;
-        let stops_itself = matches!(arguments.command, Command::Migrate(_));
+        let stops_itself = arguments.command.stops_itself();
         let ends_when_interrupted = matches!(arguments.command, Command::Watch(_));
         let result = tokio::select! {
             result = commands::run(&session, arguments.command) => result,

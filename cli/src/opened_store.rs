@@ -148,14 +148,18 @@ impl OpenedStore {
     }
 }
 
-fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {
-    let mut config = RedisConfig::from_url(address.url().expose())?;
-    let of_redis = password(
+/// The password that stands beside the URL.
+pub(crate) fn redis_password(options: &RedisOptions) -> Result<Option<Secret>, Failure> {
+    password(
         options.redis_password_file.as_ref(),
         PASSWORD_VARIABLE,
         "the password of Redis",
-    )?;
-    if let Some(password) = of_redis {
+    )
+}
+
+fn redis_config(address: &RedisAddress, options: &RedisOptions) -> Result<RedisConfig, Failure> {
+    let mut config = RedisConfig::from_url(address.url().expose())?;
+    if let Some(password) = redis_password(options)? {
         config = config.password(password);
     }
     let of_sentinels = password(

@@ -276,7 +276,7 @@ impl Inner {
                     }
                 }
             };
-            let (payload, meta) = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
+            let encoded = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
             // The record must outlive the sessions that it lists: they die without it.
             let longest_session = partition.sessions.iter().map(|link| link.expires_at).max();
             let idle = Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now());
@@ -296,14 +296,14 @@ impl Inner {
                 durability,
             };
             // Before the write: what is stored must not fail any more.
-            let indexed = Arc::new(IndexedPartition::new(partition)?);
+            let indexed = Arc::new(encoded.indexed(partition)?);
             let before_put = self.memory.generation(stored_key);
-            let version = match self.store.put(stored_key, payload.clone(), options).await {
+            let version = match self.store.put(stored_key, encoded.payload.clone(), options).await {
                 Ok(version) => version,
                 Err(error) if error.is_outcome_unknown() && !(durable && writes.show_early()) => {
                     match self.store.get(stored_key).await {
                         // A nonce never repeats, so these bytes can only be ours.
-                        Ok(Some(record)) if record.payload == payload => record.version,
+                        Ok(Some(record)) if record.payload == encoded.payload => record.version,
                         Err(error) if error.retry() == Retry::No => return Err(error.into()),
                         _ => {
                             writes.note_sent();
@@ -316,7 +316,7 @@ impl Inner {
                     continue;
                 }
             };
-            self.rollback.record(stored_key, &meta);
+            self.rollback.record(stored_key, &encoded.meta);
             let slot = Slot {
                 validated_at: began,
                 ..self.slot(indexed, version)

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::Loaded;
 use super::{CacheError, Inner, TokenSource};
 use crate::schema::PartitionKey;
 use crate::schema::index::IndexedPartition;
-use crate::store::StoreKey;
+use crate::store::{StoreKey, Version};
 use crate::strategy::memory_tier::{Generation, Guard, Remembered, Slot};
 use crate::time::with_deadline;
 
@@ -98,11 +97,11 @@ impl Inner {
             self.copy_later(key, stored_key, &slot, generation);
             return Ok(Some(self.out_of_store(slot, began)));
         }
-        let Some(loaded) = self.load(key, stored_key).await? else {
+        let Some(loaded) = self.load_indexed(key, stored_key).await? else {
             self.gone(stored_key);
             return Ok(None);
         };
-        let slot = self.filled(key, stored_key, loaded, began, generation)?;
+        let slot = self.filled(key, stored_key, loaded, began, generation);
         Ok(Some(self.out_of_store(slot, began)))
     }
 
@@ -113,12 +112,12 @@ impl Inner {
         let stored_key = self.stored_key(key);
         let began = self.clock.monotonic();
         let generation = self.memory.generation(&stored_key);
-        let Some(loaded) = self.load(key, &stored_key).await? else {
+        let Some(loaded) = self.load_indexed(key, &stored_key).await? else {
             self.gone(&stored_key);
             return Ok(None);
         };
         Ok(Some(self.out_of_store(
-            self.filled(key, &stored_key, loaded, began, generation)?,
+            self.filled(key, &stored_key, loaded, began, generation),
             began,
         )))
     }
@@ -127,19 +126,19 @@ impl Inner {
         self: &Arc<Self>,
         key: &PartitionKey,
         stored_key: &StoreKey,
-        loaded: Loaded,
+        loaded: (IndexedPartition, Version),
         began: Duration,
         generation: Generation,
-    ) -> Result<Slot, CacheError> {
-        let version = loaded.origin().version;
+    ) -> Slot {
+        let (partition, version) = loaded;
         // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
         let slot = Slot {
             validated_at: began,
-            ..self.slot(Arc::new(IndexedPartition::new(loaded.partition)?), version)
+            ..self.slot(Arc::new(partition), version)
         };
         self.memory.fill(stored_key, slot.clone(), generation);
         self.copy_later(key, stored_key, &slot, generation);
-        Ok(slot)
+        slot
     }
 
     fn out_of_store(&self, slot: Slot, began: Duration) -> Sighted {

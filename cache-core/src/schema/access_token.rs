@@ -46,8 +46,7 @@ impl AccessToken {
     /// The scopes that were asked for, if not all of them were granted.
     #[must_use]
     pub fn requested_scopes(&self) -> Option<&str> {
-        let foreign = self.foreign.as_ref()?;
-        foreign.fields.expose().get(Self::REQUESTED_SCOPES)?.as_str()
+        self.foreign.as_ref()?.requested_scopes()
     }
 
     /// The scopes that were asked for and not granted; empty where all were.

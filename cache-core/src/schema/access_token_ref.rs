@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::access_token::{declined, margin};
+use super::scopes::{folded_mask_of, is_reserved};
 use super::{AccessToken, Foreign, ScopeSet, TokenContext, TokenType};
+use crate::codec::decode_foreign;
 use crate::secret::SecretRef;
 use crate::time::UnixSeconds;
 
@@ -36,7 +38,15 @@ pub struct AccessTokenRef<'a> {
     /// What else the request had that a token for another request must not be mistaken for.
     pub context: &'a TokenContext,
     pub(super) requested: Option<&'a str>,
-    pub(super) foreign: Option<&'a Foreign>,
+    pub(super) foreign: ForeignRef<'a>,
+}
+
+/// What another program keeps on the row.
+#[derive(Clone, Copy)]
+pub(super) enum ForeignRef<'a> {
+    None,
+    Decoded(&'a Foreign),
+    Encoded(&'a [u8]),
 }
 
 impl<'a> AccessTokenRef<'a> {
@@ -83,7 +93,12 @@ impl<'a> AccessTokenRef<'a> {
             extended_expires_on: self.extended_expires_on,
             refresh_on: self.refresh_on,
             context: self.context.clone(),
-            foreign: self.foreign.cloned().map(Box::new),
+            foreign: match self.foreign {
+                ForeignRef::None => None,
+                ForeignRef::Decoded(foreign) => Some(Box::new(foreign.clone())),
+                // It was decoded once before it was kept.
+                ForeignRef::Encoded(bytes) => decode_foreign(bytes).unwrap_or_default(),
+            },
         }
     }
 }
@@ -104,7 +119,10 @@ impl<'a> From<&'a AccessToken> for AccessTokenRef<'a> {
             refresh_on: token.refresh_on,
             context: &token.context,
             requested: token.requested_scopes(),
-            foreign: token.foreign.as_deref(),
+            foreign: token
+                .foreign
+                .as_deref()
+                .map_or(ForeignRef::None, ForeignRef::Decoded),
         }
     }
 }
@@ -143,6 +161,29 @@ impl<'a> ScopesRef<'a> {
         self.0.split(' ').filter(|word| !word.is_empty())
     }
 
+    /// The words that are not reserved, in the order given.
+    pub(super) fn granted(self) -> impl Iterator<Item = &'a str> {
+        self.words().filter(|word| !is_reserved(word))
+    }
+
+    /// One bit a word, as [`ScopeSet::folded_mask`].
+    pub(super) fn mask(self) -> u32 {
+        folded_mask_of(self.granted())
+    }
+
+    /// Whether a token for these scopes has all of `requested`.
+    pub(super) fn covers(self, requested: &ScopeSet, ignore_case: bool) -> bool {
+        requested
+            .words()
+            .all(|word| self.words().any(|granted| is_same(granted, word, ignore_case)))
+    }
+
+    /// Whether the two hold the same words, in any order.
+    pub(super) fn is_same_set(self, other: &ScopeSet, ignore_case: bool) -> bool {
+        let is_asked = |granted: &str| other.words().any(|word| is_same(granted, word, ignore_case));
+        self.granted().all(is_asked) && self.covers(other, ignore_case)
+    }
+
     /// Whether the text contains `scope` exactly.
     #[must_use]
     pub fn contains(self, scope: &str) -> bool {
@@ -154,6 +195,10 @@ impl<'a> ScopesRef<'a> {
     pub fn to_scope_set(self) -> ScopeSet {
         ScopeSet::parse(self.0)
     }
+}
+
+fn is_same(one: &str, two: &str, ignore_case: bool) -> bool {
+    one == two || ignore_case && one.eq_ignore_ascii_case(two)
 }
 
 impl PartialEq<ScopeSet> for ScopesRef<'_> {

@@ -18,7 +18,7 @@ pub mod index;
 pub mod merge;
 pub(crate) mod partition;
 mod refresh_token;
-mod request;
+pub(crate) mod request;
 mod scope_rules;
 mod scopes;
 mod token_response;

@@ -29,7 +29,7 @@
 //! All of them seal every record, write bincode, and refuse a record that went back in time.
 
 pub(crate) mod answers;
-pub(crate) mod flights;
+pub mod flights;
 pub(crate) mod memory_tier;
 pub(crate) mod outage;
 pub(crate) mod spend;

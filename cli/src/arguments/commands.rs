@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+#[cfg(feature = "bench")]
+use super::BenchArguments;
 use super::MigrateArguments;
 use crate::assertion::AssertionArguments;
 use crate::browser_arguments::BrowserArguments;
@@ -64,6 +66,13 @@ pub(crate) enum Command {
     Watch(WatchArguments),
     /// Move everything from one store to another, so that each token is in one place only; safe to interrupt and to run again
     Migrate(MigrateArguments),
+    /// Measure what strategies cost on this machine, and recommend one; with a simulated authority and temporary stores
+    #[cfg(feature = "bench")]
+    Bench(BenchArguments),
+    /// A process of a measurement; `bench` starts it
+    #[cfg(feature = "bench")]
+    #[command(hide = true)]
+    BenchWorker,
     /// Move a record that cannot be opened aside, so that its user can sign in again
     Quarantine {
         /// The record's key, as the error or `inspect` names it
@@ -79,6 +88,18 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["all", "force"])]
         restore: bool,
     },
+}
+
+impl Command {
+    /// Whether it sees to the first interrupt itself. A process of a measurement ends when its parent does.
+    pub(crate) fn stops_itself(&self) -> bool {
+        match self {
+            Self::Migrate(_) => true,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) | Self::BenchWorker => true,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,7 @@
 //! The command line: what may be written, and where.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod commands;
 mod migrate;
 mod options;
@@ -7,6 +9,8 @@ mod parsing;
 
 use clap::Parser;
 
+#[cfg(feature = "bench")]
+pub(crate) use bench::BenchArguments;
 pub(crate) use commands::{Command, Keys, Login, LogoutArguments, TokenArguments, WatchArguments};
 pub(crate) use migrate::MigrateArguments;
 pub(crate) use options::{HEADING, Options};

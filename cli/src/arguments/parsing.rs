@@ -28,6 +28,13 @@ pub(crate) fn parse(
     let mut command = command.mut_args(without_empty_variable);
     let matches = command.clone().try_get_matches_from(arguments)?;
     let mut parsed = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    // What the environment names is the user's own cache, which no measurement may touch.
+    #[cfg(feature = "bench")]
+    if matches!(parsed.command, Command::Bench(_))
+        && matches.value_source("store") != Some(ValueSource::CommandLine)
+    {
+        parsed.options.store = None;
+    }
     let is_remote = match &parsed.options.store {
         Some(StoreAddress::Redis(address)) => {
             // Every process of the machine can read the command line; the environment only this user's.

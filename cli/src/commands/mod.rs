@@ -1,6 +1,8 @@
 //! The commands, a file each.
 
 mod accounts;
+#[cfg(feature = "bench")]
+mod bench;
 mod doctor;
 mod export;
 mod import;
@@ -53,6 +55,10 @@ fn lacking_at_msal(command: &Command) -> Option<&'static str> {
 
 async fn execute(session: &Session, command: Command) -> Result<Answer, Failure> {
     match command {
+        #[cfg(feature = "bench")]
+        Command::Bench(arguments) => Box::pin(bench::run(session, arguments)).await,
+        #[cfg(feature = "bench")]
+        Command::BenchWorker => Box::pin(bench::work()).await,
         #[cfg(feature = "demo")]
         Command::Demo => crate::demo::run(session).await,
         Command::Login(Login::DeviceCode) => login::device_code(session).await,

@@ -1,0 +1,110 @@
+//! A cache at the beginning of a run: everybody is signed in, and the tokens have been in use for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::cache::TokenCache;
+use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
+use cache_core::store::Store;
+use cache_core::time::{Clock, SystemClock, UnixSeconds};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::calls::{Authority, Prepared};
+use super::error::BenchError;
+use super::file::Workload;
+use super::grants::Grants;
+use super::sequence::{Subject, SubjectKind};
+use super::strategy::{Chosen, Sealing};
+
+/// How many are signed in at the same time, so that their writes share commits.
+const AT_ONCE: usize = 64;
+
+/// How long writes behind may take at the end.
+const LAST_WRITES: Duration = Duration::from_secs(30);
+
+/// Opens a cache over `store` as `strategy` says, under a key that lives as long as the run.
+pub(super) async fn open(
+    store: Arc<dyn Store>,
+    strategy: &Chosen,
+    key: &[u8; 32],
+) -> Result<TokenCache, BenchError> {
+    let builder = TokenCache::builder(store).strategy(strategy.strategy());
+    let opened = match strategy.seal {
+        Sealing::Plaintext => builder.open_plaintext(Namespace::default()),
+        Sealing::Required => {
+            let source = FixedKeySource::new(SecretKey::from_bytes(key));
+            builder.open_sealed(Namespace::default(), Arc::new(source)).await
+        }
+    };
+    opened.map_err(BenchError::cache("open the cache"))
+}
+
+/// Signs everybody in. The ages of tokens are spread over their lifetime, as they are after a while.
+pub(super) async fn fill(
+    cache: &TokenCache,
+    workload: &Arc<Workload>,
+    is_last: bool,
+) -> Result<(), BenchError> {
+    let grants = Grants::new(Arc::clone(workload));
+    let (users, applications): (Vec<_>, Vec<_>) = Subject::all(workload)
+        .partition(|subject| matches!(subject.kind(workload), SubjectKind::User { .. }));
+    // Each user's tokens one after the other: they lie in one partition.
+    let width = usize::try_from(workload.subjects.tokens_per_user).unwrap_or(1);
+    let sign_ins = users
+        .chunks(width.max(1))
+        .map(|tokens| sign_in(cache, &grants, workload, tokens));
+    let mut signing_in = stream::iter(sign_ins).buffer_unordered(AT_ONCE);
+    while signing_in.try_next().await?.is_some() {}
+    drop(signing_in);
+
+    let plantings = applications
+        .into_iter()
+        .map(|subject| plant(cache, &grants, workload, subject));
+    let mut planting = stream::iter(plantings).buffer_unordered(AT_ONCE);
+    while planting.try_next().await?.is_some() {}
+    drop(planting);
+    if is_last {
+        cache.shutdown(LAST_WRITES).await;
+    }
+    Ok(())
+}
+
+async fn sign_in(
+    cache: &TokenCache,
+    grants: &Grants,
+    workload: &Workload,
+    tokens: &[Subject],
+) -> Result<(), BenchError> {
+    let now = SystemClock.now().to_seconds();
+    for subject in tokens {
+        let SubjectKind::User { user, .. } = grants.kind(*subject) else {
+            continue;
+        };
+        let age = i64::try_from(age(workload, *subject).as_secs()).unwrap_or(0);
+        let response = grants.response(*subject, 0, 0, UnixSeconds(now.0.saturating_sub(age)));
+        let stored = cache.sign_in(&grants.user(user), response).await;
+        stored.map_err(BenchError::cache("sign the users of the workload in"))?;
+    }
+    Ok(())
+}
+
+async fn plant(
+    cache: &TokenCache,
+    grants: &Grants,
+    workload: &Workload,
+    subject: Subject,
+) -> Result<(), BenchError> {
+    let age = age(workload, subject);
+    let prepared = Prepared::new(cache, grants, subject, Authority::Planted { age });
+    let planted = prepared.acquire(cache).await;
+    planted
+        .map(drop)
+        .map_err(BenchError::cache("obtain the tokens of the workload"))
+}
+
+/// How old a subject's token is at first: anything up to four fifths of its lifetime.
+fn age(workload: &Workload, subject: Subject) -> Duration {
+    let oldest = u64::from(workload.tokens.lifetime_seconds) * 4 / 5;
+    let mixed = u64::from(subject.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    Duration::from_secs(mixed % (oldest + 1))
+}
