@@ -12,12 +12,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// A secret string: an access token, a refresh token, a client secret.
 #[derive(Clone, Default)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(String);
 
 impl Secret {
     /// Takes ownership of `value`; the caller should keep no copy.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(Zeroizing::new(value.into()))
+        Self(value.into())
     }
 
     /// The secret itself. Keep the borrow short and never log it.
@@ -42,6 +42,12 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        wipe_bytes(&mut std::mem::take(&mut self.0).into_bytes());
     }
 }
 
@@ -168,13 +174,13 @@ fn wipe_bytes(bytes: &mut Vec<u8>) {
 
 /// Secret bytes: a key, a decrypted record.
 #[derive(Clone, Default)]
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes ownership of `value`; the caller should keep no copy.
     #[must_use]
     pub fn new(value: Vec<u8>) -> Self {
-        Self(Zeroizing::new(value))
+        Self(value)
     }
 
     /// The secret itself. Keep the borrow short and never log it.
@@ -199,6 +205,12 @@ impl SecretBytes {
 impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe_bytes(&mut self.0);
     }
 }
 
@@ -285,6 +297,17 @@ mod tests {
             SecretJson::new(fields.as_object().cloned().unwrap())
         );
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn all_that_was_allocated_is_overwritten() {
+        let mut bytes = b"canary canary".to_vec();
+        bytes.truncate(3);
+        let (capacity, address) = (bytes.capacity(), bytes.as_ptr());
+        wipe_bytes(&mut bytes);
+        assert!(bytes.is_empty());
+        bytes.resize(capacity, 1);
+        assert_eq!(bytes.as_ptr(), address, "in place, without another allocation");
     }
 
     #[test]

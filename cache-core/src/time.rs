@@ -166,21 +166,33 @@ impl Clock for SystemClock {
     /// The kernel's coarse clocks: what they were at its last tick, 1 to 10 milliseconds ago, at a tenth of the price.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn coarse(&self) -> CoarseTime {
-        use rustix::time::{ClockId, clock_gettime};
-        // There is no coarse clock that counts suspend and cannot be set back, so there are two.
-        let wall = clock_gettime(ClockId::RealtimeCoarse);
-        let monotonic = clock_gettime(ClockId::MonotonicCoarse);
-        #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts up from zero")]
-        CoarseTime {
-            wall: UnixMillis(
-                wall.tv_sec
-                    .saturating_mul(1000)
-                    .saturating_add(wall.tv_nsec / 1_000_000),
-            ),
-            monotonic: (monotonic.tv_sec as u64)
-                .wrapping_mul(1000)
-                .wrapping_add(monotonic.tv_nsec as u64 / 1_000_000),
+        use std::cell::Cell;
+
+        use rustix::time::{ClockId, Timespec, clock_gettime};
+        thread_local! {
+            static LAST: Cell<(Timespec, CoarseTime)> = const {
+                Cell::new((Timespec { tv_sec: 0, tv_nsec: 0 }, CoarseTime { wall: UnixMillis(0), monotonic: 0 }))
+            };
         }
+        // There is no coarse clock that counts suspend and cannot be set back, so there are two. They tick together: while the one shows
+        // the same nanosecond, so does the other.
+        let wall = clock_gettime(ClockId::RealtimeCoarse);
+        let (last, coarse) = LAST.get();
+        if wall == last {
+            return coarse;
+        }
+        let monotonic = clock_gettime(ClockId::MonotonicCoarse);
+        let millis = |time: Timespec| {
+            time.tv_sec
+                .saturating_mul(1000)
+                .saturating_add(time.tv_nsec / 1_000_000)
+        };
+        let coarse = CoarseTime {
+            wall: UnixMillis(millis(wall)),
+            monotonic: u64::try_from(millis(monotonic)).unwrap_or(0),
+        };
+        LAST.set((wall, coarse));
+        coarse
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -30,15 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MARK: &str = "member: ";
 
 /// What came of some stampedes.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// How often the authority was asked, in all of them.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The median of how long the last task of the last process waited.
-    pub slowest: Duration,
+    pub(crate) slowest: Duration,
 }
 
 /// Lets `tasks` tasks in each of `processes` processes ask for one expired token, and that `rounds` times.
-pub fn run(
+pub(crate) fn run(
     processes: usize,
     tasks: usize,
     rounds: usize,
@@ -85,7 +85,7 @@ pub fn run(
 
 /// What a member is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Member {
+pub(crate) struct Member {
     store: PathBuf,
     /// A byte for each request at the authority.
     requests: PathBuf,
@@ -96,12 +96,12 @@ pub struct Member {
 
 impl Member {
     /// What this process was told; `None` where it is not a member.
-    pub fn of_this_process() -> Option<Self> {
+    pub(crate) fn of_this_process() -> Option<Self> {
         serde_json::from_str(&std::env::var(MEMBER).ok()?).ok()
     }
 
     /// Does what it is told until its standard input ends.
-    pub fn run(&self) -> ExitCode {
+    pub(crate) fn run(&self) -> ExitCode {
         match self.obey() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -133,7 +133,8 @@ impl Member {
         });
         let tasks: Vec<_> = (0..self.tasks)
             .map(|_| {
-                let (cache, request, authority) = (cache.clone(), Arc::clone(&request), Arc::clone(&authority));
+                let (cache, request, authority) =
+                    (cache.clone(), Arc::clone(&request), Arc::clone(&authority));
                 tokio::spawn(async move {
                     let acquired = cache.acquire(request, AcquireOptions::default(), authority).await;
                     acquired.ok().map(|acquired| acquired.token().secret.sha256())
@@ -252,6 +253,9 @@ impl Process {
     fn end(mut self) -> Result<(), QuestionError> {
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
-        status.success().then_some(()).ok_or_else(|| "a member failed".into())
+        status
+            .success()
+            .then_some(())
+            .ok_or_else(|| "a member failed".into())
     }
 }

@@ -74,7 +74,9 @@ fn the_wrapper(question: &mut Question, runtime: &Runtime) {
         .variant(
             "Flights::join",
             on(runtime, async || {
-                flights.join(std::hint::black_box([1, 2, 3, 4]), || async { 1_u64 }).await
+                flights
+                    .join(std::hint::black_box([1, 2, 3, 4]), || async { 1_u64 })
+                    .await
             }),
         )
         .run();
@@ -88,7 +90,9 @@ fn the_wrapper(question: &mut Question, runtime: &Runtime) {
             at_most(0.3),
             microseconds,
         )
-        .reason("spawning the leader as a task of its own, which no caller's cancellation stops, is most of it")
+        .reason(
+            "spawning the leader as a task of its own, which no caller's cancellation stops, is most of it",
+        )
         .next_idea("poll the work in place until it first waits, and spawn only what is left");
 }
 
@@ -181,7 +185,11 @@ fn the_cache(question: &mut Question, runtime: &Runtime) -> Result<(), QuestionE
         let rounds = question.sized(15, 1);
         let stampede = runtime.block_on(Stampede::new(8 * (rounds + 4), latency))?;
         let stampede = Arc::new(stampede);
-        let turn = if latency.is_zero() { Duration::from_millis(1) } else { LATENCY };
+        let turn = if latency.is_zero() {
+            Duration::from_millis(1)
+        } else {
+            LATENCY
+        };
         let measured = question
             .compare(&comparison)
             .limit("a bare Notify", waiting_for(runtime, latency))

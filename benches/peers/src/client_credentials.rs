@@ -80,8 +80,8 @@ fn compare(
                     .to_owned(),
             ];
             let right = expected(resource);
-            if found.metadata.source == TokenSource::Authority
-                || found.access_token.expose() != right
+            if found.metadata().source == TokenSource::Authority
+                || found.access_token().expose() != right
                 || others.iter().any(|other| *other != right)
             {
                 return Err(wrong());

@@ -101,6 +101,7 @@ fn compare(
     [whole, partition]: [benches::harness::Operation<'_>; 2],
 ) -> Result<(), QuestionError> {
     let is_quick = question.is_quick();
+    let is_large = name.contains("10,000");
     let mut comparison = question
         .compare(name)
         .batch(Duration::from_millis(4))
@@ -110,6 +111,10 @@ fn compare(
         let picker = Picker::uniform(1, 0);
         let operation = script.operation(CACHE, measurement, picker, |_| String::new(), is_quick);
         comparison = comparison.peer(script.name, operation);
+    }
+    if is_large {
+        // Each takes a second.
+        comparison = comparison.rounds(5);
     }
     comparison.run();
     for script in scripts.both() {

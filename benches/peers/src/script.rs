@@ -159,8 +159,15 @@ impl Script {
             self.measure(name, measurement, &picked, &expected)
         };
         let mut elapsed = Duration::ZERO;
+        let mut iterations = 1;
         while !is_quick && elapsed < Self::WARM_UP {
-            elapsed += turn(8);
+            elapsed += turn(iterations);
+            // What is slow runs but a few times.
+            iterations = if elapsed * 8 < Self::WARM_UP {
+                iterations * 2
+            } else {
+                iterations
+            };
         }
         timed(turn)
     }

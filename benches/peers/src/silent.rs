@@ -116,10 +116,10 @@ async fn settle(
         let mut from_memory = 0;
         for (user, account) in known.iter().enumerate() {
             let found = client.acquire_token_silent(scopes).account(account).await?;
-            if found.access_token.expose() != users.access_token(user) {
+            if found.access_token().expose() != users.access_token(user) {
                 return Err("the cache did not answer with the user's token".into());
             }
-            from_memory += usize::from(found.metadata.source == TokenSource::Memory);
+            from_memory += usize::from(found.metadata().source == TokenSource::Memory);
         }
         if from_memory == known.len() {
             return Ok(());
@@ -168,7 +168,8 @@ fn compare(
     let bare = sync(|| moka.get(&owners[theirs.pick()], &scopes));
     let mut comparison = question
         .compare(name)
-        .batch(Duration::from_millis(4))
+        // Where MSAL searches, what it costs depends on who is asked for: of many it has to be several.
+        .batch(Duration::from_millis(if users.count() > 1000 { 50 } else { 4 }))
         .variant(WHOLE, whole);
     comparison = comparison.peer("moka, text to text", bare);
     for script in scripts.both() {
@@ -192,8 +193,8 @@ fn compare(
             let name = format!("× faster than {}", script.name);
             let _ = question
                 .target(demand.row, &name, at_least(times), measured.ratio_of(script.name, WHOLE))
-                .reason("the whole call makes a result with everything of the token, the account and the ID token's claims")
-                .next_idea("a result that reads what it is asked for when it is asked");
+                .reason("a hit of the whole call costs more than the ratio leaves for it; the question `silent` says what it is spent on")
+                .next_idea("the same by a prepared request");
         }
     }
     Ok(())

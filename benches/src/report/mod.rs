@@ -85,8 +85,14 @@ impl Findings {
 
 /// Where a page and its numbers go.
 fn places(path: &Path) -> Written {
-    let is_page = path.extension().is_some_and(|extension| extension == "html" || extension == "htm");
-    let page = if is_page { path.to_owned() } else { path.join("report.html") };
+    let is_page = path
+        .extension()
+        .is_some_and(|extension| extension == "html" || extension == "htm");
+    let page = if is_page {
+        path.to_owned()
+    } else {
+        path.join("report.html")
+    };
     Written {
         numbers: page.with_extension("json"),
         page,

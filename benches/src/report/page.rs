@@ -107,12 +107,25 @@ fn headline(findings: &Findings) -> String {
 fn cards(findings: &Findings) -> Markup {
     let figures = findings.measurement.figures();
     let calls = &findings.measurement.calls;
-    let what = if findings.measurement.lives.is_some() { "of a whole process" } else { "of a call" };
+    let what = if findings.measurement.lives.is_some() {
+        "of a whole process"
+    } else {
+        "of a call"
+    };
     let cards = [
         (duration(figures.median_nanoseconds), format!("median {what}")),
-        (duration(figures.slowest_nanoseconds), "mean of the slowest hundredth".to_owned()),
-        (percent(1.0 - calls.share(Tier::Authority)), "of calls answered without the authority".to_owned()),
-        (three_digits(figures.requests_per_second), "requests at the authority a second".to_owned()),
+        (
+            duration(figures.slowest_nanoseconds),
+            "mean of the slowest hundredth".to_owned(),
+        ),
+        (
+            percent(1.0 - calls.share(Tier::Authority)),
+            "of calls answered without the authority".to_owned(),
+        ),
+        (
+            three_digits(figures.requests_per_second),
+            "requests at the authority a second".to_owned(),
+        ),
     ];
     html! {
         dl.cards { @for (value, label) in cards { div { dt { (label) } dd { (value) } } } }
@@ -127,7 +140,9 @@ fn charts(findings: &Findings) -> Result<Markup, BenchError> {
         None => None,
     };
     let median = |tier: Tier| duration(lossy(calls.tiers[tier as usize].quantile(0.5)));
-    let nearest = Tier::ALL.into_iter().find(|tier| calls.tiers[*tier as usize].count() > 0);
+    let nearest = Tier::ALL
+        .into_iter()
+        .find(|tier| calls.tiers[*tier as usize].count() > 0);
     let latency = match nearest {
         Some(near) if near != Tier::Authority && calls.share(Tier::Authority) > 0.0 => format!(
             "A token from {} is there after {}, one from the authority after {}: what matters is how few calls have to wait for that.",
@@ -135,7 +150,9 @@ fn charts(findings: &Findings) -> Result<Markup, BenchError> {
             median(near),
             median(Tier::Authority)
         ),
-        _ => "Each hill is where the waits of one tier lie; its height is relative to its own top.".to_owned(),
+        _ => {
+            "Each hill is where the waits of one tier lie; its height is relative to its own top.".to_owned()
+        }
     };
     let hits = format!(
         "{} of the calls were answered from memory, {} from the store; {} had to wait for the authority.",
@@ -143,11 +160,21 @@ fn charts(findings: &Findings) -> Result<Markup, BenchError> {
         percent(calls.share(Tier::Store)),
         percent(calls.share(Tier::Authority))
     );
-    let subjects = if findings.workload.subjects.users > 0 { "users" } else { "tenants" };
+    let subjects = if findings.workload.subjects.users > 0 {
+        "users"
+    } else {
+        "tenants"
+    };
     let store = findings.candidate.store.title();
     let growth = growth(findings, subjects);
-    let legend: Legend = &[("memory", "answered from memory"), ("store", "answered without the authority")];
-    let tiers: Legend = &[("memory", "hit in memory"), ("store", "hit in the store, no memory tier")];
+    let legend: Legend = &[
+        ("memory", "answered from memory"),
+        ("store", "answered without the authority"),
+    ];
+    let tiers: Legend = &[
+        ("memory", "hit in memory"),
+        ("store", "hit in the store, no memory tier"),
+    ];
     Ok(html! {
         (section("Strategies compared", "Three prices for each strategy; shorter is better. Labels say in what a strategy differs from the recommended one.", strategies.as_ref(), &[]))
         (section("How long tokens took", &latency, charts::latency(measurement)?.as_ref(), &[]))
@@ -165,13 +192,25 @@ fn article(tier: Tier) -> &'static str {
 }
 
 fn growth(findings: &Findings, subjects: &str) -> String {
-    let (Some(first), Some(last)) = (findings.sweep.first(), findings.sweep.last()) else { return String::new() };
+    let (Some(first), Some(last)) = (findings.sweep.first(), findings.sweep.last()) else {
+        return String::new();
+    };
     let range = |one: Option<u64>, other: Option<u64>| {
-        Some(format!("{} to {}", duration(lossy(one?)), duration(lossy(other?))))
+        Some(format!(
+            "{} to {}",
+            duration(lossy(one?)),
+            duration(lossy(other?))
+        ))
     };
     let mut parts = Vec::new();
-    parts.extend(range(first.memory_nanoseconds, last.memory_nanoseconds).map(|range| format!("a hit in memory goes from {range}")));
-    parts.extend(range(first.store_nanoseconds, last.store_nanoseconds).map(|range| format!("one in the store from {range}")));
+    parts.extend(
+        range(first.memory_nanoseconds, last.memory_nanoseconds)
+            .map(|range| format!("a hit in memory goes from {range}")),
+    );
+    parts.extend(
+        range(first.store_nanoseconds, last.store_nanoseconds)
+            .map(|range| format!("one in the store from {range}")),
+    );
     format!(
         "From {} to {} {subjects}, {}.",
         count(first.subjects.into()),
@@ -200,7 +239,9 @@ fn section(title: &str, see: &str, chart: Option<&Chart>, legend: Legend) -> Mar
 }
 
 fn comparison(findings: &Findings) -> Markup {
-    let Some(exploration) = &findings.exploration else { return html! {} };
+    let Some(exploration) = &findings.exploration else {
+        return html! {};
+    };
     html! {
         section {
             h2 { "The comparison in numbers" }
@@ -238,13 +279,51 @@ fn how(findings: &Findings) -> Markup {
         ("With", made.version.clone()),
         ("Command", made.command.clone()),
         ("Seed", made.seed.to_string()),
-        ("Load", format!("{} processes at a time, {} tasks in each, {} ms between two calls of a task on average", load.processes, load.tasks, load.think_milliseconds)),
-        ("Measured", format!("{:.1} s, after a warm-up that is not in the numbers", findings.measurement.seconds)),
-        ("Tokens", format!("{} of them, {} bytes each, living {} s", count(findings.workload.tokens()), tokens.bytes, tokens.lifetime_seconds)),
-        ("Authority", format!("simulated, {} ms a request{}", findings.workload.authority.latency_milliseconds, if findings.workload.authority.rotates { ", refresh tokens rotate" } else { "" })),
+        (
+            "Load",
+            format!(
+                "{} processes at a time, {} tasks in each, {} ms between two calls of a task on average",
+                load.processes, load.tasks, load.think_milliseconds
+            ),
+        ),
+        (
+            "Measured",
+            format!(
+                "{:.1} s, after a warm-up that is not in the numbers",
+                findings.measurement.seconds
+            ),
+        ),
+        (
+            "Tokens",
+            format!(
+                "{} of them, {} bytes each, living {} s",
+                count(findings.workload.tokens()),
+                tokens.bytes,
+                tokens.lifetime_seconds
+            ),
+        ),
+        (
+            "Authority",
+            format!(
+                "simulated, {} ms a request{}",
+                findings.workload.authority.latency_milliseconds,
+                if findings.workload.authority.rotates {
+                    ", refresh tokens rotate"
+                } else {
+                    ""
+                }
+            ),
+        ),
     ];
     if let Some(exploration) = &findings.exploration {
-        facts.push(("Compared", format!("{} strategies in {:.0} s", exploration.contenders.len(), exploration.seconds)));
+        facts.push((
+            "Compared",
+            format!(
+                "{} strategies in {:.0} s",
+                exploration.contenders.len(),
+                exploration.seconds
+            ),
+        ));
     }
     html! {
         section {

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::Findings;
 use super::charts::shown;
 use super::units::{bytes, count, duration, percent, three_digits, times};
-use super::Findings;
 use crate::workload::explore::{Exploration, WEIGHTS, median_figures, ratios};
 use crate::workload::{Figures, Measurement, Tier, lossy};
 
@@ -17,7 +17,13 @@ fn scrolling(caption: &str, table: &Markup) -> Markup {
 pub(super) fn tiers(measurement: &Measurement) -> Markup {
     let rows = Tier::ALL.map(|tier| {
         let latencies = &measurement.calls.tiers[tier as usize];
-        let at = |quantile| if latencies.count() == 0 { "–".to_owned() } else { duration(lossy(latencies.quantile(quantile))) };
+        let at = |quantile| {
+            if latencies.count() == 0 {
+                "–".to_owned()
+            } else {
+                duration(lossy(latencies.quantile(quantile)))
+            }
+        };
         html! {
             tr {
                 th scope="row" { (tier.name()) }
@@ -43,19 +49,56 @@ pub(super) fn costs(findings: &Findings) -> Markup {
     let measurement = &findings.measurement;
     let (store, authority) = (&measurement.store, &measurement.authority);
     let figures = measurement.figures();
-    let per_thousand = |number: u64| three_digits(lossy(number) * 1000.0 / lossy(measurement.calls.count().max(1)));
+    let per_thousand =
+        |number: u64| three_digits(lossy(number) * 1000.0 / lossy(measurement.calls.count().max(1)));
     let mut rows = vec![
-        ("store: records read".to_owned(), count(store.get), per_thousand(store.get)),
-        ("store: versions compared".to_owned(), count(store.head), per_thousand(store.head)),
-        ("store: records written".to_owned(), count(store.put), per_thousand(store.put)),
-        ("store: writes that came too late and were made again".to_owned(), count(store.conflicts), per_thousand(store.conflicts)),
-        ("authority: refresh tokens redeemed".to_owned(), count(authority.redeemed), per_thousand(authority.redeemed)),
-        ("authority: tokens of the application obtained".to_owned(), count(authority.obtained), per_thousand(authority.obtained)),
-        ("users signed out by a refresh token that came twice".to_owned(), count(authority.signed_out), per_thousand(authority.signed_out)),
-        ("calls that failed".to_owned(), count(measurement.calls.failed()), per_thousand(measurement.calls.failed())),
+        (
+            "store: records read".to_owned(),
+            count(store.get),
+            per_thousand(store.get),
+        ),
+        (
+            "store: versions compared".to_owned(),
+            count(store.head),
+            per_thousand(store.head),
+        ),
+        (
+            "store: records written".to_owned(),
+            count(store.put),
+            per_thousand(store.put),
+        ),
+        (
+            "store: writes that came too late and were made again".to_owned(),
+            count(store.conflicts),
+            per_thousand(store.conflicts),
+        ),
+        (
+            "authority: refresh tokens redeemed".to_owned(),
+            count(authority.redeemed),
+            per_thousand(authority.redeemed),
+        ),
+        (
+            "authority: tokens of the application obtained".to_owned(),
+            count(authority.obtained),
+            per_thousand(authority.obtained),
+        ),
+        (
+            "users signed out by a refresh token that came twice".to_owned(),
+            count(authority.signed_out),
+            per_thousand(authority.signed_out),
+        ),
+        (
+            "calls that failed".to_owned(),
+            count(measurement.calls.failed()),
+            per_thousand(measurement.calls.failed()),
+        ),
     ];
     if measurement.cpu_nanoseconds.is_some() {
-        let of = if measurement.lives.is_some() { "processor time of a process" } else { "processor time of a call" };
+        let of = if measurement.lives.is_some() {
+            "processor time of a process"
+        } else {
+            "processor time of a call"
+        };
         rows.push((of.to_owned(), duration(figures.cpu_nanoseconds), "–".to_owned()));
     }
     if let Some(grown) = measurement.grown_bytes {
@@ -75,30 +118,47 @@ pub(super) fn costs(findings: &Findings) -> Markup {
 
 /// Every strategy that was tried.
 pub(super) fn contenders(findings: &Findings, exploration: &Exploration) -> Markup {
-    let rows = shown(exploration).into_iter().enumerate().filter_map(|(place, index)| {
-        let contender = exploration.contenders.get(index)?;
-        let figures = median_figures(&contender.runs)?;
-        let is_chosen = index == exploration.choice.chosen;
-        let score = exploration.choice.scores.get(index).map_or(f64::NAN, |score| score.median);
-        Some(html! {
-            tr.chosen[is_chosen] {
-                td { (place + 1) }
-                th scope="row" {
-                    (contender.candidate.title(&findings.workload))
-                    @if is_chosen { " (recommended)" }
-                    @if index == 0 { " (the workload’s own)" }
+    let rows = shown(exploration)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, index)| {
+            let contender = exploration.contenders.get(index)?;
+            let figures = median_figures(&contender.runs)?;
+            let is_chosen = index == exploration.choice.chosen;
+            let score = exploration
+                .choice
+                .scores
+                .get(index)
+                .map_or(f64::NAN, |score| score.median);
+            Some(html! {
+                tr.chosen[is_chosen] {
+                    td { (place + 1) }
+                    th scope="row" {
+                        (contender.candidate.title(&findings.workload))
+                        @if is_chosen { " (recommended)" }
+                        @if index == 0 { " (the workload’s own)" }
+                    }
+                    td { (three_digits(score)) }
+                    td { (duration(figures.slowest_nanoseconds)) }
+                    td { (duration(figures.p99_nanoseconds)) }
+                    td { (duration(figures.median_nanoseconds)) }
+                    td { (three_digits(figures.requests_per_second)) }
+                    td { (duration(figures.cpu_nanoseconds)) }
+                    td { (contender.runs.len()) }
                 }
-                td { (three_digits(score)) }
-                td { (duration(figures.slowest_nanoseconds)) }
-                td { (duration(figures.p99_nanoseconds)) }
-                td { (duration(figures.median_nanoseconds)) }
-                td { (three_digits(figures.requests_per_second)) }
-                td { (duration(figures.cpu_nanoseconds)) }
-                td { (contender.runs.len()) }
-            }
-        })
-    });
-    let head = ["", "strategy", "cost", "slowest 1 %", "p99", "median", "requests/s", "processor", "runs"];
+            })
+        });
+    let head = [
+        "",
+        "strategy",
+        "cost",
+        "slowest 1 %",
+        "p99",
+        "median",
+        "requests/s",
+        "processor",
+        "runs",
+    ];
     scrolling(
         "Every strategy that was tried: cost is weighed, 1 is the workload’s own, less is better",
         &html! {
@@ -112,16 +172,22 @@ pub(super) fn contenders(findings: &Findings, exploration: &Exploration) -> Mark
 
 /// The rerun with another seed.
 pub(super) fn confirmation(findings: &Findings, exploration: &Exploration) -> Markup {
-    let Some(confirmation) = &exploration.confirmation else { return html! {} };
-    let rows = confirmation.contenders.iter().enumerate().filter_map(|(place, contender)| {
-        let figures = median_figures(&contender.runs)?;
-        Some(html! {
-            tr.chosen[place == 0] {
-                th scope="row" { (contender.candidate.title(&findings.workload)) }
-                (cells(&figures))
-            }
-        })
-    });
+    let Some(confirmation) = &exploration.confirmation else {
+        return html! {};
+    };
+    let rows = confirmation
+        .contenders
+        .iter()
+        .enumerate()
+        .filter_map(|(place, contender)| {
+            let figures = median_figures(&contender.runs)?;
+            Some(html! {
+                tr.chosen[place == 0] {
+                    th scope="row" { (contender.candidate.title(&findings.workload)) }
+                    (cells(&figures))
+                }
+            })
+        });
     scrolling(
         &format!("The rerun, in turn, with seed {}", confirmation.seed),
         &html! { table { (head("strategy")) tbody { @for row in rows { (row) } } } },

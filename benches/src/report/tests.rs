@@ -10,12 +10,18 @@ fn measurement() -> Measurement {
     let mut measurement = Measurement::new(7, 3.0, false);
     for number in 1..2000_u64 {
         let piece = usize::try_from(number % 48).unwrap();
-        measurement.calls.note(Tier::Memory, Duration::from_nanos(400 + number), piece);
+        measurement
+            .calls
+            .note(Tier::Memory, Duration::from_nanos(400 + number), piece);
         if number % 20 == 0 {
-            measurement.calls.note(Tier::Store, Duration::from_micros(40 + number % 50), piece);
+            measurement
+                .calls
+                .note(Tier::Store, Duration::from_micros(40 + number % 50), piece);
         }
         if number % 100 == 0 {
-            measurement.calls.note(Tier::Authority, Duration::from_millis(60), piece);
+            measurement
+                .calls
+                .note(Tier::Authority, Duration::from_millis(60), piece);
         }
     }
     measurement.authority.redeemed = 90;
@@ -82,7 +88,11 @@ fn findings(title: &str) -> Findings {
         workload,
         candidate,
         measurement,
-        sweep: vec![point(1, 300, 40_000), point(100, 350, 41_000), point(1000, 500, 45_000)],
+        sweep: vec![
+            point(1, 300, 40_000),
+            point(100, 350, 41_000),
+            point(1000, 500, 45_000),
+        ],
         exploration: Some(exploration),
     }
 }
@@ -90,7 +100,9 @@ fn findings(title: &str) -> Findings {
 #[test]
 fn the_page_needs_nothing_but_itself() {
     let page = findings("Web").page().unwrap();
-    for reference in ["src=", "href=", "url(", "@import", "http://", "https://", "<script", "<link", "<iframe"] {
+    for reference in [
+        "src=", "href=", "url(", "@import", "http://", "https://", "<script", "<link", "<iframe",
+    ] {
         assert!(!page.contains(reference), "{reference}");
     }
     assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
@@ -99,11 +111,18 @@ fn the_page_needs_nothing_but_itself() {
 #[test]
 fn every_colour_of_a_chart_has_a_name() {
     let page = findings("Web").page().unwrap();
-    let svgs = page.split("<svg").skip(1).map(|rest| rest.split("</svg>").next().unwrap());
+    let svgs = page
+        .split("<svg")
+        .skip(1)
+        .map(|rest| rest.split("</svg>").next().unwrap());
     let mut count = 0;
     for svg in svgs {
         count += 1;
-        assert!(!svg.contains("=\"#"), "{}", svg.chars().take(400).collect::<String>());
+        assert!(
+            !svg.contains("=\"#"),
+            "{}",
+            svg.chars().take(400).collect::<String>()
+        );
     }
     assert_eq!(count, 8, "four charts in two sizes");
 }
@@ -119,7 +138,10 @@ fn titles_are_text_and_never_markup() {
 fn a_chart_says_to_those_who_cannot_see_it_what_there_is_to_see() {
     let page = findings("Web").page().unwrap();
     assert_eq!(page.matches("role=\"img\" aria-label=\"").count(), 4);
-    assert!(page.contains("aria-label=\"Who answered, as time went on. 94"), "the shares are told");
+    assert!(
+        page.contains("aria-label=\"Who answered, as time went on. 94"),
+        "the shares are told"
+    );
 }
 
 #[test]

@@ -29,7 +29,11 @@ pub fn rate(per_second: f64) -> String {
 /// A factor: `1.4 ×`.
 #[must_use]
 pub fn times(factor: f64) -> String {
-    if factor >= 9.95 { format!("{} ×", grouped(factor.round())) } else { format!("{factor:.1} ×") }
+    if factor >= 9.95 {
+        format!("{} ×", grouped(factor.round()))
+    } else {
+        format!("{factor:.1} ×")
+    }
 }
 
 /// A size: `1.2 MiB`.
@@ -97,12 +101,36 @@ mod tests {
 
     #[test]
     fn numbers_are_as_people_read_them() {
-        let shown = [0.0, 42.0, 999.6, 1_500.0, 23_456.0, 999_999.0, 61_000_000.0, 2.5e9].map(duration);
-        assert_eq!(shown, ["0 ns", "42 ns", "1.00 µs", "1.50 µs", "23.5 µs", "1.00 ms", "61.0 ms", "2.50 s"]);
+        let shown = [
+            0.0,
+            42.0,
+            999.6,
+            1_500.0,
+            23_456.0,
+            999_999.0,
+            61_000_000.0,
+            2.5e9,
+        ]
+        .map(duration);
+        assert_eq!(
+            shown,
+            [
+                "0 ns", "42 ns", "1.00 µs", "1.50 µs", "23.5 µs", "1.00 ms", "61.0 ms", "2.50 s"
+            ]
+        );
         assert_eq!([0.42, 1.0, 33.3].map(rate), ["0.42 times", "once", "33.3 times"]);
         assert_eq!([1.44, 29.2, 1234.0].map(times), ["1.4 ×", "29 ×", "1,234 ×"]);
-        assert_eq!([512.0, 2048.0, 3.5e7].map(bytes), ["512 B", "2.00 KiB", "33.4 MiB"]);
-        assert_eq!([0.0, 0.0004, 0.123, 0.9999, 1.0].map(percent), ["0 %", "< 0.1 %", "12.3 %", "> 99.9 %", "100.0 %"]);
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [512.0, 2048.0, 3.5e7].map(bytes),
+            ["512 B", "2.00 KiB", "33.4 MiB"]
+        );
+        assert_eq!(
+            [0.0, 0.0004, 0.123, 0.9999, 1.0].map(percent),
+            ["0 %", "< 0.1 %", "12.3 %", "> 99.9 %", "100.0 %"]
+        );
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::cache::{
-    AcquireOptions, Acquired, AppTokenCall, AuthorityCall, AuthorityRefusal, CacheError, CallError, CallOutcome,
-    Redemption, RefusedBecause, TokenCache,
+    AcquireOptions, Acquired, AppTokenCall, AuthorityCall, AuthorityRefusal, CacheError, CallError,
+    CallOutcome, Redemption, RefusedBecause, TokenCache,
 };
 use cache_core::schema::TokenRequest;
 use cache_core::secret::Secret;
@@ -50,9 +50,15 @@ impl Prepared {
     pub(super) async fn acquire(&self, cache: &TokenCache) -> Result<Acquired, CacheError> {
         let options = AcquireOptions::default();
         match self {
-            Self::User(request, call) => cache.acquire(Arc::clone(request), options, Arc::clone(call)).await,
+            Self::User(request, call) => {
+                cache
+                    .acquire(Arc::clone(request), options, Arc::clone(call))
+                    .await
+            }
             Self::Application(request, call) => {
-                cache.acquire_app(Arc::clone(request), options, Arc::clone(call)).await
+                cache
+                    .acquire_app(Arc::clone(request), options, Arc::clone(call))
+                    .await
             }
         }
     }
@@ -69,7 +75,9 @@ struct Call {
 impl Call {
     fn granted(&self, refresh_serial: u64, requested_at: UnixSeconds) -> CallOutcome {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let response = self.grants.response(self.subject, serial, refresh_serial, requested_at);
+        let response = self
+            .grants
+            .response(self.subject, serial, refresh_serial, requested_at);
         CallOutcome::Granted(Box::new(response))
     }
 }

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::store::{
-    Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
-};
+use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +119,9 @@ impl Store for CountingStore {
 
     async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
         self.counters.put.fetch_add(1, Relaxed);
-        self.counters.bytes_written.fetch_add(payload.len() as u64, Relaxed);
+        self.counters
+            .bytes_written
+            .fetch_add(payload.len() as u64, Relaxed);
         let result = self.inner.put(key, payload, options).await;
         if result.as_ref().is_err_and(StoreError::is_conflict) {
             self.counters.conflicts.fetch_add(1, Relaxed);

@@ -24,7 +24,9 @@ pub enum WorkloadError {
         message: String,
     },
     /// There is no shipped workload of this name.
-    #[error("there is no shipped workload {0:?}; there are desktop-tool, web-front-end and multi-tenant-daemon")]
+    #[error(
+        "there is no shipped workload {0:?}; there are desktop-tool, web-front-end and multi-tenant-daemon"
+    )]
     NoPreset(String),
 }
 
@@ -115,9 +117,7 @@ impl BenchError {
         move |source| Self::System { doing, source }
     }
 
-    pub(crate) fn cache(
-        doing: &'static str,
-    ) -> impl FnOnce(cache_core::cache::CacheError) -> Self {
+    pub(crate) fn cache(doing: &'static str) -> impl FnOnce(cache_core::cache::CacheError) -> Self {
         move |source| Self::Cache {
             doing,
             source: Box::new(source),
@@ -126,5 +126,9 @@ impl BenchError {
 }
 
 fn said(told: &str) -> String {
-    if told.is_empty() { String::new() } else { format!(": {told}") }
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(": {told}")
+    }
 }

@@ -160,11 +160,13 @@ impl Workload {
             line: error.span().map_or(1, |span| line_of(text, &span)),
             message: error.message().to_owned(),
         })?;
-        workload.check().map_err(|(field, message)| WorkloadError::Value {
-            field,
-            line: line_of_field(text, field),
-            message,
-        })?;
+        workload
+            .check()
+            .map_err(|(field, message)| WorkloadError::Value {
+                field,
+                line: line_of_field(text, field),
+                message,
+            })?;
         Ok(workload)
     }
 
@@ -228,27 +230,53 @@ impl Workload {
             return refuse("subjects.users", "there must be users or tenants");
         }
         within("subjects.users", subjects.users.into(), 0.0, 100_000.0)?;
-        within("subjects.tokens_per_user", subjects.tokens_per_user.into(), 1.0, 100.0)?;
+        within(
+            "subjects.tokens_per_user",
+            subjects.tokens_per_user.into(),
+            1.0,
+            100.0,
+        )?;
         within("subjects.tenants", subjects.tenants.into(), 0.0, 100_000.0)?;
-        within("subjects.resources_per_tenant", subjects.resources_per_tenant.into(), 1.0, 1000.0)?;
+        within(
+            "subjects.resources_per_tenant",
+            subjects.resources_per_tenant.into(),
+            1.0,
+            1000.0,
+        )?;
         within("subjects.zipf", subjects.zipf, 0.0, 4.0)?;
         within("load.processes", load.processes.into(), 1.0, 64.0)?;
         within("load.tasks", load.tasks.into(), 1.0, 1024.0)?;
         within("load.think_milliseconds", load.think_milliseconds, 0.0, 60_000.0)?;
         within("load.seconds", load.seconds, 0.1, 3600.0)?;
         within("load.warm_up_seconds", load.warm_up_seconds, 0.0, 600.0)?;
-        within("load.requests_per_process", load.requests_per_process.into(), 0.0, 1e6)?;
-        within("tokens.lifetime_seconds", self.tokens.lifetime_seconds.into(), 2.0, 86_400.0)?;
+        within(
+            "load.requests_per_process",
+            load.requests_per_process.into(),
+            0.0,
+            1e6,
+        )?;
+        within(
+            "tokens.lifetime_seconds",
+            self.tokens.lifetime_seconds.into(),
+            2.0,
+            86_400.0,
+        )?;
         within("tokens.refresh_after", self.tokens.refresh_after, 0.0, 0.95)?;
         within("tokens.bytes", self.tokens.bytes.into(), 64.0, 32_768.0)?;
-        within("authority.latency_milliseconds", self.authority.latency_milliseconds, 0.0, 10_000.0)?;
+        within(
+            "authority.latency_milliseconds",
+            self.authority.latency_milliseconds,
+            0.0,
+            10_000.0,
+        )?;
         if self.tokens() > 500_000 {
             return refuse("subjects.users", "there would be more than 500,000 access tokens");
         }
         if let Some(reason) = self.unfit(self.store.kind) {
             return refuse("store.kind", reason);
         }
-        self.strategy.check(self.subjects.users > 0 && self.authority.rotates)
+        self.strategy
+            .check(self.subjects.users > 0 && self.authority.rotates)
     }
 }
 
@@ -303,13 +331,19 @@ mod tests {
     fn a_value_out_of_range_names_its_field_and_line() {
         let error = edited("processes = 4", "processes = 0").unwrap_err();
         let shown = error.to_string();
-        assert!(shown.contains("load.processes: 0 is not within 1 and 64"), "{shown}");
+        assert!(
+            shown.contains("load.processes: 0 is not within 1 and 64"),
+            "{shown}"
+        );
         assert!(shown.starts_with("line "), "{shown}");
     }
 
     #[test]
     fn what_would_sign_users_out_is_refused() {
-        let error = edited("preset = \"web-front-end\"", "preset = \"web-front-end\"\ncoalescing = \"none\"");
+        let error = edited(
+            "preset = \"web-front-end\"",
+            "preset = \"web-front-end\"\ncoalescing = \"none\"",
+        );
         let shown = error.unwrap_err().to_string();
         assert!(shown.contains("strategy.coalescing"), "{shown}");
         assert!(shown.contains("signs its user out"), "{shown}");
@@ -318,7 +352,16 @@ mod tests {
     #[test]
     fn a_store_that_ends_with_its_process_cannot_keep_users() {
         let error = edited("kind = \"sqlite\"", "kind = \"memory\"").unwrap_err();
-        assert!(matches!(error, WorkloadError::Value { field: "store.kind", .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                WorkloadError::Value {
+                    field: "store.kind",
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
@@ -327,6 +370,9 @@ mod tests {
                     [tokens]\nlifetime_seconds = 9\n[authority]\nlatency_milliseconds = 1\n[store]\nkind = \"sqlite\"\n\
                     [strategy]\npreset = \"desktop-tool\"";
         let error = Workload::parse(text).unwrap_err();
-        assert_eq!(error.to_string(), "subjects.users: there must be users or tenants");
+        assert_eq!(
+            error.to_string(),
+            "subjects.users: there must be users or tenants"
+        );
     }
 }

@@ -10,11 +10,12 @@ use cache_core::time::{Clock, SystemClock, UnixSeconds};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::calls::{Authority, Prepared};
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::Workload;
 use super::grants::Grants;
 use super::sequence::{Subject, SubjectKind};
-use super::strategy::{Chosen, Sealing};
+use super::strategy::Sealing;
 
 /// How many are signed in at the same time, so that their writes share commits.
 const AT_ONCE: usize = 64;
@@ -23,7 +24,11 @@ const AT_ONCE: usize = 64;
 const LAST_WRITES: Duration = Duration::from_secs(30);
 
 /// Opens a cache over `store` as `strategy` says, under a key that lives as long as the run.
-pub(super) async fn open(store: Arc<dyn Store>, strategy: &Chosen, key: &[u8; 32]) -> Result<TokenCache, BenchError> {
+pub(super) async fn open(
+    store: Arc<dyn Store>,
+    strategy: &Chosen,
+    key: &[u8; 32],
+) -> Result<TokenCache, BenchError> {
     let builder = TokenCache::builder(store).strategy(strategy.strategy());
     let opened = match strategy.seal {
         Sealing::Plaintext => builder.open_plaintext(Namespace::default()),
@@ -36,18 +41,26 @@ pub(super) async fn open(store: Arc<dyn Store>, strategy: &Chosen, key: &[u8; 32
 }
 
 /// Signs everybody in. The ages of tokens are spread over their lifetime, as they are after a while.
-pub(super) async fn fill(cache: &TokenCache, workload: &Arc<Workload>, is_last: bool) -> Result<(), BenchError> {
+pub(super) async fn fill(
+    cache: &TokenCache,
+    workload: &Arc<Workload>,
+    is_last: bool,
+) -> Result<(), BenchError> {
     let grants = Grants::new(Arc::clone(workload));
     let (users, applications): (Vec<_>, Vec<_>) = Subject::all(workload)
         .partition(|subject| matches!(subject.kind(workload), SubjectKind::User { .. }));
     // Each user's tokens one after the other: they lie in one partition.
     let width = usize::try_from(workload.subjects.tokens_per_user).unwrap_or(1);
-    let sign_ins = users.chunks(width.max(1)).map(|tokens| sign_in(cache, &grants, workload, tokens));
+    let sign_ins = users
+        .chunks(width.max(1))
+        .map(|tokens| sign_in(cache, &grants, workload, tokens));
     let mut signing_in = stream::iter(sign_ins).buffer_unordered(AT_ONCE);
     while signing_in.try_next().await?.is_some() {}
     drop(signing_in);
 
-    let plantings = applications.into_iter().map(|subject| plant(cache, &grants, workload, subject));
+    let plantings = applications
+        .into_iter()
+        .map(|subject| plant(cache, &grants, workload, subject));
     let mut planting = stream::iter(plantings).buffer_unordered(AT_ONCE);
     while planting.try_next().await?.is_some() {}
     drop(planting);
@@ -65,7 +78,9 @@ async fn sign_in(
 ) -> Result<(), BenchError> {
     let now = SystemClock.now().to_seconds();
     for subject in tokens {
-        let SubjectKind::User { user, .. } = grants.kind(*subject) else { continue };
+        let SubjectKind::User { user, .. } = grants.kind(*subject) else {
+            continue;
+        };
         let age = i64::try_from(age(workload, *subject).as_secs()).unwrap_or(0);
         let response = grants.response(*subject, 0, 0, UnixSeconds(now.0.saturating_sub(age)));
         let stored = cache.sign_in(&grants.user(user), response).await;
@@ -83,7 +98,9 @@ async fn plant(
     let age = age(workload, subject);
     let prepared = Prepared::new(cache, grants, subject, Authority::Planted { age });
     let planted = prepared.acquire(cache).await;
-    planted.map(drop).map_err(BenchError::cache("obtain the tokens of the workload"))
+    planted
+        .map(drop)
+        .map_err(BenchError::cache("obtain the tokens of the workload"))
 }
 
 /// How old a subject's token is at first: anything up to four fifths of its lifetime.

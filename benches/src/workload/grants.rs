@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cache_core::cache::TokenCache;
 use cache_core::schema::{
-    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest, TokenResponse,
-    TokenType,
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
+    TokenResponse, TokenType,
 };
 use cache_core::secret::Secret;
 use cache_core::time::UnixSeconds;

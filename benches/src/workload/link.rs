@@ -10,11 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::Workload;
 use super::measured::Share;
 use super::place::StorePlace;
-use super::strategy::Chosen;
 
 /// What a worker is to do. It holds the key of a temporary cache, so it is never shown.
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,10 @@ pub(super) enum ToWorker {
     Job(Box<Job>),
     Go,
     /// The answer to a question; the serial number of the new refresh token, or a refusal.
-    Answer { question: u64, granted: Option<u64> },
+    Answer {
+        question: u64,
+        granted: Option<u64>,
+    },
 }
 
 /// From a worker to its parent.
@@ -45,9 +48,15 @@ pub(super) enum ToWorker {
 pub(super) enum FromWorker {
     Ready,
     /// Redeem the refresh token of a user that has this serial number.
-    Redeem { question: u64, user: u32, serial: u64 },
+    Redeem {
+        question: u64,
+        user: u32,
+        serial: u64,
+    },
     /// Grant the application a token of its own.
-    Obtain { question: u64 },
+    Obtain {
+        question: u64,
+    },
     Done(Box<Share>),
 }
 
@@ -84,7 +93,9 @@ impl Link {
             let mut output = tokio::io::stdout();
             while let Some(message) = messages.recv().await {
                 let is_last = matches!(message, FromWorker::Done(_));
-                let Ok(mut line) = serde_json::to_vec(&message) else { break };
+                let Ok(mut line) = serde_json::to_vec(&message) else {
+                    break;
+                };
                 line.push(b'\n');
                 if output.write_all(&line).await.is_err() || output.flush().await.is_err() || is_last {
                     break;
@@ -101,7 +112,11 @@ impl Link {
             match serde_json::from_str(&line) {
                 Ok(ToWorker::Go) => self.go.notify_one(),
                 Ok(ToWorker::Answer { question, granted }) => {
-                    let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
+                    let waiting = self
+                        .waiting
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&question);
                     if let Some(waiting) = waiting {
                         let _ = waiting.send(granted);
                     }
@@ -129,7 +144,12 @@ impl Link {
 
     /// Redeems a refresh token: the serial number of the new one, `None` if it is refused.
     pub(super) async fn redeem(&self, user: u32, serial: u64) -> Option<u64> {
-        self.ask(|question| FromWorker::Redeem { question, user, serial }).await
+        self.ask(|question| FromWorker::Redeem {
+            question,
+            user,
+            serial,
+        })
+        .await
     }
 
     /// Obtains a token for the application itself.

@@ -60,7 +60,10 @@ pub struct Latencies(Histogram<u64>);
 impl Latencies {
     /// Nothing yet.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram takes")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the bounds are constants that the histogram takes"
+    )]
     pub fn new() -> Self {
         Self(Histogram::new_with_bounds(1, LONGEST_NANOSECONDS, DIGITS).expect("the bounds are sound"))
     }
@@ -89,12 +92,19 @@ impl Latencies {
     /// The latency in nanoseconds that the part `quantile` did not exceed; 0 where there is none.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> u64 {
-        if self.0.is_empty() { 0 } else { self.0.value_at_quantile(quantile) }
+        if self.0.is_empty() {
+            0
+        } else {
+            self.0.value_at_quantile(quantile)
+        }
     }
 
     /// The mean in nanoseconds of the slowest hundredth: what p99 hides behind it.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of a run are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts and nanoseconds of a run are far below 2^52"
+    )]
     pub fn slowest_hundredth(&self) -> f64 {
         let mut left = (self.count() / 100).max(1).min(self.count());
         let all = left;
@@ -162,7 +172,7 @@ impl Calls {
         }
     }
 
-    pub(super) fn note(&mut self, tier: Tier, latency: Duration, piece: usize) {
+    pub(crate) fn note(&mut self, tier: Tier, latency: Duration, piece: usize) {
         self.tiers[tier as usize].record(latency);
         if let Some(piece) = self.over_time.get_mut(piece) {
             piece[tier as usize] += 1;
@@ -267,7 +277,7 @@ pub struct Measurement {
     pub authority: AuthorityCounts,
     /// What went to the store.
     pub store: StoreCounts,
-    /// Processor time of all processes, in nanoseconds, where the system tells.
+    /// Processor time of all processes, and of a Redis that was started for them, in nanoseconds, where the system tells.
     pub cpu_nanoseconds: Option<u64>,
     /// By how much a process grew in memory on average, in bytes, where the system tells.
     pub grown_bytes: Option<u64>,
@@ -276,7 +286,7 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    pub(super) fn new(seed: u64, seconds: f64, is_short_lived: bool) -> Self {
+    pub(crate) fn new(seed: u64, seconds: f64, is_short_lived: bool) -> Self {
         Self {
             seed,
             seconds,
@@ -304,6 +314,13 @@ impl Measurement {
             self.grown_bytes = Some(sum / (self.processes + 1));
         }
         self.processes += 1;
+    }
+
+    /// Adds what a server took beside the processes.
+    pub(super) fn add_processor_time(&mut self, time: Duration) {
+        if let Some(cpu) = &mut self.cpu_nanoseconds {
+            *cpu += u64::try_from(time.as_nanos()).unwrap_or(0);
+        }
     }
 
     /// What people wait for: a token, or the whole life of a short-lived process.
@@ -347,13 +364,20 @@ pub struct Figures {
     pub calls: u64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of a run are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds of a run are far below 2^52"
+)]
 pub(crate) fn lossy(count: u64) -> f64 {
     count as f64
 }
 
 pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { lossy(part) / lossy(whole) }
+    if whole == 0 {
+        0.0
+    } else {
+        lossy(part) / lossy(whole)
+    }
 }
 
 #[cfg(test)]

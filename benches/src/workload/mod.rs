@@ -43,6 +43,7 @@
 //! that folder or keys of its own at a given server. No port is opened and no network is needed.
 
 mod calls;
+mod chosen;
 mod counting;
 mod error;
 pub mod explore;
@@ -61,13 +62,14 @@ mod sweep;
 mod usage;
 mod worker;
 
+pub use chosen::Chosen;
 pub use counting::StoreCounts;
 pub use error::{BenchError, WorkloadError};
 pub use file::{Authority, Load, StoreKind, StoreTable, Subjects, Tokens, Workload};
 pub use measured::{AuthorityCounts, Calls, Figures, Latencies, Measurement, PIECES, Share, Tier};
 pub use run::{Bench, Launcher, Trial};
 pub use sequence::{Sequence, Step, Subject, SubjectKind};
-pub use strategy::{Chosen, Division, Form, Merging, Preset, Refresh, Sealing, StrategyChoice, Write};
+pub use strategy::{Division, Form, Merging, Preset, Refresh, Sealing, StrategyChoice, Write};
 pub use sweep::{SweepPoint, sweep};
 pub use worker::serve;
 

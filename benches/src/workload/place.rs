@@ -22,9 +22,14 @@ use super::file::StoreKind;
 #[serde(rename_all = "kebab-case")]
 pub(super) enum StorePlace {
     Memory,
-    Sqlite { path: PathBuf },
+    Sqlite {
+        path: PathBuf,
+    },
     /// The URL may hold a password.
-    Redis { url: String, prefix: String },
+    Redis {
+        url: String,
+        prefix: String,
+    },
 }
 
 /// Shows no URL.
@@ -70,7 +75,9 @@ impl StorePlace {
         match self {
             Self::Memory => Ok(()),
             Self::Sqlite { path } => {
-                let Some(folder) = path.parent() else { return Ok(()) };
+                let Some(folder) = path.parent() else {
+                    return Ok(());
+                };
                 match std::fs::remove_dir_all(folder) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         Err(BenchError::system("remove the database")(error))
@@ -84,7 +91,10 @@ impl StorePlace {
                 let keys: Vec<_> = store.scan("").collect().await;
                 for key in keys {
                     let (key, _) = key.map_err(self.failed("list its records"))?;
-                    store.delete(&key, None).await.map_err(self.failed("remove a record"))?;
+                    store
+                        .delete(&key, None)
+                        .await
+                        .map_err(self.failed("remove a record"))?;
                 }
                 open.close().await;
                 Ok(())
@@ -122,7 +132,7 @@ impl OpenStore {
 
 /// A Redis that was started for a run, on a unix socket in a folder that nobody else may enter. It ends when this is dropped.
 pub(super) struct OwnRedis {
-    _process: Child,
+    process: Child,
     url: String,
 }
 
@@ -134,8 +144,24 @@ impl OwnRedis {
         let socket = folder.join("redis.sock");
         let mut command = Command::new("redis-server");
         command
-            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
-            .args(["--maxmemory-policy", "noeviction", "--daemonize", "no", "--unixsocketperm", "700"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "everysec",
+            ])
+            .args([
+                "--maxmemory-policy",
+                "noeviction",
+                "--daemonize",
+                "no",
+                "--unixsocketperm",
+                "700",
+            ])
             .arg("--unixsocket")
             .arg(&socket)
             .arg("--dir")
@@ -160,10 +186,7 @@ impl OwnRedis {
                 Ok(config) => match RedisStore::open(config).await {
                     Ok(store) => {
                         store.close().await;
-                        return Ok(Self {
-                            _process: process,
-                            url,
-                        });
+                        return Ok(Self { process, url });
                     }
                     Err(error) => last = error.to_string(),
                 },
@@ -174,5 +197,10 @@ impl OwnRedis {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The process, to see what it takes of the machine.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process.id()
     }
 }

@@ -7,7 +7,10 @@ use super::file::Workload;
 pub const PRESETS: [(&str, &str); 3] = [
     ("desktop-tool", include_str!("presets/desktop-tool.toml")),
     ("web-front-end", include_str!("presets/web-front-end.toml")),
-    ("multi-tenant-daemon", include_str!("presets/multi-tenant-daemon.toml")),
+    (
+        "multi-tenant-daemon",
+        include_str!("presets/multi-tenant-daemon.toml"),
+    ),
 ];
 
 /// The file of the workload `name`.

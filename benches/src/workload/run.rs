@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Barrier, Mutex, mpsc};
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::{StoreKind, Workload};
 use super::filling;
@@ -21,7 +22,7 @@ use super::issuer::{Issuer, Redeemed};
 use super::link::{FromWorker, Job, ToWorker};
 use super::measured::{Measurement, Share};
 use super::place::{OwnRedis, StorePlace};
-use super::strategy::Chosen;
+use super::usage;
 use super::worker::piece;
 
 /// How much longer than planned the processes of a run may take.
@@ -68,7 +69,11 @@ impl Bench {
     ///
     /// # Errors
     /// That the folder cannot be made.
-    pub fn new(launcher: Launcher, redis_url: Option<String>, within: Option<&Path>) -> Result<Self, BenchError> {
+    pub fn new(
+        launcher: Launcher,
+        redis_url: Option<String>,
+        within: Option<&Path>,
+    ) -> Result<Self, BenchError> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("tokenkeep-bench-");
         let folder = within
@@ -151,7 +156,10 @@ impl Bench {
         if own.is_none() {
             *own = Some(OwnRedis::start(&self.folder.path().join("redis")).await?);
         }
-        Ok(own.as_ref().map(|redis| redis.url().to_owned()).unwrap_or_default())
+        Ok(own
+            .as_ref()
+            .map(|redis| redis.url().to_owned())
+            .unwrap_or_default())
     }
 
     async fn measure(&self, trial: &Trial, place: &StorePlace) -> Result<Measurement, BenchError> {
@@ -171,6 +179,10 @@ impl Bench {
             place,
             key,
             issuer: Arc::new(Issuer::new(&trial.workload.authority)),
+            server: match place.kind() {
+                StoreKind::Redis => self.own_redis.lock().await.as_ref().and_then(OwnRedis::process),
+                StoreKind::Memory | StoreKind::Sqlite => None,
+            },
         };
         if trial.workload.is_short_lived() {
             run.one_after_the_other().await
@@ -186,31 +198,43 @@ struct Run<'a> {
     place: &'a StorePlace,
     key: [u8; 32],
     issuer: Arc<Issuer>,
+    /// The process of the store's own server, whose processor time counts too.
+    server: Option<u32>,
 }
 
 impl Run<'_> {
     /// Processes that live on.
     async fn side_by_side(&self) -> Result<Measurement, BenchError> {
         let load = &self.trial.workload.load;
-        let (warm_up, measured) =
-            (Duration::from_secs_f64(load.warm_up_seconds), Duration::from_secs_f64(load.seconds));
+        let (warm_up, measured) = (
+            Duration::from_secs_f64(load.warm_up_seconds),
+            Duration::from_secs_f64(load.seconds),
+        );
         let start = Barrier::new(usize::try_from(load.processes).unwrap_or(1) + 1);
         let workers = (0..load.processes).map(|process| self.work(process, 0, Some(&start)));
         let counting = async {
             start.wait().await;
             SystemClock.sleep(warm_up).await;
             self.issuer.count(true);
+            let before = self.server_time();
             SystemClock.sleep(measured).await;
             self.issuer.count(false);
-            Ok(())
+            Ok(self.server_time().saturating_sub(before))
         };
         let both = async { tokio::try_join!(try_join_all(workers), counting) };
         let limit = warm_up + measured + PATIENCE;
-        let (shares, ()) = with_deadline(&SystemClock, limit, both).await.ok_or(BenchError::Stuck)??;
+        let (shares, of_server) = with_deadline(&SystemClock, limit, both)
+            .await
+            .ok_or(BenchError::Stuck)??;
         let mut measurement = Measurement::new(self.trial.seed, load.seconds, false);
         shares.iter().for_each(|share| measurement.add(share));
+        measurement.add_processor_time(of_server);
         measurement.authority = self.issuer.counts();
         Ok(measurement)
+    }
+
+    fn server_time(&self) -> Duration {
+        self.server.and_then(usage::processor_time_of).unwrap_or_default()
     }
 
     /// Processes that end after a few requests, in as many rows as there are processes.
@@ -231,7 +255,9 @@ impl Run<'_> {
                 let part = since.map_or(0.0, |since| since.as_secs_f64() / load.seconds);
                 let process = row * 1_000_000 + number;
                 let work = self.work(process, piece(part), None);
-                let share = with_deadline(&clock, PATIENCE, work).await.ok_or(BenchError::Stuck)??;
+                let share = with_deadline(&clock, PATIENCE, work)
+                    .await
+                    .ok_or(BenchError::Stuck)??;
                 match since {
                     Some(_) => shares.push(share),
                     None => before += share.calls.count(),
@@ -239,12 +265,15 @@ impl Run<'_> {
             }
             Ok::<_, BenchError>((shares, before))
         });
+        let before = self.server_time();
         let rows = try_join_all(rows).await?;
+        let of_server = self.server_time().saturating_sub(before);
         let mut measurement = Measurement::new(self.trial.seed, load.seconds, true);
         for (shares, before) in rows {
             shares.iter().for_each(|share| measurement.add(share));
             measurement.calls.warm_up += before;
         }
+        measurement.add_processor_time(of_server);
         measurement.authority = self.issuer.counts();
         Ok(measurement)
     }
@@ -260,7 +289,9 @@ impl Run<'_> {
         let (to_worker, mut messages) = mpsc::unbounded_channel::<ToWorker>();
         let writing = tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&message) else { break };
+                let Ok(mut line) = serde_json::to_vec(&message) else {
+                    break;
+                };
                 line.push(b'\n');
                 if input.write_all(&line).await.is_err() {
                     break;
@@ -274,7 +305,11 @@ impl Run<'_> {
         });
         let _ = to_worker.send(ToWorker::Job(Box::new(self.job(process, piece))));
         let mut lines = BufReader::new(output).lines();
-        while let Some(line) = lines.next_line().await.map_err(BenchError::system("read from a worker"))? {
+        while let Some(line) = lines
+            .next_line()
+            .await
+            .map_err(BenchError::system("read from a worker"))?
+        {
             match serde_json::from_str(&line).map_err(BenchError::Protocol)? {
                 FromWorker::Ready => {
                     if let Some(start) = start {
@@ -282,7 +317,11 @@ impl Run<'_> {
                     }
                     let _ = to_worker.send(ToWorker::Go);
                 }
-                FromWorker::Redeem { question, user, serial } => {
+                FromWorker::Redeem {
+                    question,
+                    user,
+                    serial,
+                } => {
                     let (issuer, reply) = (Arc::clone(&self.issuer), to_worker.clone());
                     tokio::spawn(async move {
                         let granted = match issuer.redeem(user, serial).await {
@@ -296,7 +335,10 @@ impl Run<'_> {
                     let (issuer, reply) = (Arc::clone(&self.issuer), to_worker.clone());
                     tokio::spawn(async move {
                         issuer.obtain().await;
-                        let _ = reply.send(ToWorker::Answer { question, granted: Some(0) });
+                        let _ = reply.send(ToWorker::Answer {
+                            question,
+                            granted: Some(0),
+                        });
                     });
                 }
                 FromWorker::Done(share) => {
@@ -306,7 +348,10 @@ impl Run<'_> {
                 }
             }
         }
-        let how = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let how = child
+            .wait()
+            .await
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
         let told = told.await.unwrap_or_default();
         Err(BenchError::Worker {
             how,
@@ -338,6 +383,8 @@ impl Run<'_> {
         for name in &self.launcher.without {
             command.env_remove(name);
         }
-        command.spawn().map_err(BenchError::system("start a worker process"))
+        command
+            .spawn()
+            .map_err(BenchError::system("start a worker process"))
     }
 }

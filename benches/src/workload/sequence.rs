@@ -85,7 +85,9 @@ impl Sequence {
         let think = workload.load.think_milliseconds;
         Self {
             random: StdRng::seed_from_u64(mixed),
-            skew: (subjects.zipf > 0.0).then(|| Zipf::new(partitions, subjects.zipf).ok()).flatten(),
+            skew: (subjects.zipf > 0.0)
+                .then(|| Zipf::new(partitions, subjects.zipf).ok())
+                .flatten(),
             pause: (think > 0.0).then(|| Exp::new(1.0 / think).ok()).flatten(),
             users: subjects.users,
             tokens_per_user: subjects.tokens_per_user,
@@ -113,7 +115,10 @@ impl Iterator for Sequence {
                     + self.random.random_range(0..self.resources_per_tenant)
             }
         };
-        let pause = self.pause.as_ref().map_or(0.0, |pause| pause.sample(&mut self.random));
+        let pause = self
+            .pause
+            .as_ref()
+            .map_or(0.0, |pause| pause.sample(&mut self.random));
         Some(Step {
             pause: Duration::from_secs_f64((pause / 1000.0).min(600.0)),
             subject: Subject(number),
@@ -150,11 +155,17 @@ mod tests {
     #[test]
     fn a_few_are_asked_for_often_where_the_workload_says_so() {
         let first = steps(1, 0, 0).iter().filter(|step| step.subject.0 < 20).count();
-        assert!((150..450).contains(&first), "{first} of 500 are for the first ten users");
+        assert!(
+            (150..450).contains(&first),
+            "{first} of 500 are for the first ten users"
+        );
         let workload = presets::workload("multi-tenant-daemon").unwrap();
         let even = Sequence::new(&workload, 1, 0, 0).take(4000);
         let first = even.filter(|step| step.subject.0 < 160).count();
-        assert!((300..500).contains(&first), "{first} of 4000 are for a tenth of the tokens");
+        assert!(
+            (300..500).contains(&first),
+            "{first} of 4000 are for a tenth of the tokens"
+        );
     }
 
     #[test]
@@ -162,9 +173,27 @@ mod tests {
         let mut workload = presets::workload("web-front-end").unwrap();
         workload.subjects.tenants = 3;
         workload.subjects.resources_per_tenant = 5;
-        assert_eq!(Subject(599).kind(&workload), SubjectKind::User { user: 299, resource: 1 });
-        assert_eq!(Subject(600).kind(&workload), SubjectKind::Application { tenant: 0, resource: 0 });
-        assert_eq!(Subject(614).kind(&workload), SubjectKind::Application { tenant: 2, resource: 4 });
+        assert_eq!(
+            Subject(599).kind(&workload),
+            SubjectKind::User {
+                user: 299,
+                resource: 1
+            }
+        );
+        assert_eq!(
+            Subject(600).kind(&workload),
+            SubjectKind::Application {
+                tenant: 0,
+                resource: 0
+            }
+        );
+        assert_eq!(
+            Subject(614).kind(&workload),
+            SubjectKind::Application {
+                tenant: 2,
+                resource: 4
+            }
+        );
         assert_eq!(Subject::all(&workload).count(), 615);
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
+use super::chosen::Chosen;
 use super::error::BenchError;
 use super::explore::{Candidate, Observer};
 use super::file::Workload;
 use super::measured::{Measurement, Tier};
 use super::run::{Bench, Trial};
-use super::strategy::Chosen;
 
 /// No workload is filled with more tokens than this: that would take longer than it is worth.
 const MOST_TOKENS: u64 = 8_000;
@@ -43,15 +43,16 @@ pub async fn sweep(
     for (done, number) in numbers.iter().enumerate() {
         observer.progress("more partitions", done, numbers.len());
         let usual = Chosen::of(candidate.strategy.preset);
-        let with_memory = if candidate.strategy.memory_bytes == 0 || candidate.strategy.max_staleness_seconds == 0 {
-            Chosen {
-                memory_bytes: usual.memory_bytes,
-                max_staleness_seconds: usual.max_staleness_seconds,
-                ..candidate.strategy
-            }
-        } else {
-            candidate.strategy
-        };
+        let with_memory =
+            if candidate.strategy.memory_bytes == 0 || candidate.strategy.max_staleness_seconds == 0 {
+                Chosen {
+                    memory_bytes: usual.memory_bytes,
+                    max_staleness_seconds: usual.max_staleness_seconds,
+                    ..candidate.strategy
+                }
+            } else {
+                candidate.strategy
+            };
         let without = Chosen {
             memory_bytes: 0,
             ..candidate.strategy

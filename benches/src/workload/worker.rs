@@ -123,7 +123,9 @@ async fn ask_until_the_end(shared: Arc<Shared>, task: u32) -> Calls {
         if began >= shared.until {
             break;
         }
-        let Some(request) = request_of(&shared.requests, step.subject) else { continue };
+        let Some(request) = request_of(&shared.requests, step.subject) else {
+            continue;
+        };
         let result = request.acquire(&shared.cache).await;
         let took = clock.monotonic().saturating_sub(began);
         let Some(since) = began.checked_sub(shared.measured_from) else {
@@ -131,7 +133,11 @@ async fn ask_until_the_end(shared: Arc<Shared>, task: u32) -> Calls {
             continue;
         };
         match result {
-            Ok(acquired) => calls.note(acquired.source().into(), took, piece(since.as_secs_f64() / measured)),
+            Ok(acquired) => calls.note(
+                acquired.source().into(),
+                took,
+                piece(since.as_secs_f64() / measured),
+            ),
             Err(error) => calls.note_error(&error),
         }
     }

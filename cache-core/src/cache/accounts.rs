@@ -73,7 +73,7 @@ impl Inner {
         let sighted = self.sight(key).await?;
         let rows = sighted
             .into_iter()
-            .flat_map(|sighted| sighted.partition.rows().id_tokens);
+            .flat_map(|sighted| sighted.partition.rows_without_tokens().id_tokens);
         Ok(rows.filter(|row| row.client_id == client_id).collect())
     }
 

@@ -112,7 +112,7 @@ impl Answer {
 
     pub(crate) fn described(&self) -> &Described {
         self.described.get_or_init(|| {
-            let (token, rows) = (self.token(), self.partition.rows());
+            let (token, rows) = (self.token(), self.partition.rows_without_tokens());
             let mut accounts = rows.accounts.into_iter();
             let mut id_tokens = rows.id_tokens.into_iter();
             Box::new(Described {

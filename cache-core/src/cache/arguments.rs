@@ -165,13 +165,14 @@ impl<'a> Scopes<'a> {
 }
 
 /// The arguments that an answer is for.
+#[repr(C)]
 pub(crate) struct OwnedArguments {
     flags: u32,
     lengths: [u32; TEXTS],
-    /// The texts, and after them the scopes, joined by spaces.
-    bytes: Bytes,
     length: u32,
     components: Option<Box<[BTreeMap<String, String>; 2]>>,
+    /// The texts, and after them the scopes, joined by spaces.
+    bytes: Bytes,
 }
 
 /// What most arguments take: a user's at Entra with two scopes have 260 bytes.

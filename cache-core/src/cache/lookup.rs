@@ -13,6 +13,7 @@ use crate::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, SessionKey, TokenContext, TokenRequest, TokenType,
 };
 use crate::strategy::answers::{Answer, Window};
+use crate::strategy::table::Entry;
 use crate::time::{CoarseTime, UnixSeconds};
 
 /// A question for [`TokenCache::find`](super::TokenCache::find): the arguments of a [`TokenRequest`], borrowed, so that asking

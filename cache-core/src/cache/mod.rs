@@ -104,7 +104,7 @@ use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::layout::SharedStore;
 use crate::random::Random;
-use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
+use crate::schema::{AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
 use crate::strategy::Strategy;
@@ -280,16 +280,6 @@ impl TokenCache {
         let keeping = app::Keeping::Session(longest);
         let work = Box::pin(self.inner.obtain_once(request, options, keeping, call));
         observe::acquisition("session", work).await
-    }
-
-    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
-    ///
-    /// Cancellation safe.
-    ///
-    /// # Errors
-    /// That the store failed.
-    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
-        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
     }
 
     /// Ends one session: removes its tokens durably, and its link from its user's partition; `false` when there was none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CacheError, Inner};
-use crate::codec::{BincodeCodec, Codec};
+use crate::codec::{BincodeCodec, Codec, CodecError};
 use crate::schema::index::IndexedPartition;
 use crate::schema::{Partition, PartitionKey};
 use crate::seal::{Freshness, Incarnation, Known, Opened, RecordKind, RecordMeta};
@@ -260,7 +260,10 @@ impl Inner {
         origin: Option<&Origin>,
     ) -> Result<Encoded, CacheError> {
         let codec = &self.codecs[0];
-        let plaintext = codec.encode(partition)?;
+        let plaintext = codec.encode(partition).map_err(|error| match error {
+            CodecError::TooLarge { bytes, limit, .. } => CacheError::PartitionTooLarge { bytes, limit },
+            error => error.into(),
+        })?;
         let lineage = origin.and_then(|origin| origin.lineage);
         let meta = self.successor(lineage, codec.id(), codec.schema_version())?;
         let payload = self

@@ -188,7 +188,7 @@ impl Inner {
         };
         match self.sight_rows_latest(&user).await {
             Ok(Some(rows)) => {
-                let (rows, key) = (rows.partition.rows(), session.to_bytes());
+                let (rows, key) = (rows.partition.rows_without_tokens(), session.to_bytes());
                 keeps_grants(&rows, client_id, Some(&key), self.clock.now())
             }
             Ok(None) => false,

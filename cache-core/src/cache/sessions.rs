@@ -43,6 +43,16 @@ pub struct SessionLookup {
 }
 
 impl TokenCache {
+    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed.
+    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
+        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
+    }
+
     /// As [`session_account`](Self::session_account), for a caller that goes on to [`acquire`](Self::acquire) a token in the session: see
     /// [`Acquired::looked_up`].
     ///
@@ -218,7 +228,12 @@ impl Inner {
         let sighted = self.sight(session).await?;
         Ok(sighted.and_then(|sighted| {
             Some(SessionLookup {
-                account: sighted.partition.rows().accounts.into_iter().next()?,
+                account: sighted
+                    .partition
+                    .rows_without_tokens()
+                    .accounts
+                    .into_iter()
+                    .next()?,
                 source: sighted.source,
                 time_in_store: sighted.time_in_store,
                 during_outage: sighted.during_outage,

@@ -51,7 +51,11 @@ impl Codec for BincodeCodec {
         let key = zeroize::Zeroizing::new(partition.key.to_bytes());
         let bytes = encode(&WirePartition::new(&key, partition))?;
         if bytes.len() > LIMIT / CLAIM_FACTOR && decode::<WirePartition<'_>>(bytes.expose()).is_err() {
-            return Err(unrepresentable("it is larger than 64 MiB"));
+            return Err(CodecError::TooLarge {
+                codec: NAME,
+                bytes: bytes.len(),
+                limit: LIMIT,
+            });
         }
         Ok(bytes)
     }
@@ -212,7 +216,7 @@ mod tests {
         partition.sessions = vec![link; 3_000_000];
         match BincodeCodec.encode(&partition) {
             Ok(bytes) => assert!(BincodeCodec.decode(bytes.expose(), 1).is_ok()),
-            Err(error) => assert!(error.to_string().contains("larger than 64 MiB")),
+            Err(error) => assert!(matches!(error, CodecError::TooLarge { .. }), "{error}"),
         }
     }
 }

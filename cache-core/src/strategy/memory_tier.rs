@@ -1,14 +1,17 @@
 //! The memory tier: decoded partitions, bounded in bytes.
 
+mod evictions;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::{Cache, EntryAction};
-use quick_cache::{Lifecycle, Weighter};
 
-use super::answers::{Answer, Answers, Life, Window};
+use self::evictions::{BytesOfSlot, Evictions, Shared};
+use super::answers::{Answer, Life, Listing, Window};
+use super::table::{Entry, Table};
 use crate::cache::arguments::Arguments;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
@@ -99,22 +102,10 @@ struct Kept {
 pub(crate) struct Memory {
     settings: MemoryTier,
     slots: Option<Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>>,
-    answers: Arc<Answers>,
+    answers: Arc<Table<Answer>>,
     shared: Arc<Shared>,
     generations: Box<[Shard]>,
     hasher: RandomState,
-}
-
-/// What every hit reads, and few events write.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shared {
-    /// How many gaps there were in the store's reports.
-    epoch: AtomicU64,
-    /// How many slots were evicted.
-    evicted: AtomicU64,
-    /// The round of evictions: in each, an answer that hits says once that its partition is in use.
-    round: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -138,12 +129,10 @@ const ANSWERS_PER_TOKEN: usize = 4;
 const ANSWERS_BESIDE: usize = 16;
 /// How many answers of its sessions may depend on a user's partition.
 const MOST_OF_SESSIONS: usize = 4096;
-/// The answers of a partition count as so many bytes at least, once it has any.
-const COUNTED_BYTES: u64 = 1024;
 
 impl Memory {
     pub(crate) fn new(settings: MemoryTier) -> Self {
-        let (answers, shared) = (Arc::new(Answers::new()), Arc::new(Shared::default()));
+        let (answers, shared) = (Arc::new(Table::new()), Arc::new(Shared::default()));
         let slots = (settings.max_bytes > 0).then(|| {
             let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
                 .unwrap_or(usize::MAX)
@@ -246,25 +235,25 @@ impl Memory {
         let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;
         for (number, guard) in guards.iter().enumerate() {
             let most = if number == 0 { most } else { MOST_OF_SESSIONS };
-            let Some(bytes) = guard.life.list(&answer, most, &self.answers) else {
-                answer.end();
-                return None;
-            };
-            if number == 0 {
-                self.weigh(guard, bytes as u64);
+            match guard.life.list(&answer, most, &self.answers) {
+                Listing::TooLate => {
+                    answer.end();
+                    return None;
+                }
+                Listing::Counts(bytes) if number == 0 => self.weigh(guard, bytes as u64),
+                Listing::Counts(_) | Listing::Listed => {}
             }
         }
-        self.answers.insert(&answer, arguments);
+        self.answers.insert(&answer, |other| other.is_for(arguments));
         Some(answer)
     }
 
-    /// Counts the answers of a slot among the tier's bytes.
+    /// Counts the answers of a slot as so many of the tier's bytes.
     fn weigh(&self, guard: &Guard, bytes: u64) {
         let Some(slots) = &self.slots else { return };
-        let counted = bytes.next_power_of_two().max(COUNTED_BYTES);
         slots.entry(&guard.key, Some(Duration::ZERO), |_, kept| {
-            if Arc::ptr_eq(&kept.life, &guard.life) && kept.answer_bytes < counted {
-                kept.answer_bytes = counted;
+            if Arc::ptr_eq(&kept.life, &guard.life) && kept.answer_bytes < bytes {
+                kept.answer_bytes = bytes;
             }
             EntryAction::Retain(())
         });
@@ -423,164 +412,5 @@ impl Kept {
     }
 }
 
-/// What happens when a slot is replaced, or makes room for another. All of it under the lock under which the slot goes, so that no
-/// answer of a slot that cannot be found any more is ever given.
-#[derive(Clone, Debug)]
-struct Evictions {
-    answers: Arc<Answers>,
-    shared: Arc<Shared>,
-    /// How many evictions make a round.
-    a_round: u64,
-}
-
-impl Lifecycle<StoreKey, Kept> for Evictions {
-    /// Wiped when the lock is free again.
-    type RequestState = Vec<Kept>;
-
-    fn on_evict(&self, gone: &mut Vec<Kept>, _: StoreKey, kept: Kept) {
-        kept.life.end(&self.answers);
-        gone.push(kept);
-        let evicted = self.shared.evicted.fetch_add(1, Ordering::Relaxed) + 1;
-        if evicted.is_multiple_of(self.a_round) {
-            self.shared.round.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct BytesOfSlot;
-
-impl Weighter<StoreKey, Kept> for BytesOfSlot {
-    fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
-        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64 + kept.answer_bytes
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::{Partition, PartitionKey};
-
-    fn slot(version: u8) -> Slot {
-        Slot {
-            partition: Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue)).unwrap()),
-            version: Version::from_bytes([version; 16]),
-            validated_at: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn a_read_that_began_before_a_change_is_not_filled_in() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let before = memory.generation(&key);
-        memory.forget(&key);
-        memory.fill(&key, slot(1), before);
-        assert!(memory.lookup(&key, Duration::ZERO).is_none());
-        memory.fill(&key, slot(2), memory.generation(&key));
-        assert_eq!(
-            memory.lookup(&key, Duration::ZERO).unwrap().slot.version,
-            Version::from_bytes([2; 16])
-        );
-    }
-
-    #[test]
-    fn a_change_that_is_already_known_still_keeps_older_reads_out() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let old_read = memory.generation(&key);
-        memory.fill(&key, slot(2), memory.generation(&key));
-        memory.changed(&key, Some(Version::from_bytes([2; 16])));
-        memory.fill(&key, slot(1), old_read);
-        let kept = memory.lookup(&key, Duration::ZERO).unwrap().slot;
-        assert_eq!(kept.version, Version::from_bytes([2; 16]));
-    }
-
-    #[test]
-    fn a_read_that_began_first_does_not_undo_one_that_began_later() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let later = Slot {
-            validated_at: Duration::from_secs(1),
-            ..slot(2)
-        };
-        memory.fill(&key, later, memory.generation(&key));
-        memory.fill(&key, slot(1), memory.generation(&key));
-        let kept = memory.lookup(&key, Duration::ZERO).unwrap().slot;
-        assert_eq!(kept.version, Version::from_bytes([2; 16]));
-    }
-
-    #[test]
-    fn a_commit_that_was_overtaken_before_its_acknowledgement_is_not_kept() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let version = |byte| Some(Version::from_bytes([byte; 16]));
-        for hints in [vec![2], vec![1, 2]] {
-            let before = memory.generation(&key);
-            for hint in &hints {
-                memory.changed(&key, version(*hint));
-            }
-            memory.committed(&key, slot(1), before);
-            assert!(memory.lookup(&key, Duration::ZERO).is_none(), "{hints:?}");
-        }
-        for hints in [vec![], vec![1]] {
-            let before = memory.generation(&key);
-            for hint in &hints {
-                memory.changed(&key, version(*hint));
-            }
-            memory.committed(&key, slot(1), before);
-            assert!(memory.lookup(&key, Duration::ZERO).is_some(), "{hints:?}");
-            memory.forget(&key);
-        }
-    }
-
-    #[test]
-    fn a_slot_is_trusted_until_it_is_stale() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20).max_staleness(Duration::from_secs(2)));
-        let key = StoreKey::new("k").unwrap();
-        memory.fill(&key, slot(1), memory.generation(&key));
-        assert!(memory.lookup(&key, Duration::from_secs(1)).unwrap().is_trusted);
-        assert!(!memory.lookup(&key, Duration::from_secs(2)).unwrap().is_trusted);
-    }
-
-    #[test]
-    fn after_a_gap_in_the_reports_a_slot_is_kept_and_not_trusted() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let before = memory.generation(&key);
-        memory.fill(&key, slot(1), before);
-        memory.lost();
-        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-        memory.fill(&key, slot(1), before);
-        assert!(
-            !memory.lookup(&key, Duration::ZERO).unwrap().is_trusted,
-            "read before the gap"
-        );
-        memory.fill(&key, slot(1), memory.generation(&key));
-        assert!(memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-    }
-
-    #[test]
-    fn a_slot_that_nobody_vouches_for_is_kept_until_it_is_read_again() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        memory.fill(&key, slot(1), memory.generation(&key));
-        memory.distrust(&key);
-        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-        memory.changed(&key, Some(Version::from_bytes([2; 16])));
-        assert!(
-            memory.lookup(&key, Duration::ZERO).is_none(),
-            "known to be another"
-        );
-    }
-
-    #[test]
-    fn memory_is_bounded_in_bytes() {
-        let memory = Memory::new(MemoryTier::bounded(64 << 10));
-        for index in 0..10_000 {
-            let key = StoreKey::new(format!("k{index}")).unwrap();
-            memory.fill(&key, slot(1), memory.generation(&key));
-        }
-        assert!(memory.slots.as_ref().unwrap().weight() <= 64 << 10);
-    }
-}
+mod tests;

@@ -30,7 +30,9 @@ pub(crate) fn parse(
     let mut parsed = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     // What the environment names is the user's own cache, which no measurement may touch.
     #[cfg(feature = "bench")]
-    if matches!(parsed.command, Command::Bench(_)) && matches.value_source("store") != Some(ValueSource::CommandLine) {
+    if matches!(parsed.command, Command::Bench(_))
+        && matches.value_source("store") != Some(ValueSource::CommandLine)
+    {
         parsed.options.store = None;
     }
     let is_remote = match &parsed.options.store {

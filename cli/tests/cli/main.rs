@@ -6,6 +6,8 @@
     reason = "tests; the lint's own exception does not reach helper functions"
 )]
 
+#[cfg(feature = "bench")]
+mod bench;
 mod browser;
 mod credentials;
 mod crowd;

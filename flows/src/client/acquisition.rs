@@ -21,10 +21,7 @@ pub struct Acquisition<'a> {
     state: State<'a>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request in a box would cost what a token out of memory must not"
-)]
+/// A request is not in a box: that would cost what a token out of memory must not.
 enum State<'a> {
     Silent(AcquireTokenSilent<'a>),
     ForClient(AcquireTokenForClient<'a>),

@@ -31,7 +31,10 @@ pub(in crate::report) fn hits(measurement: &Measurement) -> Result<Option<Chart>
     if shares.hits.iter().all(Option::is_none) {
         return Ok(None);
     }
-    both("hits", (300, 260), |area, size| draw(area, size, &shares, measurement.seconds)).map(Some)
+    both("hits", (300, 260), |area, size| {
+        draw(area, size, &shares, measurement.seconds)
+    })
+    .map(Some)
 }
 
 fn draw(area: &Area<'_>, size: Size, shares: &Shares, seconds: f64) -> Drawn {
@@ -40,7 +43,11 @@ fn draw(area: &Area<'_>, size: Size, shares: &Shares, seconds: f64) -> Drawn {
         .into_iter()
         .filter(|(is_shown, _, _)| *is_shown)
         .collect();
-    let least = lines.iter().flat_map(|(_, values, _)| values.iter().flatten()).copied().fold(1.0, f64::min);
+    let least = lines
+        .iter()
+        .flat_map(|(_, values, _)| values.iter().flatten())
+        .copied()
+        .fold(1.0, f64::min);
     let low = axis_from(least);
     let (left, right) = (58.0, f64::from(size.width) - 16.0);
     let (top, bottom) = (14.0, f64::from(size.height) - 48.0);
@@ -48,7 +55,10 @@ fn draw(area: &Area<'_>, size: Size, shares: &Shares, seconds: f64) -> Drawn {
     let y = |share: f64| pixel(bottom - (share - low) / (1.0 - low) * (bottom - top));
     for step in 0..=4_u8 {
         let share = low + (1.0 - low) * f64::from(step) / 4.0;
-        area.draw(&PathElement::new(vec![(x(0.0), y(share)), (x(1.0), y(share))], LINES))?;
+        area.draw(&PathElement::new(
+            vec![(x(0.0), y(share)), (x(1.0), y(share))],
+            LINES,
+        ))?;
         let digits = if (1.0 - low) < 0.05 { 1 } else { 0 };
         let label = format!("{:.*} %", digits, share * 100.0);
         let style = small(MUTED).pos(Pos::new(HPos::Right, VPos::Center));
@@ -62,7 +72,11 @@ fn draw(area: &Area<'_>, size: Size, shares: &Shares, seconds: f64) -> Drawn {
             _ => HPos::Center,
         };
         let style = small(MUTED).pos(Pos::new(anchor, VPos::Top));
-        area.draw(&Text::new(format!("{:.1} s", part * seconds), (x(part), pixel(bottom) + 6), style))?;
+        area.draw(&Text::new(
+            format!("{:.1} s", part * seconds),
+            (x(part), pixel(bottom) + 6),
+            style,
+        ))?;
     }
     let style = small(MUTED).pos(Pos::new(HPos::Center, VPos::Top));
     area.draw(&Text::new("measured time", (x(0.5), pixel(bottom) + 26), style))?;

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{
-    AUTHORITY, Area, Chart, Drawn, LIFE, LINES, MEMORY, MUTED, STORE, Size, both, decade_of_time, decades, each_decade,
-    index, pixel, real, small, text,
+    AUTHORITY, Area, Chart, Drawn, LIFE, LINES, MEMORY, MUTED, STORE, Size, both, decade_of_time, decades,
+    each_decade, index, pixel, real, small, text,
 };
 use crate::report::units::{duration, percent};
 use crate::workload::{BenchError, Latencies, Measurement, Tier, lossy};
@@ -30,7 +30,11 @@ pub(in crate::report) fn latency(measurement: &Measurement) -> Result<Option<Cha
         .map(|tier| {
             let latencies = measurement.calls.tiers[tier as usize].clone();
             Row {
-                label: format!("{}, {} of the calls", tier.name(), percent(measurement.calls.share(tier))),
+                label: format!(
+                    "{}, {} of the calls",
+                    tier.name(),
+                    percent(measurement.calls.share(tier))
+                ),
                 colour: match tier {
                     Tier::Memory => MEMORY,
                     Tier::Store => STORE,
@@ -55,12 +59,19 @@ pub(in crate::report) fn latency(measurement: &Measurement) -> Result<Option<Cha
 }
 
 fn draw(area: &Area<'_>, size: Size, rows: &[Row]) -> Drawn {
-    let range = decades(rows.iter().flat_map(|row| row.latencies.buckets()).map(|(value, _)| lossy(value)));
+    let range = decades(
+        rows.iter()
+            .flat_map(|row| row.latencies.buckets())
+            .map(|(value, _)| lossy(value)),
+    );
     let (left, right) = (16.0, f64::from(size.width) - 16.0);
     let x = |exponent: f64| pixel(left + (exponent - range.0) / (range.1 - range.0) * (right - left));
     let bottom = pixel(f64::from(size.height - FOOT));
     for (place, decade) in each_decade(range).into_iter().enumerate() {
-        area.draw(&PathElement::new(vec![(x(decade), 6), (x(decade), bottom)], LINES))?;
+        area.draw(&PathElement::new(
+            vec![(x(decade), 6), (x(decade), bottom)],
+            LINES,
+        ))?;
         // Labels of every decade would touch on a phone.
         if size.is_narrow && place % 2 == 1 {
             continue;
@@ -75,7 +86,11 @@ fn draw(area: &Area<'_>, size: Size, rows: &[Row]) -> Drawn {
     }
     let caption = small(MUTED).pos(Pos::new(HPos::Center, VPos::Top));
     let middle = pixel(f64::from(size.width) / 2.0);
-    area.draw(&Text::new("time until the token was there (logarithmic)", (middle, bottom + 24), caption))?;
+    area.draw(&Text::new(
+        "time until the token was there (logarithmic)",
+        (middle, bottom + 24),
+        caption,
+    ))?;
     for (place, row) in rows.iter().enumerate() {
         let base = pixel((real(place) + 1.0) * f64::from(ROW));
         let hill = hill(&row.latencies, range);
@@ -88,8 +103,17 @@ fn draw(area: &Area<'_>, size: Size, rows: &[Row]) -> Drawn {
         area.draw(&PathElement::new(points, row.colour.stroke_width(2)))?;
         let median = lossy(row.latencies.quantile(0.5));
         let p99 = lossy(row.latencies.quantile(0.99));
-        let numbers = format!("{}: median {}, p99 {}", row.label, duration(median), duration(p99));
-        area.draw(&Text::new(numbers, (pixel(left) + 2, base - i32::try_from(ROW).unwrap_or(0) + 8), text(row.colour)))?;
+        let numbers = format!(
+            "{}: median {}, p99 {}",
+            row.label,
+            duration(median),
+            duration(p99)
+        );
+        area.draw(&Text::new(
+            numbers,
+            (pixel(left) + 2, base - i32::try_from(ROW).unwrap_or(0) + 8),
+            text(row.colour),
+        ))?;
     }
     Ok(())
 }

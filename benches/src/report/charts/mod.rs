@@ -44,7 +44,17 @@ const LIFE: RGBColor = RGBColor(7, 7, 7);
 const CHOSEN: RGBColor = RGBColor(8, 8, 8);
 const OTHER: RGBColor = RGBColor(9, 9, 9);
 
-const NAMES: [&str; 9] = ["ink", "muted", "lines", "memory", "store", "authority", "life", "chosen", "other"];
+const NAMES: [&str; 9] = [
+    "ink",
+    "muted",
+    "lines",
+    "memory",
+    "store",
+    "authority",
+    "life",
+    "chosen",
+    "other",
+];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -93,7 +103,10 @@ fn styled(svg: &str, size: Size) -> String {
         "<svg width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" xmlns=\"http://www.w3.org/2000/svg\">",
         size.width, size.height
     );
-    let ours = format!("<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\" focusable=\"false\">", size.width, size.height);
+    let ours = format!(
+        "<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\" focusable=\"false\">",
+        size.width, size.height
+    );
     text.replacen(&head, &ours, 1)
 }
 
@@ -165,7 +178,12 @@ mod tests {
     #[test]
     fn decades_of_time_are_labelled_with_their_unit() {
         let labels = [0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 8.0, 9.0, 10.0].map(decade_of_time);
-        assert_eq!(labels, ["1 ns", "10 ns", "100 ns", "1 µs", "100 µs", "1 ms", "100 ms", "1 s", "10 s"]);
+        assert_eq!(
+            labels,
+            [
+                "1 ns", "10 ns", "100 ns", "1 µs", "100 µs", "1 ms", "100 ms", "1 s", "10 s"
+            ]
+        );
         assert_eq!(decades([250.0, 70_000.0].into_iter()), (2.0, 5.0));
         assert_eq!(decades(std::iter::empty()), (0.0, 2.0));
         assert_eq!(each_decade((2.0, 4.0)), [2.0, 3.0, 4.0]);

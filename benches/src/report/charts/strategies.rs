@@ -58,7 +58,9 @@ pub(in crate::report) fn shown(exploration: &Exploration) -> Vec<usize> {
 
 /// Three bars for each of the best, and for what the workload itself says; `None` where there is nothing to compare.
 pub(in crate::report) fn strategies(exploration: &Exploration) -> Result<Option<Chart>, BenchError> {
-    let Some(chosen) = exploration.recommended() else { return Ok(None) };
+    let Some(chosen) = exploration.recommended() else {
+        return Ok(None);
+    };
     let order = shown(exploration);
     let place_of_default = order.iter().position(|index| *index == 0).unwrap_or(0);
     let bars: Vec<_> = order
@@ -76,7 +78,11 @@ pub(in crate::report) fn strategies(exploration: &Exploration) -> Result<Option<
             let is_chosen = *index == exploration.choice.chosen;
             Some(Bar {
                 number: place + 1,
-                label: if is_chosen { "recommended".to_owned() } else { difference },
+                label: if is_chosen {
+                    "recommended".to_owned()
+                } else {
+                    difference
+                },
                 figures: median_figures(&contender.runs)?,
                 is_chosen,
             })
@@ -104,7 +110,10 @@ pub(in crate::report) fn strategies(exploration: &Exploration) -> Result<Option<
 
 fn draw(area: &Area<'_>, panel: &Panel, bars: &[Bar], (left, top, width): (f64, f64, f64), _: Size) -> Drawn {
     area.draw(&Text::new(panel.title, (pixel(left), pixel(top) + 4), text(INK)))?;
-    let most = bars.iter().map(|bar| (panel.value)(&bar.figures)).fold(f64::MIN_POSITIVE, f64::max);
+    let most = bars
+        .iter()
+        .map(|bar| (panel.value)(&bar.figures))
+        .fold(f64::MIN_POSITIVE, f64::max);
     for (place, bar) in bars.iter().enumerate() {
         let y = top + HEAD + ROW * real(place);
         let value = (panel.value)(&bar.figures);
@@ -114,10 +123,17 @@ fn draw(area: &Area<'_>, panel: &Panel, bars: &[Bar], (left, top, width): (f64, 
         area.draw(&Text::new(label, (pixel(left), pixel(y)), small(ink)))?;
         // Room for the number beside the longest bar.
         let length = ((width - 70.0) * value / most).max(2.0);
-        let corners = [(pixel(left), pixel(y) + 17), (pixel(left + length), pixel(y) + 31)];
+        let corners = [
+            (pixel(left), pixel(y) + 17),
+            (pixel(left + length), pixel(y) + 31),
+        ];
         area.draw(&Rectangle::new(corners, colour.filled()))?;
         let style = small(INK).pos(Pos::new(HPos::Left, VPos::Center));
-        area.draw(&Text::new((panel.shown)(value), (pixel(left + length) + 6, pixel(y) + 24), style))?;
+        area.draw(&Text::new(
+            (panel.shown)(value),
+            (pixel(left + length) + 6, pixel(y) + 24),
+            style,
+        ))?;
     }
     Ok(())
 }
@@ -140,6 +156,9 @@ mod tests {
     #[test]
     fn a_label_is_cut_between_words() {
         assert_eq!(fitted("2  refresh ahead", 200.0), "2  refresh ahead");
-        assert_eq!(fitted("2  refresh ahead, write behind, Redis", 200.0), "2  refresh ahead, …");
+        assert_eq!(
+            fitted("2  refresh ahead, write behind, Redis", 200.0),
+            "2  refresh ahead, …"
+        );
     }
 }

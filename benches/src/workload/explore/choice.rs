@@ -76,9 +76,18 @@ pub struct Choice {
 #[must_use]
 pub fn choose(contenders: &[Contender], reference: usize) -> Option<Choice> {
     let reference = median_figures(&contenders.get(reference)?.runs)?;
-    let scores: Vec<_> = contenders.iter().map(|contender| score(&contender.runs, &reference)).collect();
-    let sound: Vec<_> = (0..contenders.len()).filter(|index| failed(&contenders[*index].runs) == 0).collect();
-    let eligible = if sound.is_empty() { (0..contenders.len()).collect() } else { sound };
+    let scores: Vec<_> = contenders
+        .iter()
+        .map(|contender| score(&contender.runs, &reference))
+        .collect();
+    let sound: Vec<_> = (0..contenders.len())
+        .filter(|index| failed(&contenders[*index].runs) == 0)
+        .collect();
+    let eligible = if sound.is_empty() {
+        (0..contenders.len()).collect()
+    } else {
+        sound
+    };
     let by_cost = |a: &usize, b: &usize| scores[*a].median.total_cmp(&scores[*b].median);
     let best = eligible.iter().copied().min_by(by_cost)?;
     let alike: Vec<_> = eligible
@@ -94,7 +103,11 @@ pub fn choose(contenders: &[Contender], reference: usize) -> Option<Choice> {
             complexity(a).cmp(&complexity(b)).then_with(|| by_cost(a, b))
         })
         .unwrap_or(best);
-    let runner_up = eligible.iter().copied().filter(|index| *index != chosen).min_by(by_cost);
+    let runner_up = eligible
+        .iter()
+        .copied()
+        .filter(|index| *index != chosen)
+        .min_by(by_cost);
     Some(Choice {
         chosen,
         runner_up,
@@ -127,7 +140,11 @@ fn cost(run: &Figures, reference: &Figures) -> f64 {
 /// The three figures that are weighed.
 #[must_use]
 pub(super) fn measures(figures: &Figures) -> [f64; 3] {
-    [figures.slowest_nanoseconds, figures.requests_per_second, figures.cpu_nanoseconds]
+    [
+        figures.slowest_nanoseconds,
+        figures.requests_per_second,
+        figures.cpu_nanoseconds,
+    ]
 }
 
 /// By how much each of the three figures of `other` is worse than those of `this`, small ones counting little.
@@ -171,8 +188,9 @@ fn middle(sorted: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::chosen::Chosen;
     use crate::workload::presets;
-    use crate::workload::strategy::{Chosen, Preset, Refresh, Write};
+    use crate::workload::strategy::{Preset, Refresh, Write};
 
     fn figures(milliseconds: f64, requests: f64, microseconds: f64) -> Figures {
         Figures {

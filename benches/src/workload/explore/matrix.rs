@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::workload::chosen::Chosen;
 use crate::workload::file::{StoreKind, Workload};
-use crate::workload::strategy::{Chosen, Division, Form, Merging, Refresh, Sealing, Write};
+use crate::workload::strategy::{Division, Form, Merging, Refresh, Sealing, Write};
 
 /// A store and a strategy on it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -59,7 +60,10 @@ impl Candidate {
         }
         let usual = Chosen::of(self.strategy.preset);
         let rest = words.iter().zip(usual.words()).skip(4);
-        parts.extend(rest.filter(|(word, usual)| word != &usual).map(|(word, _)| word.clone()));
+        parts.extend(
+            rest.filter(|(word, usual)| word != &usual)
+                .map(|(word, _)| word.clone()),
+        );
         parts.join(", ")
     }
 }
@@ -112,9 +116,13 @@ pub fn matrix(workload: &Workload, available: &[StoreKind]) -> Matrix {
         &[Merging::Process, Merging::Fleet]
     } else {
         if has_users {
-            left_out.push("merged in each process only: other processes would send the same refresh token".to_owned());
+            left_out.push(
+                "merged in each process only: other processes would send the same refresh token".to_owned(),
+            );
         } else {
-            left_out.push("how widely requests are merged: it concerns refresh tokens, and there are none".to_owned());
+            left_out.push(
+                "how widely requests are merged: it concerns refresh tokens, and there are none".to_owned(),
+            );
         }
         &[Merging::Fleet]
     };
@@ -167,7 +175,11 @@ pub fn matrix(workload: &Workload, available: &[StoreKind]) -> Matrix {
 /// No memory, memory that is checked each time, and what is trusted for a while.
 fn memory_tiers(base: &Chosen) -> [(u64, u32); 3] {
     let preset = Chosen::of(base.preset);
-    let bytes = if base.memory_bytes == 0 { preset.memory_bytes } else { base.memory_bytes };
+    let bytes = if base.memory_bytes == 0 {
+        preset.memory_bytes
+    } else {
+        base.memory_bytes
+    };
     let staleness = preset.max_staleness_seconds.max(1);
     [(0, 0), (bytes, 0), (bytes, staleness)]
 }
@@ -225,7 +237,11 @@ mod tests {
                 assert_eq!(candidate.strategy.coalescing, Merging::Fleet);
                 assert!(workload.unfit(candidate.store).is_none());
             }
-            assert!((6..=32).contains(&matrix.candidates.len()), "{name}: {}", matrix.candidates.len());
+            assert!(
+                (6..=32).contains(&matrix.candidates.len()),
+                "{name}: {}",
+                matrix.candidates.len()
+            );
         }
     }
 
@@ -233,7 +249,10 @@ mod tests {
     fn a_price_is_not_put_on_what_signs_users_out() {
         let workload = presets::workload("web-front-end").unwrap();
         let tags = price_tags(&workload, &Candidate::of(&workload));
-        assert!(tags.iter().all(|(_, tag)| tag.strategy.coalescing != Merging::None));
+        assert!(
+            tags.iter()
+                .all(|(_, tag)| tag.strategy.coalescing != Merging::None)
+        );
         let workload = presets::workload("multi-tenant-daemon").unwrap();
         assert_eq!(price_tags(&workload, &Candidate::of(&workload)).len(), 3);
     }

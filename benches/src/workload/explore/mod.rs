@@ -146,16 +146,24 @@ pub async fn explore(
     }
     let budget = plan.budget.as_secs_f64();
     let everybody: Vec<_> = (0..explorer.contenders.len()).collect();
-    explorer.lap("all strategies", &everybody, budget * 0.40, plan.seed).await?;
+    explorer
+        .lap("all strategies", &everybody, budget * 0.40, plan.seed)
+        .await?;
     let half = explorer.best(&everybody, (everybody.len() / 4).max(FINALISTS + 1));
-    explorer.lap("the better ones", &half, budget * 0.15, plan.seed).await?;
+    explorer
+        .lap("the better ones", &half, budget * 0.15, plan.seed)
+        .await?;
     let finalists = explorer.best(&half, FINALISTS);
     for _ in 0..LAPS {
         let share = budget * 0.2 / f64::from(LAPS);
         explorer.lap("the best", &finalists, share, plan.seed).await?;
     }
-    let choice = explorer.choice(&finalists).ok_or_else(|| BenchError::NothingToExplore(left_out.join("; ")))?;
-    let (confirmation, last) = explorer.confirm(&choice, budget * 0.17, plan.seed.wrapping_add(1)).await?;
+    let choice = explorer
+        .choice(&finalists)
+        .ok_or_else(|| BenchError::NothingToExplore(left_out.join("; ")))?;
+    let (confirmation, last) = explorer
+        .confirm(&choice, budget * 0.17, plan.seed.wrapping_add(1))
+        .await?;
     let prices = explorer.prices(choice.chosen, budget * 0.08, plan.seed).await?;
     let contenders = explorer.contenders;
     let paragraph = paragraph(workload, &contenders, &choice, Some(&confirmation));
@@ -230,22 +238,32 @@ impl Explorer<'_> {
 
     /// The `count` best of `which`.
     fn best(&self, which: &[usize], count: usize) -> Vec<usize> {
-        let some: Vec<_> = which.iter().map(|index| self.contenders[*index].clone()).collect();
-        let Some(choice) = choose(&some, 0) else { return which.to_vec() };
+        let some: Vec<_> = which
+            .iter()
+            .map(|index| self.contenders[*index].clone())
+            .collect();
+        let Some(choice) = choose(&some, 0) else {
+            return which.to_vec();
+        };
         let mut order: Vec<_> = (0..some.len()).collect();
         let fails = |index: usize| some[index].runs.iter().any(|run| run.failed > 0);
         order.sort_by(|a, b| {
             let cost = |index: &usize| choice.scores[*index].median;
             // One that is as good as the best but simpler must not fall out on the way.
             let first = |index: &usize| *index != choice.chosen;
-            (first(a), fails(*a)).cmp(&(first(b), fails(*b))).then_with(|| cost(a).total_cmp(&cost(b)))
+            (first(a), fails(*a))
+                .cmp(&(first(b), fails(*b)))
+                .then_with(|| cost(a).total_cmp(&cost(b)))
         });
         order.into_iter().take(count).map(|index| which[index]).collect()
     }
 
     /// The choice among `finalists`, as an index of all contenders.
     fn choice(&self, finalists: &[usize]) -> Option<Choice> {
-        let some: Vec<_> = finalists.iter().map(|index| self.contenders[*index].clone()).collect();
+        let some: Vec<_> = finalists
+            .iter()
+            .map(|index| self.contenders[*index].clone())
+            .collect();
         let among = choose(&some, 0)?;
         let everybody = choose(&self.contenders, 0)?;
         let whole = |index: usize| finalists[index];
@@ -281,7 +299,8 @@ impl Explorer<'_> {
         let mut last = None;
         for lap in 0..laps {
             for (index, contender) in again.iter_mut().enumerate() {
-                self.observer.progress("the rerun", lap * which.len() + index, laps * which.len());
+                self.observer
+                    .progress("the rerun", lap * which.len() + index, laps * which.len());
                 let measurement = self.run(&contender.candidate, measured, seed).await?;
                 contender.runs.push(measurement.figures());
                 if index == 0 {
@@ -290,7 +309,13 @@ impl Explorer<'_> {
             }
         }
         let outcome = match choose(&again, 0) {
-            Some(rerun) if rerun.scores.iter().skip(1).all(|rival| rerun.scores[0].median <= rival.median) => {
+            Some(rerun)
+                if rerun
+                    .scores
+                    .iter()
+                    .skip(1)
+                    .all(|rival| rerun.scores[0].median <= rival.median) =>
+            {
                 Outcome::First
             }
             Some(rerun) if rerun.alike.contains(&0) => Outcome::Alike,

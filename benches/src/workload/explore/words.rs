@@ -46,7 +46,11 @@ pub fn paragraph(
 /// What people wait for.
 #[must_use]
 pub fn waits_of(workload: &Workload) -> &'static str {
-    if workload.is_short_lived() { "the processes" } else { "the calls" }
+    if workload.is_short_lived() {
+        "the processes"
+    } else {
+        "the calls"
+    }
 }
 
 /// Why it is this one: what each choice would be worth that differs in one thing, the most telling first.
@@ -62,7 +66,9 @@ pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
     let mut told: Vec<(f64, String)> = Vec::new();
     for contender in contenders {
         let difference = contender.candidate.difference(&ours.candidate);
-        let ([only], Some(theirs)) = (&difference[..], median_figures(&contender.runs)) else { continue };
+        let ([only], Some(theirs)) = (&difference[..], median_figures(&contender.runs)) else {
+            continue;
+        };
         let ratios = ratios(&mine, &theirs);
         let Some((most, ratio)) = ratios
             .into_iter()
@@ -87,7 +93,11 @@ pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
 
 fn shown(which: usize, figures: &Figures) -> String {
     let value = measures(figures)[which];
-    if which == 1 { format!("{} a second", rate(value)) } else { duration(value) }
+    if which == 1 {
+        format!("{} a second", rate(value))
+    } else {
+        duration(value)
+    }
 }
 
 fn confirmed(confirmation: &Confirmation) -> String {
@@ -97,7 +107,10 @@ fn confirmed(confirmation: &Confirmation) -> String {
         _ => "the runner-up and the workload's own strategy".to_owned(),
     };
     match confirmation.outcome {
-        Outcome::First => format!("A rerun with seed {} beside {beside} put it first again.", confirmation.seed),
+        Outcome::First => format!(
+            "A rerun with seed {} beside {beside} put it first again.",
+            confirmation.seed
+        ),
         Outcome::Alike => format!(
             "A rerun with seed {} beside {beside} found it as good as the best of them within noise.",
             confirmation.seed
@@ -112,11 +125,13 @@ fn confirmed(confirmation: &Confirmation) -> String {
 /// A file serves one machine only, which no measurement on one machine can show.
 fn beyond_one_machine(workload: &Workload, contenders: &[Contender], chosen: usize) -> Option<String> {
     let ours = contenders.get(chosen)?;
-    if ours.candidate.store != StoreKind::Sqlite || workload.load.processes == 1 || workload.is_short_lived() {
+    if ours.candidate.store != StoreKind::Sqlite || workload.load.processes == 1 || workload.is_short_lived()
+    {
         return None;
     }
     let same = contenders.iter().find(|contender| {
-        contender.candidate.store == StoreKind::Redis && contender.candidate.strategy == ours.candidate.strategy
+        contender.candidate.store == StoreKind::Redis
+            && contender.candidate.strategy == ours.candidate.strategy
     })?;
     let (mine, theirs) = (median_figures(&ours.runs)?, median_figures(&same.runs)?);
     Some(format!(
@@ -170,9 +185,23 @@ mod tests {
             outcome: Outcome::First,
         };
         let text = paragraph(&workload, &contenders, &choice, Some(&confirmation));
-        assert!(text.starts_with("Take SQLite, 64 MiB trusted 30 s, refresh ahead."), "{text}");
-        assert!(text.contains("took 2.05 ms on average (median 2.00 µs)"), "{text}");
-        assert!(text.contains("With refresh on demand instead, the slowest waits would be 29 × (60.0 ms against 2.05 ms)."), "{text}");
-        assert!(text.contains("rerun with seed 8 beside the runner-up put it first again."), "{text}");
+        assert!(
+            text.starts_with("Take SQLite, 64 MiB trusted 30 s, refresh ahead."),
+            "{text}"
+        );
+        assert!(
+            text.contains("took 2.05 ms on average (median 2.00 µs)"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "With refresh on demand instead, the slowest waits would be 29 × (60.0 ms against 2.05 ms)."
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("rerun with seed 8 beside the runner-up put it first again."),
+            "{text}"
+        );
     }
 }

@@ -173,7 +173,11 @@ fn made(arguments: &BenchArguments) -> Made {
         command.push("--quick".to_owned());
     }
     command.push(format!("--seed {}", arguments.seed));
-    let build = if cfg!(debug_assertions) { "debug build: figures say little" } else { "release build" };
+    let build = if cfg!(debug_assertions) {
+        "debug build: figures say little"
+    } else {
+        "release build"
+    };
     Made {
         date: moment::shown(cache_core::time::Clock::now(&cache_core::time::SystemClock)),
         command: command.join(" "),

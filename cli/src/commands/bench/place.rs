@@ -71,7 +71,8 @@ fn url(session: &Session, address: &RedisAddress) -> Result<String, Failure> {
     let Some(password) = opened_store::redis_password(&session.options.redis)? else {
         return Ok(text.to_owned());
     };
-    let refuse = || Failure::usage("bench can add a password to the URL of one server only, as in redis://USER@HOST");
+    let refuse =
+        || Failure::usage("bench can add a password to the URL of one server only, as in redis://USER@HOST");
     let mut url: Url = text.parse().map_err(|_| refuse())?;
     url.set_password(Some(password.expose())).map_err(|()| refuse())?;
     Ok(url.into())
