@@ -15,6 +15,13 @@ use crate::command::{Failure, cargo, root, run, target_folder};
 /// What is in the hits is optimised, in the development profile, so that all else comes from the build of the tests.
 const OPTIMISED: [&str; 5] = ["arc-swap", "cache-core", "flows", "guard", "quick_cache"];
 
+const SETTINGS: [&str; 4] = [
+    "opt-level=3",
+    "codegen-units=16",
+    "debug-assertions=false",
+    "overflow-checks=false",
+];
+
 /// Where the C library chooses among variants of its functions, each of which has another number of instructions.
 const PLAIN_PROCESSOR: &str = "glibc.cpu.hwcaps=-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-ERMS,-FSRM";
 
@@ -131,12 +138,7 @@ fn build() -> Command {
         "guard",
     ]);
     for package in OPTIMISED {
-        for setting in [
-            "opt-level=3",
-            "codegen-units=16",
-            "debug-assertions=false",
-            "overflow-checks=false",
-        ] {
+        for setting in SETTINGS {
             command.args(["--config", &format!("profile.dev.package.{package}.{setting}")]);
         }
     }

@@ -16,12 +16,12 @@ use cache_core::seal::{FixedKeySource, InvalidNamespace, Namespace, SecretKey};
 use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::MemoryStore;
 use cache_core::strategy::{DirectoryPolicy, MemoryTier, Strategy};
-use cache_core::time::{SystemClock, UnixSeconds};
+use cache_core::time::{Clock, UnixSeconds};
 use flows::authority::Authority;
 use flows::client::PublicClient;
 use tokio::runtime::Runtime;
 
-use crate::offline::{Offline, Repeatable};
+use crate::offline::{Offline, Repeatable, Standing};
 use crate::probes::{find_scopes, silently};
 
 /// How many users there are, with a partition each.
@@ -73,6 +73,8 @@ pub struct Fixture {
     pub accounts: Vec<CachedAccount>,
     /// A request for each user.
     pub requests: Vec<Arc<TokenRequest>>,
+    /// The same in other words, which nobody has used yet.
+    pub unused: Vec<Arc<TokenRequest>>,
     /// A handle for the first of them.
     pub prepared: PreparedRequest,
     /// The issuer that all belong to.
@@ -93,13 +95,17 @@ impl Fixture {
             .enable_all()
             .build()?;
         let random = Arc::new(Repeatable::default());
-        let store = Arc::new(MemoryStore::with(Arc::new(SystemClock), random.clone()));
+        let clock: Arc<dyn Clock> = Arc::new(Standing);
+        let store = Arc::new(MemoryStore::with(Arc::clone(&clock), random.clone()));
         let memory = MemoryTier::bounded(64 << 20).max_staleness(Duration::from_secs(86_400));
         let strategy = Strategy::web_front_end()
             .memory_tier(memory)
             .directory(DirectoryPolicy::Off);
         let source = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
-        let builder = TokenCache::builder(store).strategy(strategy).random(random);
+        let builder = TokenCache::builder(store)
+            .strategy(strategy)
+            .clock(clock)
+            .random(random);
         let cache = runtime.block_on(builder.open_sealed(Namespace::new("guard")?, source))?;
         let now = cache.clock().now().to_seconds();
         runtime.block_on(async {
@@ -113,17 +119,7 @@ impl Fixture {
         let builder = PublicClient::builder(CLIENT_ID, authority, cache.clone());
         let client = builder.http(Arc::new(Offline)).build()?;
         let accounts = runtime.block_on(client.accounts())?.accounts;
-        let request = |user| {
-            TokenRequest::new(
-                key(user),
-                KIND,
-                CLIENT_ID,
-                ENVIRONMENT,
-                REALM,
-                ScopeSet::of(SCOPES),
-            )
-        };
-        let requests: Vec<_> = (0..USERS).map(|user| Arc::new(request(user))).collect();
+        let requests = requests_for(SCOPES);
         let prepared = cache.prepare(Arc::clone(&requests[0]));
         let fixture = Self {
             runtime,
@@ -131,6 +127,7 @@ impl Fixture {
             client,
             accounts,
             requests,
+            unused: requests_for([SCOPES[1], SCOPES[0]]),
             prepared,
             authority: identity(),
             call: Arc::new(Offline),
@@ -193,6 +190,21 @@ fn key(user: usize) -> PartitionKey {
         authority: identity(),
         home_account_id: home_account_id(user),
     }
+}
+
+fn requests_for(scopes: [&str; 2]) -> Vec<Arc<TokenRequest>> {
+    let request = |user| {
+        let scopes = ScopeSet::of(scopes);
+        Arc::new(TokenRequest::new(
+            key(user),
+            KIND,
+            CLIENT_ID,
+            ENVIRONMENT,
+            REALM,
+            scopes,
+        ))
+    };
+    (0..USERS).map(request).collect()
 }
 
 fn account(user: usize) -> Account {

@@ -44,10 +44,12 @@ fn hits(fixture: &Fixture) -> Option<()> {
     for account in &fixture.accounts {
         let home_account_id = &account.account.home_account_id;
         probes::find(&fixture.cache, &fixture.authority, home_account_id)?;
-        probes::find_anew(&fixture.cache, &fixture.authority, home_account_id)?;
     }
     for request in &fixture.requests {
         probes::acquire(&fixture.cache, Arc::clone(request), Arc::clone(&fixture.call))?;
+    }
+    for request in &fixture.unused {
+        probes::acquire_anew(&fixture.cache, Arc::clone(request), Arc::clone(&fixture.call))?;
     }
     for account in &fixture.accounts {
         probes::silent(&fixture.client, account)?;
