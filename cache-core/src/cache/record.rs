@@ -185,7 +185,7 @@ impl Inner {
         let Some(record) = self.store.get(stored_key).await? else {
             return Ok(None);
         };
-        let mut unsealed = self.unseal(stored_key, &record, kind, known).await;
+        let mut unsealed = self.unseal(stored_key, &record, kind, known.clone()).await;
         if is_unknown_key(&unsealed) {
             // Between the read and the opening the record may have been resealed and the key that it was under retired.
             let version = record.version;

@@ -57,7 +57,7 @@ impl RollbackGuard {
     /// would make an honest answer look old.
     #[must_use]
     pub fn before_read(&self, key: &StoreKey) -> Known {
-        Known(self.seen().get(key).copied().unwrap_or_default())
+        Known(self.seen().get(key).cloned())
     }
 
     /// Judges the authenticated header of a record that was read after `known` was taken, and remembers it.
@@ -65,7 +65,7 @@ impl RollbackGuard {
     /// # Errors
     /// [`SealError::RolledBack`] when it went back and the policy is [`RollbackPolicy::Refuse`].
     pub fn check(&self, key: &StoreKey, known: Known, meta: &RecordMeta) -> Result<Freshness, SealError> {
-        let seen = known.0.highest(meta.incarnation);
+        let seen = known.0.and_then(|lives| lives.highest(meta.incarnation));
         let Some(seen) = seen.filter(|&seen| meta.generation < seen) else {
             self.record(key, meta);
             return Ok(Freshness::Fresh);
@@ -85,10 +85,18 @@ impl RollbackGuard {
     /// Remembers a record that this process has written.
     pub fn record(&self, key: &StoreKey, meta: &RecordMeta) {
         let mut seen = self.seen();
-        let mut lives = seen.get(key).copied().unwrap_or_default();
-        if lives.raise(meta) {
-            seen.insert(key.clone(), lives);
+        if let Some(mut lives) = seen.get_mut(key) {
+            lives.raise(meta);
+            return;
         }
+        seen.insert(key.clone(), Lives::of(meta));
+    }
+
+    /// What a record that is remembered takes, in bytes, beside its key.
+    pub(crate) const fn bytes_of_record() -> usize {
+        // Links, state, and a place in the index.
+        const BESIDE: usize = 24;
+        size_of::<(StoreKey, Lives)>() + BESIDE
     }
 
     fn seen(&self) -> MutexGuard<'_, Cache<StoreKey, Lives>> {
@@ -107,8 +115,8 @@ impl fmt::Debug for RollbackGuard {
 }
 
 /// What was known of a record before it was read.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known(Lives);
+#[derive(Clone, Debug, Default)]
+pub struct Known(Option<Lives>);
 
 /// Whether a record may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,34 +133,47 @@ pub enum Freshness {
     },
 }
 
-/// The latest incarnations of a record with the highest generation of each, newest last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lives([Option<(Incarnation, u64)>; LIVES]);
+/// The latest incarnations of a record with the highest generation of each. Nearly every record has but one.
+#[derive(Clone, Debug)]
+struct Lives {
+    latest: (Incarnation, u64),
+    /// Those before it, newest last.
+    earlier: Option<Box<[Option<(Incarnation, u64)>; LIVES - 1]>>,
+}
 
 impl Lives {
+    fn of(meta: &RecordMeta) -> Self {
+        Self {
+            latest: (meta.incarnation, meta.generation),
+            earlier: None,
+        }
+    }
+
     fn highest(&self, incarnation: Incarnation) -> Option<u64> {
-        self.0
-            .iter()
-            .flatten()
+        let earlier = self.earlier.iter().flat_map(|earlier| earlier.iter().flatten());
+        std::iter::once(&self.latest)
+            .chain(earlier)
             .find(|life| life.0 == incarnation)
             .map(|life| life.1)
     }
 
-    /// Takes `meta` in; whether that changed anything.
-    fn raise(&mut self, meta: &RecordMeta) -> bool {
-        let known = self
-            .0
+    /// Takes `meta` in.
+    fn raise(&mut self, meta: &RecordMeta) {
+        let earlier = self
+            .earlier
             .iter_mut()
-            .flatten()
+            .flat_map(|earlier| earlier.iter_mut().flatten());
+        let known = std::iter::once(&mut self.latest)
+            .chain(earlier)
             .find(|life| life.0 == meta.incarnation);
         if let Some((_, highest)) = known {
-            let higher = meta.generation > *highest;
             *highest = meta.generation.max(*highest);
-            return higher;
+            return;
         }
-        self.0.rotate_left(1);
-        self.0[LIVES - 1] = Some((meta.incarnation, meta.generation));
-        true
+        let before = std::mem::replace(&mut self.latest, (meta.incarnation, meta.generation));
+        let earlier = self.earlier.get_or_insert_default();
+        earlier.rotate_left(1);
+        earlier[LIVES - 2] = Some(before);
     }
 }
 
@@ -201,6 +222,24 @@ mod tests {
         assert!(
             read(&guard, &key, &meta(1, 5)).is_err(),
             "the earlier incarnation is remembered"
+        );
+    }
+
+    #[test]
+    fn the_latest_incarnations_are_remembered_and_no_others() {
+        let guard = RollbackGuard::new(RollbackPolicy::Refuse, 10);
+        let key = key("a");
+        for life in 0..6 {
+            guard.record(&key, &meta(life, 5));
+        }
+        for life in 2..6 {
+            assert!(read(&guard, &key, &meta(life, 4)).is_err(), "life {life}");
+            assert_eq!(read(&guard, &key, &meta(life, 5)).unwrap(), Freshness::Fresh);
+        }
+        assert_eq!(
+            read(&guard, &key, &meta(1, 4)).unwrap(),
+            Freshness::Fresh,
+            "forgotten"
         );
     }
 
