@@ -146,11 +146,17 @@ impl fmt::Debug for Answer {
 
 /// The answers that were computed from one partition in memory. It ends with the partition's time there.
 #[derive(Debug, Default)]
-pub(crate) struct Life(Mutex<Given>);
+pub(crate) struct Life(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_over: bool,
+    /// Most partitions leave memory before anything was answered from them twice, so room for answers is made late.
+    given: Option<Box<Given>>,
+}
 
 #[derive(Debug, Default)]
 struct Given {
-    is_over: bool,
     answers: Vec<Arc<Answer>>,
     /// At how many those that have ended otherwise are dropped.
     pruned_at: usize,
@@ -174,10 +180,11 @@ impl Life {
     /// Lists `answer`, so that the partition's end is its own, and drops another if there are more than `most`. Bytes
     /// are counted in steps, so that most answers need not be weighed.
     pub(super) fn list(&self, answer: &Arc<Answer>, most: usize, answers: &Table<Answer>) -> Listing {
-        let mut given = self.lock();
-        if given.is_over {
+        let mut state = self.lock();
+        if state.is_over {
             return Listing::TooLate;
         }
+        let given = state.given.get_or_insert_default();
         if given.answers.len() >= given.pruned_at {
             given.prune();
         }
@@ -203,17 +210,21 @@ impl Life {
 
     /// Ends it, and with it every answer.
     pub(super) fn end(&self, answers: &Table<Answer>) {
-        let mut given = self.lock();
-        given.is_over = true;
-        given.drop_all(answers);
+        let mut state = self.lock();
+        state.is_over = true;
+        if let Some(mut given) = state.given.take() {
+            given.drop_all(answers);
+        }
     }
 
     /// Ends the answers alone.
     pub(super) fn drop_answers(&self, answers: &Table<Answer>) {
-        self.lock().drop_all(answers);
+        if let Some(given) = &mut self.lock().given {
+            given.drop_all(answers);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Given> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

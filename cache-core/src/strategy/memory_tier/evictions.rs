@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::{Lifecycle, Weighter};
 
-use super::super::answers::Answer;
+use super::super::answers::{Answer, Life};
 use super::super::table::Table;
 use super::Kept;
+use crate::seal::RollbackGuard;
 use crate::store::StoreKey;
 
 /// What every hit reads, and few events write.
@@ -49,8 +50,24 @@ impl Lifecycle<StoreKey, Kept> for Evictions {
 #[derive(Clone, Debug)]
 pub(super) struct BytesOfSlot;
 
+impl BytesOfSlot {
+    /// What an entry takes whatever is in it.
+    const ENTRY: usize = {
+        /// Links, state, a place in the index.
+        const BESIDE: usize = 24;
+        /// The counts of an `Arc`, and what an allocation takes beyond what was asked for.
+        const SHARED: usize = 16 + 16;
+        let entry = size_of::<(StoreKey, Kept)>() + BESIDE;
+        // What notices rollbacks has an entry too.
+        let entries = entry + RollbackGuard::bytes_of_record();
+        // A list that grows doubles: on average a third of its room is free.
+        entries + entries / 3 + SHARED + (SHARED + size_of::<Life>())
+    };
+}
+
 impl Weighter<StoreKey, Kept> for BytesOfSlot {
     fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
-        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64 + kept.answer_bytes
+        let bytes = Self::ENTRY + key.as_str().len() + kept.slot.partition.approximate_bytes();
+        bytes as u64 + kept.answer_bytes
     }
 }
