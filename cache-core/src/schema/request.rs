@@ -1,6 +1,7 @@
 //! What a caller asks the cache for.
 
 use std::hash::Hasher;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,8 @@ pub struct TokenRequest {
     token_type: TokenType,
     context: TokenContext,
     claims: Option<String>,
-    hash: RequestHash,
+    /// Few requests are told from others in other processes.
+    hash: OnceLock<RequestHash>,
     context_hash: u64,
     fingerprint: u64,
     arguments_hash: u64,
@@ -49,7 +51,7 @@ impl TokenRequest {
             token_type: TokenType::Bearer,
             context: TokenContext::default(),
             claims: None,
-            hash: [0; 16],
+            hash: OnceLock::new(),
             context_hash: 0,
             fingerprint: 0,
             arguments_hash: 0,
@@ -117,7 +119,7 @@ impl TokenRequest {
     /// A hash of all of it that is the same in every process.
     #[must_use]
     pub fn hash(&self) -> &RequestHash {
-        &self.hash
+        self.hash.get_or_init(|| self.computed_hash())
     }
 
     /// A fast hash of what an access token must agree with. Equal requests have equal fingerprints; the reverse is
@@ -155,6 +157,14 @@ impl TokenRequest {
     }
 
     fn hashed(mut self) -> Self {
+        self.hash = OnceLock::new();
+        self.context_hash = context_hash(&self.client_id, &self.realm, &self.token_type, &self.context);
+        self.fingerprint = fingerprint(self.context_hash, self.scopes.words());
+        self.arguments_hash = Arguments::of_request(&self).map_or(0, |arguments| arguments.hash());
+        self
+    }
+
+    fn computed_hash(&self) -> RequestHash {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -192,11 +202,9 @@ impl TokenRequest {
             part(value.as_bytes());
         }
         let digest: [u8; 32] = hash.finalize().into();
-        self.hash.copy_from_slice(&digest[..16]);
-        self.context_hash = context_hash(&self.client_id, &self.realm, &self.token_type, &self.context);
-        self.fingerprint = fingerprint(self.context_hash, self.scopes.words());
-        self.arguments_hash = Arguments::of_request(&self).map_or(0, |arguments| arguments.hash());
-        self
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest[..16]);
+        short
     }
 }
 
