@@ -116,9 +116,9 @@ impl PartitionKey {
     /// characters an issuer puts into a subject.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
+        let mut out = Vec::with_capacity(256);
         let mut part = |bytes: &[u8]| {
-            out.extend_from_slice(bytes.len().to_string().as_bytes());
+            push_decimal(&mut out, bytes.len());
             out.push(b':');
             out.extend_from_slice(bytes);
             out.push(b',');
@@ -341,6 +341,14 @@ pub struct SessionAnchor {
     pub user: Vec<u8>,
     /// The epoch of the client there when the session was made.
     pub epoch: [u8; 16],
+}
+
+/// Without a text of its own: every lookup writes some of these.
+fn push_decimal(out: &mut Vec<u8>, number: usize) {
+    if number >= 10 {
+        push_decimal(out, number / 10);
+    }
+    out.push(b"0123456789"[number % 10]);
 }
 
 #[cfg(test)]

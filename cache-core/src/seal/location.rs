@@ -198,16 +198,41 @@ impl<'a> Location<'a> {
     /// Appends namespace, kind and key, each behind its length (4 bytes, big-endian), so that no two locations
     /// give the same bytes.
     pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
-        for part in [self.namespace.as_str(), self.kind.tag(), self.key.as_str()] {
+        for part in self.parts() {
             append_prefixed(bytes, part.as_bytes());
         }
+    }
+
+    fn parts(&self) -> [&'a str; 3] {
+        [self.namespace.as_str(), self.kind.tag(), self.key.as_str()]
     }
 }
 
 pub(super) fn append_prefixed(bytes: &mut Vec<u8>, part: &[u8]) {
-    // Parts are namespaces, tags and keys of at most 512 bytes.
-    bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(&length_prefix(part));
     bytes.extend_from_slice(part);
+}
+
+/// As [`append_prefixed`], into a hash.
+fn hash_prefixed(hash: &mut Hmac<Sha256>, part: &[u8]) {
+    hash.update(&length_prefix(part));
+    hash.update(part);
+}
+
+fn length_prefix(part: &[u8]) -> [u8; 4] {
+    // Parts are namespaces, tags and keys of at most 512 bytes.
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// `{namespace}/{kind}/{base64url(name)}`.
+fn stored_text(namespace: &Namespace, kind: RecordKind, name: &[u8]) -> String {
+    let (namespace, tag) = (namespace.as_str(), kind.tag());
+    let mut text = String::with_capacity(namespace.len() + tag.len() + 6 + name.len() * 4 / 3);
+    for part in [namespace, "/", tag, "/"] {
+        text.push_str(part);
+    }
+    URL_SAFE_NO_PAD.encode_string(name, &mut text);
+    text
 }
 
 /// The two keyed hashes that hide logical keys and bind records to their place.
@@ -234,25 +259,19 @@ impl LocationKeys {
 
     /// `{namespace}/{kind}/{base64url(HMAC-SHA-256(length-prefixed kind ‖ logical key))}`.
     pub(super) fn stored_key(&self, namespace: &Namespace, kind: RecordKind, logical_key: &[u8]) -> StoreKey {
-        let name = URL_SAFE_NO_PAD.encode(self.blinded(kind, logical_key));
         #[expect(
             clippy::expect_used,
             reason = "at most 42 + 1 + 10 + 1 + 43 bytes, all of them printable ASCII"
         )]
-        StoreKey::new(format!("{namespace}/{}/{name}", kind.tag())).expect("a stored key is a store key")
+        StoreKey::new(stored_text(namespace, kind, &self.blinded(kind, logical_key)))
+            .expect("a stored key is a store key")
     }
 
     /// `HMAC-SHA-256(length-prefixed kind ‖ logical key)`.
     pub(super) fn blinded(&self, kind: RecordKind, logical_key: &[u8]) -> [u8; 32] {
-        let mut input = Vec::with_capacity(16 + logical_key.len());
-        append_prefixed(&mut input, kind.tag().as_bytes());
-        input.extend_from_slice(logical_key);
-        self.blinding
-            .clone()
-            .chain_update(&input)
-            .finalize()
-            .into_bytes()
-            .into()
+        let mut hash = self.blinding.clone();
+        hash_prefixed(&mut hash, kind.tag().as_bytes());
+        hash.chain_update(logical_key).finalize().into_bytes().into()
     }
 
     /// `{namespace}/{kind}/{base64url(logical key)}`, from which [`read_legible`] gets the logical key back; hidden where that
@@ -263,16 +282,17 @@ impl LocationKeys {
         kind: RecordKind,
         logical_key: &[u8],
     ) -> StoreKey {
-        let name = URL_SAFE_NO_PAD.encode(logical_key);
-        StoreKey::new(format!("{namespace}/{}/{name}", kind.tag()))
+        StoreKey::new(stored_text(namespace, kind, logical_key))
             .unwrap_or_else(|_| self.stored_key(namespace, kind, logical_key))
     }
 
     /// The tag of a header: tells a record that was moved from one that was damaged.
     pub(super) fn tag(&self, location: &Location<'_>) -> [u8; LOCATION_TAG_BYTES] {
-        let mut input = Vec::with_capacity(160);
-        location.append_to(&mut input);
-        let hash = self.tagging.clone().chain_update(&input).finalize().into_bytes();
+        let mut hash = self.tagging.clone();
+        for part in location.parts() {
+            hash_prefixed(&mut hash, part.as_bytes());
+        }
+        let hash = hash.finalize().into_bytes();
         let mut tag = [0; LOCATION_TAG_BYTES];
         tag.copy_from_slice(&hash[..LOCATION_TAG_BYTES]);
         tag
