@@ -5,6 +5,9 @@
 //! [`SystemClock`], so a test that hands in its own [`Clock`] controls every expiry and every wait.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -210,6 +213,11 @@ impl Clock for SystemClock {
 ///
 /// Cancellation safe exactly when `future` is.
 pub async fn with_deadline<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    // What is ready at once needs no timer.
+    if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        return Some(output);
+    }
     tokio::select! {
         biased;
         output = future => Some(output),

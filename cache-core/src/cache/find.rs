@@ -133,8 +133,9 @@ impl Inner {
         let (partition, version) = loaded;
         // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
         let slot = Slot {
+            partition: Arc::new(partition),
+            version,
             validated_at: began,
-            ..self.slot(Arc::new(partition), version)
         };
         self.memory.fill(stored_key, slot.clone(), generation);
         self.copy_later(key, stored_key, &slot, generation);
