@@ -1,5 +1,8 @@
 //! A hit that a store answers, beside the bare read of its bytes.
-#![allow(clippy::unwrap_used, reason = "a failure ends the measurement, and says where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure ends the measurement, and says where"
+)]
 
 use std::path::Path;
 use std::process::ExitCode;

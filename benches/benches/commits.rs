@@ -1,5 +1,8 @@
 //! A commit that a store carries out, beside the bare write of its bytes.
-#![allow(clippy::unwrap_used, reason = "a failure ends the measurement, and says where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure ends the measurement, and says where"
+)]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -332,19 +332,19 @@ fn judge(question: &mut Question, users: usize, measured: &Measured) {
     };
     let row = Row::Find;
     let name = format!("× the bare map, {users} partitions");
-    question
+    let _ = question
         .target(row, &name, at_most(2.0), measured.ratio(FIND))
         .reason("the bare map is given the hash; the lookup reads two clocks, hashes its arguments and compares them")
         .next_idea("hash less than everything: what is found is compared anyway");
     let name = format!("× faster than moka, {users} partitions");
-    question.target(
+    let _ = question.target(
         row,
         &name,
         at_least(faster_than_moka),
         measured.ratio_of(MOKA, FIND),
     );
     let name = format!("× faster than string keys and scope sets, {users} partitions");
-    question.target(
+    let _ = question.target(
         row,
         &name,
         at_least(faster_than_naive),
@@ -375,7 +375,7 @@ fn prepared(question: &mut Question, runtime: &tokio::runtime::Runtime) -> Resul
             sync(|| handle.peek().map(|token| token.to_acquired())),
         )
         .run();
-    question
+    let _ = question
         .target(
             Row::Prepared,
             "× a guard load and a coarse clock",
@@ -384,7 +384,7 @@ fn prepared(question: &mut Question, runtime: &tokio::runtime::Runtime) -> Resul
         )
         .reason("it reads two clocks, since none counts suspend and cannot be set back")
         .next_idea("a coarse clock that counts suspend, from a vDSO that has one");
-    question.target(
+    let _ = question.target(
         Row::Prepared,
         "× as fast with two threads on one handle",
         at_least(1.8),

@@ -15,7 +15,7 @@ use super::error::BenchError;
 use super::file::Workload;
 use super::grants::Grants;
 use super::sequence::{Subject, SubjectKind};
-use super::strategy::Sealing;
+use super::strategy::{Refresh, Sealing};
 
 /// How many are signed in at the same time, so that their writes share commits.
 const AT_ONCE: usize = 64;
@@ -44,23 +44,25 @@ pub(super) async fn open(
 pub(super) async fn fill(
     cache: &TokenCache,
     workload: &Arc<Workload>,
+    strategy: &Chosen,
     is_last: bool,
 ) -> Result<(), BenchError> {
     let grants = Grants::new(Arc::clone(workload));
+    let ages = Ages::new(workload, strategy);
     let (users, applications): (Vec<_>, Vec<_>) = Subject::all(workload)
         .partition(|subject| matches!(subject.kind(workload), SubjectKind::User { .. }));
     // Each user's tokens one after the other: they lie in one partition.
     let width = usize::try_from(workload.subjects.tokens_per_user).unwrap_or(1);
     let sign_ins = users
         .chunks(width.max(1))
-        .map(|tokens| sign_in(cache, &grants, workload, tokens));
+        .map(|tokens| sign_in(cache, &grants, &ages, tokens));
     let mut signing_in = stream::iter(sign_ins).buffer_unordered(AT_ONCE);
     while signing_in.try_next().await?.is_some() {}
     drop(signing_in);
 
     let plantings = applications
         .into_iter()
-        .map(|subject| plant(cache, &grants, workload, subject));
+        .map(|subject| plant(cache, &grants, &ages, subject));
     let mut planting = stream::iter(plantings).buffer_unordered(AT_ONCE);
     while planting.try_next().await?.is_some() {}
     drop(planting);
@@ -73,7 +75,7 @@ pub(super) async fn fill(
 async fn sign_in(
     cache: &TokenCache,
     grants: &Grants,
-    workload: &Workload,
+    ages: &Ages,
     tokens: &[Subject],
 ) -> Result<(), BenchError> {
     let now = SystemClock.now().to_seconds();
@@ -81,7 +83,7 @@ async fn sign_in(
         let SubjectKind::User { user, .. } = grants.kind(*subject) else {
             continue;
         };
-        let age = i64::try_from(age(workload, *subject).as_secs()).unwrap_or(0);
+        let age = i64::try_from(ages.of(*subject).as_secs()).unwrap_or(0);
         let response = grants.response(*subject, 0, 0, UnixSeconds(now.0.saturating_sub(age)));
         let stored = cache.sign_in(&grants.user(user), response).await;
         stored.map_err(BenchError::cache("sign the users of the workload in"))?;
@@ -89,13 +91,8 @@ async fn sign_in(
     Ok(())
 }
 
-async fn plant(
-    cache: &TokenCache,
-    grants: &Grants,
-    workload: &Workload,
-    subject: Subject,
-) -> Result<(), BenchError> {
-    let age = age(workload, subject);
+async fn plant(cache: &TokenCache, grants: &Grants, ages: &Ages, subject: Subject) -> Result<(), BenchError> {
+    let age = ages.of(subject);
     let prepared = Prepared::new(cache, grants, subject, Authority::Planted { age });
     let planted = prepared.acquire(cache).await;
     planted
@@ -103,9 +100,53 @@ async fn plant(
         .map_err(BenchError::cache("obtain the tokens of the workload"))
 }
 
-/// How old a subject's token is at first: anything up to four fifths of its lifetime.
-fn age(workload: &Workload, subject: Subject) -> Duration {
-    let oldest = u64::from(workload.tokens.lifetime_seconds) * 4 / 5;
-    let mixed = u64::from(subject.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    Duration::from_secs(mixed % (oldest + 1))
+/// How old tokens are at first: evenly spread up to the age at which the strategy replaces them, as they are after a while. Otherwise
+/// a short run would see none of them replaced, or all at once.
+struct Ages {
+    /// In seconds.
+    oldest: u64,
+}
+
+impl Ages {
+    fn new(workload: &Workload, strategy: &Chosen) -> Self {
+        let tokens = &workload.tokens;
+        let part = match strategy.refresh {
+            Refresh::Ahead if tokens.refresh_after > 0.0 => tokens.refresh_after,
+            // The rest is the margin within which no token is handed out.
+            Refresh::Ahead | Refresh::OnDemand => 0.9,
+        };
+        Self {
+            oldest: Duration::from_secs(tokens.lifetime_seconds.into())
+                .mul_f64(part)
+                .as_secs()
+                .max(1),
+        }
+    }
+
+    fn of(&self, subject: Subject) -> Duration {
+        let mixed = u64::from(subject.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        Duration::from_secs(mixed % self.oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::presets;
+
+    #[test]
+    fn as_many_tokens_are_replaced_each_second_from_the_first_on() {
+        let workload = presets::workload("multi-tenant-daemon").unwrap();
+        let mut strategy = workload.strategy.chosen();
+        for (refresh, oldest) in [(Refresh::Ahead, 30), (Refresh::OnDemand, 54)] {
+            strategy.refresh = refresh;
+            let ages = Ages::new(&workload, &strategy);
+            let mut of_age = vec![0_u32; oldest];
+            for subject in Subject::all(&workload) {
+                of_age[usize::try_from(ages.of(subject).as_secs()).unwrap()] += 1;
+            }
+            let (least, most) = (of_age.iter().min().unwrap(), of_age.iter().max().unwrap());
+            assert!(*least * 3 > *most, "{refresh:?}: {least} to {most}");
+        }
+    }
 }

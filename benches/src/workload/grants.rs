@@ -162,8 +162,8 @@ mod tests {
         let grants = Grants::new(Arc::new(presets::workload("web-front-end").unwrap()));
         let response = grants.response(Subject(3), 9, 17, UnixSeconds(1000));
         assert_eq!(serial_of(response.refresh_token.as_ref().unwrap()), Some(17));
-        assert_eq!(response.expires_on, UnixSeconds(1010));
-        assert_eq!(response.refresh_on, Some(UnixSeconds(1005)));
+        assert_eq!(response.expires_on, UnixSeconds(1060));
+        assert_eq!(response.refresh_on, Some(UnixSeconds(1030)));
         assert_eq!(response.access_token.unwrap().expose().len(), 1600);
     }
 }

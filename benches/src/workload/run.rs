@@ -170,7 +170,7 @@ impl Bench {
         if place.kind() != StoreKind::Memory {
             let open = place.open().await?;
             let cache = filling::open(open.store(), &trial.strategy, &key).await?;
-            filling::fill(&cache, &Arc::new(trial.workload.clone()), true).await?;
+            filling::fill(&cache, &Arc::new(trial.workload.clone()), &trial.strategy, true).await?;
             open.close().await;
         }
         let run = Run {

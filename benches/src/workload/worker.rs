@@ -64,7 +64,7 @@ async fn live_on(link: &Arc<Link>, job: &Job) -> Result<Share, BenchError> {
     let (store, counters) = CountingStore::new(open.store());
     let cache = filling::open(store, &job.strategy, &job.key).await?;
     if job.fills {
-        filling::fill(&cache, &workload, false).await?;
+        filling::fill(&cache, &workload, &job.strategy, false).await?;
     }
     let grants = Grants::new(Arc::clone(&workload));
     let requests = Subject::all(&workload)

@@ -178,6 +178,10 @@ pub(crate) struct OwnedArguments {
 /// What most arguments take: a user's at Entra with two scopes have 260 bytes.
 const INLINE: usize = 272;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most answers have the large one, and it saves them a pointer"
+)]
 /// In the answer itself while they fit, because every pointer that a lookup follows is a wait for memory.
 enum Bytes {
     Inline([u8; INLINE]),

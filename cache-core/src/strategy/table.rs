@@ -48,6 +48,17 @@ struct Ways<T> {
     entries: [Option<Arc<T>>; WAYS],
 }
 
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            tables: std::array::from_fn(|_| OnceLock::new()),
+            current: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
+            growing: Mutex::new(()),
+        }
+    }
+}
+
 impl<T> Default for Bucket<T> {
     fn default() -> Self {
         Self(RwLock::default())
@@ -73,12 +84,7 @@ impl<T: Entry> Table<T> {
     /// An empty table.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            tables: std::array::from_fn(|_| OnceLock::new()),
-            current: AtomicUsize::new(0),
-            count: AtomicUsize::new(0),
-            growing: Mutex::new(()),
-        }
+        Self::default()
     }
 
     /// The entry with this hash that `is_it`.
@@ -137,8 +143,8 @@ impl<T: Entry> Table<T> {
     }
 
     /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 

@@ -20,10 +20,11 @@ use super::measured::{Figures, Measurement};
 use super::run::{Bench, Trial};
 
 /// How long the processes of an exploring run go on before they are measured, in seconds.
-const WARM_UP: f64 = 0.4;
+const WARM_UP: f64 = 0.5;
 
-/// The shortest and the longest time that an exploring run is measured, in seconds.
-const SHORTEST: f64 = 0.4;
+/// The shortest and the longest time that an exploring run is measured, in seconds. They are whole seconds, as expiries are: each
+/// run sees as many tokens expire.
+const SHORTEST: f64 = 1.0;
 const LONGEST: f64 = 6.0;
 
 /// How many are run again, in turn, before one is chosen.
@@ -220,7 +221,9 @@ impl Explorer<'_> {
     }
 
     fn measured_seconds(&self, runs: usize, seconds: f64) -> f64 {
-        (seconds / part(runs) - self.overhead).clamp(SHORTEST, LONGEST)
+        (seconds / part(runs) - self.overhead)
+            .round()
+            .clamp(SHORTEST, LONGEST)
     }
 
     async fn run(&self, candidate: &Candidate, seconds: f64, seed: u64) -> Result<Measurement, BenchError> {
