@@ -6,6 +6,7 @@ mod authority;
 mod filled;
 mod picker;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,6 +153,40 @@ impl Payload {
     pub fn request_for(&self, user: usize, scopes: ScopeSet) -> Arc<TokenRequest> {
         let request = TokenRequest::new(self.key(user), KIND, CLIENT_ID, ENVIRONMENT, REALM, scopes);
         Arc::new(request)
+    }
+
+    /// What is granted to an application that acts for itself: no account, no refresh token. Applications are numbered as users are.
+    #[must_use]
+    pub fn app_response(&self, app: usize, resource: usize) -> TokenResponse {
+        TokenResponse {
+            refresh_token: None,
+            id_token: None,
+            account: None,
+            client_id: self.object_id(app),
+            ..self.response(app, resource)
+        }
+    }
+
+    /// A request of an application that acts for itself, for the token of a resource.
+    #[must_use]
+    pub fn app_request(&self, app: usize, resource: usize) -> Arc<TokenRequest> {
+        let client_id = self.object_id(app);
+        let key = PartitionKey::App {
+            client_id: client_id.clone(),
+            authority: AuthorityIdentity::of_host(KIND, ENVIRONMENT),
+            tenant: REALM.into(),
+            resource: None,
+            components: BTreeMap::new(),
+        };
+        let scopes = self.granted_scopes(resource);
+        Arc::new(TokenRequest::new(
+            key,
+            KIND,
+            client_id,
+            ENVIRONMENT,
+            REALM,
+            scopes,
+        ))
     }
 
     /// A user's partition with the access tokens of `resources` resources, one refresh token, one ID token and the account.

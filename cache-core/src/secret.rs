@@ -12,12 +12,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// A secret string: an access token, a refresh token, a client secret.
 #[derive(Clone, Default)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(String);
 
 impl Secret {
     /// Takes ownership of `value`; the caller should keep no copy.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(Zeroizing::new(value.into()))
+        Self(value.into())
     }
 
     /// The secret itself. Keep the borrow short and never log it.
@@ -45,6 +45,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Drop for Secret {
+    fn drop(&mut self) {
+        wipe_bytes(&mut std::mem::take(&mut self.0).into_bytes());
+    }
+}
+
 /// Constant time in the content; the length is not hidden.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
@@ -60,15 +66,121 @@ impl From<String> for Secret {
     }
 }
 
+impl<'a> From<&'a Secret> for SecretRef<'a> {
+    fn from(secret: &'a Secret) -> Self {
+        Self::new(secret.expose())
+    }
+}
+
+/// A secret string that lives in a larger buffer, which is wiped when it is dropped.
+#[derive(Clone, Copy, Default)]
+pub struct SecretRef<'a>(&'a str);
+
+impl<'a> SecretRef<'a> {
+    /// `value` must lie in memory that is wiped.
+    pub(crate) fn new(value: &'a str) -> Self {
+        Self(value)
+    }
+
+    /// The secret itself. Keep the borrow short and never log it.
+    #[must_use]
+    pub fn expose(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether the secret is the empty string, which no token may be.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// SHA-256 of the secret: names a token in markers and comparisons without revealing it.
+    #[must_use]
+    pub fn sha256(self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// A copy that may outlive the buffer.
+    #[must_use]
+    pub fn to_secret(self) -> Secret {
+        Secret::new(self.0)
+    }
+}
+
+impl fmt::Debug for SecretRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Constant time in the content; the length is not hidden.
+impl PartialEq for SecretRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SecretRef<'_> {}
+
+/// As between two [`Secret`]s.
+impl PartialEq<Secret> for SecretRef<'_> {
+    fn eq(&self, other: &Secret) -> bool {
+        *self == SecretRef::from(other)
+    }
+}
+
+/// As between two [`Secret`]s.
+impl PartialEq<SecretRef<'_>> for Secret {
+    fn eq(&self, other: &SecretRef<'_>) -> bool {
+        *other == *self
+    }
+}
+
+/// A text that holds secrets among other things, of exactly its length in memory.
+#[derive(Default)]
+pub(crate) struct SecretText(Box<str>);
+
+impl SecretText {
+    /// `text` should have no spare capacity, else it is copied.
+    pub(crate) fn new(text: String) -> Self {
+        if text.len() == text.capacity() {
+            return Self(text.into_boxed_str());
+        }
+        let text = Zeroizing::new(text);
+        Self(Box::from(text.as_str()))
+    }
+
+    /// The text itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        wipe_bytes(&mut String::from(std::mem::take(&mut self.0)).into_bytes());
+    }
+}
+
+/// Overwrites all that was allocated, at the speed of a copy: `zeroize` does it byte by byte, which takes longer than to open a record.
+fn wipe_bytes(bytes: &mut Vec<u8>) {
+    let capacity = bytes.capacity();
+    bytes.clear();
+    bytes.resize(capacity, 0);
+    // The compiler must believe that somebody looks at the zeros.
+    zeroize::optimization_barrier(bytes.as_slice());
+    bytes.clear();
+}
+
 /// Secret bytes: a key, a decrypted record.
 #[derive(Clone, Default)]
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes ownership of `value`; the caller should keep no copy.
     #[must_use]
     pub fn new(value: Vec<u8>) -> Self {
-        Self(Zeroizing::new(value))
+        Self(value)
     }
 
     /// The secret itself. Keep the borrow short and never log it.
@@ -93,6 +205,12 @@ impl SecretBytes {
 impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe_bytes(&mut self.0);
     }
 }
 
@@ -172,8 +290,9 @@ mod tests {
     fn debug_never_shows_the_content() {
         let fields = serde_json::json!({ "a": "canary" });
         let shown = format!(
-            "{:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?}",
             Secret::new("canary"),
+            SecretRef::new("canary"),
             SecretBytes::new(b"canary".to_vec()),
             SecretJson::new(fields.as_object().cloned().unwrap())
         );
@@ -181,9 +300,26 @@ mod tests {
     }
 
     #[test]
+    fn all_that_was_allocated_is_overwritten() {
+        let mut bytes = b"canary canary".to_vec();
+        bytes.truncate(3);
+        let (capacity, address) = (bytes.capacity(), bytes.as_ptr());
+        wipe_bytes(&mut bytes);
+        assert!(bytes.is_empty());
+        bytes.resize(capacity, 1);
+        assert_eq!(bytes.as_ptr(), address, "in place, without another allocation");
+    }
+
+    #[test]
     fn equality_is_of_the_content() {
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("b"));
         assert_ne!(Secret::new("a"), Secret::new("aa"));
+        assert_eq!(SecretRef::new("a"), Secret::new("a"));
+        assert_ne!(Secret::new("a"), SecretRef::new("b"));
+        assert_eq!(
+            SecretRef::new("a").sha256(),
+            SecretRef::new("a").to_secret().sha256()
+        );
     }
 }

@@ -75,6 +75,30 @@ impl fmt::Display for UnixMillis {
     }
 }
 
+/// What [`Clock::coarse`] reads: a wall clock and a monotonic one that are a few milliseconds behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoarseTime {
+    /// The wall-clock time, in milliseconds. It may jump in either direction.
+    pub wall: UnixMillis,
+    /// Milliseconds since an arbitrary start, which need not be that of [`Clock::monotonic`]. It never goes back, and may stand still
+    /// while the machine is suspended.
+    pub monotonic: u64,
+}
+
+impl CoarseTime {
+    /// How far behind the exact clocks a coarse time may be: a tick of the slowest timer in use (100 Hz).
+    pub const LAG: Duration = Duration::from_millis(10);
+
+    /// The exact times of `clock`, for clocks that have nothing cheaper.
+    #[must_use]
+    pub fn exact(clock: &dyn Clock) -> Self {
+        Self {
+            wall: clock.now(),
+            monotonic: u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 /// Where the time comes from and how to wait.
 ///
 /// Production code uses [`SystemClock`]; tests use the manual clock of `cache-testkit`.
@@ -85,6 +109,13 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Time since an arbitrary start that never goes back and keeps counting while the machine is suspended.
     fn monotonic(&self) -> Duration;
+
+    /// Both clocks at once, cheaply, for a lookup that costs no more than reading the exact ones would.
+    ///
+    /// Neither may be ahead of its exact clock, and each should be at most [`CoarseTime::LAG`] behind it: whoever sets a deadline by
+    /// them sets it so much earlier. The monotonic one has a start of its own, and need not count while the machine is suspended; the
+    /// wall clock does count that, and can be set back. So a deadline that must hold in either case is kept on both.
+    fn coarse(&self) -> CoarseTime;
 
     /// Waits for `duration`.
     ///
@@ -130,6 +161,43 @@ impl Clock for SystemClock {
         use std::time::Instant;
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
+    }
+
+    /// The kernel's coarse clocks: what they were at its last tick, 1 to 10 milliseconds ago, at a tenth of the price.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn coarse(&self) -> CoarseTime {
+        use std::cell::Cell;
+
+        use rustix::time::{ClockId, Timespec, clock_gettime};
+        thread_local! {
+            static LAST: Cell<(Timespec, CoarseTime)> = const {
+                Cell::new((Timespec { tv_sec: 0, tv_nsec: 0 }, CoarseTime { wall: UnixMillis(0), monotonic: 0 }))
+            };
+        }
+        // There is no coarse clock that counts suspend and cannot be set back, so there are two. They tick together: while the one shows
+        // the same nanosecond, so does the other.
+        let wall = clock_gettime(ClockId::RealtimeCoarse);
+        let (last, coarse) = LAST.get();
+        if wall == last {
+            return coarse;
+        }
+        let monotonic = clock_gettime(ClockId::MonotonicCoarse);
+        let millis = |time: Timespec| {
+            time.tv_sec
+                .saturating_mul(1000)
+                .saturating_add(time.tv_nsec / 1_000_000)
+        };
+        let coarse = CoarseTime {
+            wall: UnixMillis(millis(wall)),
+            monotonic: u64::try_from(millis(monotonic)).unwrap_or(0),
+        };
+        LAST.set((wall, coarse));
+        coarse
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that sleeps")]

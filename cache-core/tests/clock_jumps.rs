@@ -55,7 +55,7 @@ async fn no_expired_token_is_handed_out_and_each_jump_costs_one_refresh_at_most(
         let caches = [open(&store, &clock).await, open(&store, &clock).await];
         // How long each token really lives, whatever the clock on the wall says.
         let signed_in = caches[0].sign_in(&user(), issuer.sign_in("a")).await.unwrap();
-        let mut born = vec![(signed_in.token().secret.clone(), clock.monotonic())];
+        let mut born = vec![(signed_in.token().secret.to_secret(), clock.monotonic())];
         let away = there.0 - clock.now().0;
         for jump in [away, -away] {
             for minutes in [0, 1, 20, 40, 20] {
@@ -68,7 +68,7 @@ async fn no_expired_token_is_handed_out_and_each_jump_costs_one_refresh_at_most(
                     let acquired = acquire(cache, &issuer)
                         .await
                         .unwrap_or_else(|e| panic!("{there:?}: {e:?}"));
-                    let secret = acquired.token().secret.clone();
+                    let secret = acquired.token().secret.to_secret();
                     let known = born.iter().find(|known| known.0 == secret).map(|known| known.1);
                     let since = known.unwrap_or_else(|| {
                         born.push((secret, clock.monotonic()));

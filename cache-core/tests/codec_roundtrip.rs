@@ -10,6 +10,7 @@ mod codec_support;
 
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec, msal};
 use cache_core::schema::Partition;
+use cache_core::schema::index::IndexedPartition;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -87,6 +88,28 @@ fn file() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #[test]
+    fn any_partition_survives_being_kept_in_memory(partition in codec_support::partition()) {
+        let kept = IndexedPartition::new(partition.clone()).unwrap();
+        prop_assert!(kept.rows() == partition);
+        prop_assert!(kept.key() == partition.key);
+        let tokens: Vec<_> = kept.tokens().map(|token| token.to_owned()).collect();
+        prop_assert!(tokens == partition.access_tokens);
+        let sessions: Vec<_> = partition.sessions.iter().map(|link| (&*link.key, link.expires_at)).collect();
+        prop_assert_eq!(kept.sessions().collect::<Vec<_>>(), sessions);
+        let anchor = partition.anchor.as_ref().map(|anchor| (&*anchor.user, anchor.epoch));
+        prop_assert_eq!(kept.anchor(), anchor);
+        for known in &partition.epochs {
+            let first = partition.epochs.iter().find(|other| other.client_id == known.client_id);
+            prop_assert_eq!(kept.epoch(&known.client_id), first.map(|first| first.epoch));
+        }
+        for (row, token) in partition.access_tokens.iter().zip(kept.tokens()) {
+            prop_assert_eq!(token.requested_scopes(), row.requested_scopes());
+            prop_assert_eq!(token.declined_scopes(), row.declined_scopes());
+            prop_assert_eq!((token.margin(), token.lifetime()), (row.margin(), row.lifetime()));
+        }
+    }
+
     #[test]
     fn any_partition_survives_both_codecs(partition in codec_support::partition()) {
         prop_assert!(recoded(&BincodeCodec, &partition) == partition);

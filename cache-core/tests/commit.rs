@@ -345,6 +345,11 @@ async fn one_callers_large_token_does_not_keep_anothers_sign_out_from_being_stor
     first.await.unwrap().unwrap();
     let error = large.await.unwrap().unwrap_err();
     assert!(matches!(error, CacheError::PartitionTooLarge { .. }), "{error:?}");
+    assert!(
+        error
+            .to_string()
+            .contains("split an application's tokens by resource")
+    );
     assert!(out.await.unwrap().unwrap());
     let kept = clients(&small, &clock).await;
     assert_eq!(kept, ["other".to_owned(), "third".to_owned()].into());

@@ -56,7 +56,7 @@ async fn twenty_callers_in_two_caches_spend_the_token_once() {
         .collect();
     let mut tokens = Vec::new();
     for caller in callers {
-        tokens.push(caller.await.unwrap().unwrap().token().secret.clone());
+        tokens.push(caller.await.unwrap().unwrap().token().secret.to_secret());
     }
     assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(issuer.redeemed(), 1);

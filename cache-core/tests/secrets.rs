@@ -220,7 +220,7 @@ async fn nothing_that_is_logged_or_shown_has_a_secret_in_it() {
             captured.add(&partition.id_tokens);
             captured.add(&partition.app_metadata);
             captured.add(&partition.residue);
-            captured.add(&cache_core::schema::index::IndexedPartition::new(partition));
+            captured.add(&cache_core::schema::index::IndexedPartition::new(partition).unwrap());
         }
     }
     assert!(

@@ -136,7 +136,7 @@ async fn many_who_present_one_assertion_make_one_request_and_another_assertion_i
     let authority = Arc::new(Assertions::new(&clock));
     let cache = open_with(&store, &clock, Strategy::web_front_end()).await;
     let tokens = futures_util::future::join_all((0..50).map(|_| token(&cache, &authority, 1))).await;
-    let first = tokens[0].as_ref().unwrap().token().secret.clone();
+    let first = tokens[0].as_ref().unwrap().token().secret.to_secret();
     assert!(
         tokens
             .iter()
@@ -149,7 +149,7 @@ async fn many_who_present_one_assertion_make_one_request_and_another_assertion_i
     assert_ne!(other.token().secret, first);
     let again = token(&cache, &authority, 1).await.unwrap();
     assert_eq!(
-        (again.token().secret.clone(), again.source()),
+        (again.token().secret.to_secret(), again.source()),
         (first, TokenSource::Memory)
     );
     assert_eq!(authority.asked(), 2);

@@ -32,9 +32,15 @@ impl Bucket {
         (0..=u8::MAX).map(Self)
     }
 
+    /// Its name in Redis' keys: two hexadecimal digits.
+    fn digits(self) -> [u8; 2] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        [DIGITS[usize::from(self.0 >> 4)], DIGITS[usize::from(self.0 & 15)]]
+    }
+
     /// The Cluster slot of everything in this bucket.
     pub(crate) fn slot(self) -> u16 {
-        crc16(format!("{:02x}", self.0).as_bytes()) % SLOTS
+        crc16(&self.digits()) % SLOTS
     }
 }
 
@@ -74,15 +80,26 @@ impl KeySpace {
     }
 
     pub(crate) fn record(&self, key: &StoreKey) -> String {
-        format!("{}{{{:02x}}}:{key}", self.prefix, Bucket::of(key).0)
+        self.name(Bucket::of(key), ":", key.as_str())
     }
 
     pub(crate) fn index(&self, bucket: Bucket) -> String {
-        format!("{}{{{:02x}}}", self.prefix, bucket.0)
+        self.name(bucket, "", "")
     }
 
     pub(crate) fn expiries(&self, bucket: Bucket) -> String {
-        format!("{}{{{:02x}}}!", self.prefix, bucket.0)
+        self.name(bucket, "!", "")
+    }
+
+    fn name(&self, bucket: Bucket, separator: &str, rest: &str) -> String {
+        let mut name = String::with_capacity(self.prefix.len() + 5 + rest.len());
+        name.push_str(&self.prefix);
+        name.push('{');
+        name.extend(bucket.digits().map(char::from));
+        name.push('}');
+        name.push_str(separator);
+        name.push_str(rest);
+        name
     }
 }
 
@@ -142,15 +159,31 @@ pub(crate) fn slot_of(name: &[u8]) -> u16 {
 /// CRC-16/XMODEM, which Cluster places keys by (Redis Cluster specification, "Key distribution model").
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 {
+        let [high, _] = crc.to_be_bytes();
+        (crc << 8) ^ CRC16[usize::from(high ^ byte)]
+    })
+}
+
+/// What each byte adds: every read and write takes the CRC of a whole key.
+static CRC16: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte: u16 = 0;
+    while byte < 256 {
+        let mut crc = byte << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 {
                 crc << 1
             } else {
                 (crc << 1) ^ 0x1021
-            }
-        })
-    })
-}
+            };
+            bit += 1;
+        }
+        table[byte as usize] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -51,8 +51,8 @@
 //!
 //! **Expiry.** An expired record is absent from the moment of its expiry *by the injected clock*. The server removes it
 //! five minutes later, counted from the same clock: neither a wrong time of the server nor a client whose clock is
-//! a little behind makes a live record disappear. Its index entry is removed by the next writes to the bucket, or by
-//! the first scan that meets it.
+//! a little behind makes a live record disappear. Its index entry is removed by the next write
+//! to the bucket that is more than an update of a record that lives on, or by the first scan that meets it.
 //!
 //! # Durability
 //!

@@ -106,6 +106,16 @@ impl Link {
     }
 
     async fn live(&self) -> Result<Live, Failure> {
+        if let Some(live) = self.current.current()
+            && !live.broken.load(Ordering::Acquire)
+        {
+            return Ok(live);
+        }
+        // Boxed: a future with all that connecting takes in it would be moved about by every request.
+        Box::pin(self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Live, Failure> {
         self.current.forget(|live| live.broken.load(Ordering::Acquire));
         let timeout = self.connector.response_timeout();
         self.current

@@ -83,12 +83,12 @@ impl Records {
         let (slot, name) = (Bucket::of(key).slot(), self.keys.record(key));
         let mut command = redis::cmd("HMGET");
         command.arg(&name).arg(names);
-        let mut exists = redis::cmd("EXISTS");
-        exists.arg(&name);
         let found: [_; N] = fields(self.connection.call(slot, &command).await?)?;
         if found.iter().any(Option::is_some) {
             return Ok(Some(found));
         }
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(&name);
         if self.connection.call(slot, &exists).await? == Value::Int(0) {
             return Ok(None);
         }
@@ -240,13 +240,16 @@ fn fields<const N: usize>(value: Value) -> Result<[Option<Vec<u8>>; N], Failure>
     let Value::Array(values) = value else {
         return Err(unexpected());
     };
-    let fields: Result<Vec<_>, _> = values
-        .into_iter()
-        .map(|value| match value {
-            Value::Nil => Ok(None),
-            Value::BulkString(bytes) => Ok(Some(bytes)),
-            _ => Err(unexpected()),
-        })
-        .collect();
-    fields?.try_into().map_err(|_| unexpected())
+    let mut fields = [const { None }; N];
+    if values.len() != N {
+        return Err(unexpected());
+    }
+    for (field, value) in fields.iter_mut().zip(values) {
+        *field = match value {
+            Value::Nil => None,
+            Value::BulkString(bytes) => Some(bytes),
+            _ => return Err(unexpected()),
+        };
+    }
+    Ok(fields)
 }

@@ -6,6 +6,9 @@ use bytes::Bytes;
 use cache_core::store::error::Operation;
 use cache_core::store::{Durability, PutMode, PutOptions, StoreError, StoreKey, Version};
 use cache_core::time::UnixMillis;
+use sqlx::SqlStr;
+
+use crate::statement::write_and_commit;
 
 /// How many bytes of payload one transaction writes, unless a single record has more.
 const MOST_BYTES: usize = 16 << 20;
@@ -169,6 +172,12 @@ impl Plan {
             removals,
             log,
         }
+    }
+
+    /// The text that carries out the plan and commits it, if there is one: for a few records that were written once each.
+    pub(crate) fn text(&self) -> Option<SqlStr> {
+        let writes_only = self.removals.is_empty() && self.log.len() == self.rows.len();
+        writes_only.then(|| write_and_commit(self.rows.len())).flatten()
     }
 }
 

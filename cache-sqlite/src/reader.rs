@@ -4,15 +4,16 @@
 //! A pool would ping the connection before and after each use, and every statement is a trip to the connection's
 //! thread and back, which costs more than the read itself. So a task that is free takes everything that waits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cache_core::store::error::Operation;
 use cache_core::store::{Record, StoreError, StoreKey, Version};
 use cache_core::time::{Clock, UnixMillis};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use futures_util::future::join;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Row, SqlStr, Sqlite};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -20,11 +21,11 @@ use crate::batch::Stored;
 use crate::connection::{self, Connector};
 use crate::error::Failure;
 use crate::file::DatabaseFile;
-use crate::statement::{RECORDS, VERSIONS, pad};
+use crate::statement::{RECORDS, VERSIONS, Wide};
 use crate::statistics::Counters;
 
 /// How many reads one statement answers at most.
-const MOST_READS: usize = 64;
+const MOST_READS: usize = Wide::MOST_KEYS;
 
 /// How many reads may wait before a caller waits to be let in.
 const QUEUE: usize = 1024;
@@ -53,6 +54,8 @@ pub(crate) enum Read {
     /// No more reads: answer those that wait and end.
     Close,
 }
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -100,16 +103,16 @@ impl Reader {
 
     /// Cancellation safe: a statement whose answer nobody takes ends by itself before the next one.
     pub(crate) async fn record(&mut self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        let found = self.records(std::slice::from_ref(key)).await;
-        let mut found = found.map_err(|failure| failure.during(Operation::Get))?;
-        Ok(found.remove(key))
+        let found = self.one(RECORDS.text(1), key).await;
+        let found = found.and_then(|row| self.record_in(row.as_ref(), 0));
+        found.map_err(|failure| failure.during(Operation::Get))
     }
 
     /// Cancellation safe, as [`record`](Self::record).
     pub(crate) async fn version(&mut self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        let found = self.versions(std::slice::from_ref(key)).await;
-        let mut found = found.map_err(|failure| failure.during(Operation::Head))?;
-        Ok(found.remove(key))
+        let found = self.one(VERSIONS.text(1), key).await;
+        let found = found.and_then(|row| self.version_in(row.as_ref(), 0));
+        found.map_err(|failure| failure.during(Operation::Head))
     }
 
     pub(crate) async fn close(self) {
@@ -167,54 +170,66 @@ impl Reader {
             }
         }
         if !records.is_empty() {
-            let found = self.records(&keys(&records)).await;
-            distribute(records, found, Operation::Get);
+            let row = self.wide(RECORDS.text(records.len()), &records).await;
+            distribute(records, Operation::Get, &row, |row, place| {
+                self.record_in(row, place)
+            });
         }
         if !versions.is_empty() {
-            let found = self.versions(&keys(&versions)).await;
-            distribute(versions, found, Operation::Head);
+            let row = self.wide(VERSIONS.text(versions.len()), &versions).await;
+            distribute(versions, Operation::Head, &row, |row, place| {
+                self.version_in(row, place)
+            });
         }
     }
 
-    async fn records(&mut self, keys: &[StoreKey]) -> Result<HashMap<StoreKey, Record>, Failure> {
-        let (text, count) = RECORDS.padded(keys.len());
-        let mut query = sqlx::query(text);
-        for key in pad(keys, count) {
-            query = query.bind(key.as_str().to_owned());
-        }
-        let rows = self.fetch(query, keys.len()).await?;
-        let now = self.environment.clock.now();
-        let mut found = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let (key, stored) = stored(&row)?;
-            if stored.is_live(now) {
-                let record = Record {
-                    payload: Bytes::from(row.try_get::<Vec<u8>, _>(3)?),
-                    version: stored.version,
-                    expires_at: stored.expires_at,
-                };
-                found.insert(key, record);
-            }
-        }
-        Ok(found)
+    async fn one(&mut self, text: SqlStr, key: &StoreKey) -> Result<Option<SqliteRow>, Failure> {
+        let query = sqlx::query(text).bind(key.as_str().to_owned());
+        self.fetch_row(query, 1).await
     }
 
-    async fn versions(&mut self, keys: &[StoreKey]) -> Result<HashMap<StoreKey, Version>, Failure> {
-        let (text, count) = VERSIONS.padded(keys.len());
+    /// The row with the columns of the keys, in their order.
+    async fn wide<T>(
+        &mut self,
+        text: SqlStr,
+        waiting: &[(StoreKey, T)],
+    ) -> Result<Option<SqliteRow>, Failure> {
         let mut query = sqlx::query(text);
-        for key in pad(keys, count) {
+        for (key, _) in waiting {
             query = query.bind(key.as_str().to_owned());
         }
-        let rows = self.fetch(query, keys.len()).await?;
-        let now = self.environment.clock.now();
-        let mut found = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let (key, stored) = stored(&row)?;
-            if stored.is_live(now) {
-                found.insert(key, stored.version);
-            }
-        }
-        Ok(found)
+        self.fetch_row(query, waiting.len()).await
+    }
+
+    /// The record of the key at `place`, if it is there and live.
+    fn record_in(&self, row: Option<&SqliteRow>, place: usize) -> Result<Option<Record>, Failure> {
+        let Some(row) = row else { return Ok(None) };
+        let Some(stored) = self.live(row, 3 * place)? else {
+            return Ok(None);
+        };
+        Ok(Some(Record {
+            payload: Bytes::from(row.try_get::<Vec<u8>, _>(3 * place + 2)?),
+            version: stored.version,
+            expires_at: stored.expires_at,
+        }))
+    }
+
+    fn version_in(&self, row: Option<&SqliteRow>, place: usize) -> Result<Option<Version>, Failure> {
+        let Some(row) = row else { return Ok(None) };
+        Ok(self.live(row, 2 * place)?.map(|stored| stored.version))
+    }
+
+    /// `version, expires_at` from the column on; `None` where there is no record or it is expired.
+    fn live(&self, row: &SqliteRow, column: usize) -> Result<Option<Stored>, Failure> {
+        let Some(bytes) = row.try_get(column)? else {
+            return Ok(None);
+        };
+        let stored = Stored {
+            version: version(bytes)?,
+            expires_at: row.try_get::<Option<i64>, _>(column + 1)?.map(UnixMillis),
+        };
+        let is_live = stored.expires_at.is_none() || stored.is_live(self.environment.clock.now());
+        Ok(is_live.then_some(stored))
     }
 
     async fn page(
@@ -231,7 +246,7 @@ impl Reader {
         .bind(before.to_owned())
         .bind(self.environment.clock.now().0)
         .bind(limit);
-        let rows = self.fetch(query, 1).await?;
+        let rows = self.fetch(query).await?;
         rows.iter()
             .map(|row| stored(row).map(|(key, stored)| (key, stored.version)))
             .collect()
@@ -243,7 +258,7 @@ impl Reader {
         )
         .bind(from)
         .bind(limit);
-        let rows = self.fetch(query, 1).await?;
+        let rows = self.fetch(query).await?;
         rows.iter()
             .map(|row| {
                 let version: Option<&[u8]> = row.try_get(2)?;
@@ -258,13 +273,13 @@ impl Reader {
 
     async fn newest_change(&mut self) -> Result<i64, Failure> {
         let query = sqlx::query("SELECT coalesce(max(sequence), 0) FROM changes");
-        let rows = self.fetch(query, 1).await?;
+        let rows = self.fetch(query).await?;
         let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         Ok(row.try_get(0)?)
     }
 
     async fn check(&mut self) -> Result<Vec<String>, Failure> {
-        let rows = self.fetch(sqlx::query("PRAGMA integrity_check(10)"), 1).await?;
+        let rows = self.fetch(sqlx::query("PRAGMA integrity_check(10)")).await?;
         let mut findings = rows
             .iter()
             .map(|row| row.try_get(0))
@@ -273,27 +288,42 @@ impl Reader {
         Ok(findings)
     }
 
-    /// Runs `query`, which answers `reads` reads.
-    async fn fetch(
-        &mut self,
-        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-        reads: usize,
-    ) -> Result<Vec<SqliteRow>, Failure> {
-        let environment = &self.environment;
-        environment.file.verify()?;
-        let connection = match &mut self.connection {
+    /// Runs `query`, which answers one read by any number of rows.
+    async fn fetch(&mut self, query: SqliteQuery) -> Result<Vec<SqliteRow>, Failure> {
+        self.environment.file.verify()?;
+        self.environment.counters.count_read(1);
+        let rows = query.fetch_all(self.connection().await?).await;
+        rows.map_err(|error| self.failed(error))
+    }
+
+    /// Runs `query`, which answers `reads` reads by one row.
+    async fn fetch_row(&mut self, query: SqliteQuery, reads: usize) -> Result<Option<SqliteRow>, Failure> {
+        if self.connection.is_none() {
+            // A missing file has a better error than SQLite's.
+            self.environment.file.verify()?;
+        }
+        self.environment.counters.count_read(reads);
+        let file = Arc::clone(&self.environment.file);
+        let row = query.fetch_optional(self.connection().await?);
+        // The look at the file while the connection's thread reads it. Nothing of what it read is used if it is gone.
+        let (row, verified) = join(row, async { file.verify() }).await;
+        verified?;
+        row.map_err(|error| self.failed(error))
+    }
+
+    async fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
+        Ok(match &mut self.connection {
             Some(connection) => connection,
-            closed => closed.insert(environment.connector.reader().await?),
-        };
-        environment.counters.count_read(reads);
-        let rows = query.fetch_all(connection).await;
-        rows.map_err(|error| {
-            let failure = Failure::from(error).at(environment.file.path());
-            if failure.breaks_connection() {
-                self.connection = None;
-            }
-            failure
+            closed => closed.insert(self.environment.connector.reader().await?),
         })
+    }
+
+    fn failed(&mut self, error: sqlx::Error) -> Failure {
+        let failure = Failure::from(error).at(self.environment.file.path());
+        if failure.breaks_connection() {
+            self.connection = None;
+        }
+        failure
     }
 }
 
@@ -318,20 +348,17 @@ fn version(bytes: &[u8]) -> Result<Version, Failure> {
     Ok(Version::from_bytes(bytes))
 }
 
-fn keys<T>(waiting: &[(StoreKey, T)]) -> Vec<StoreKey> {
-    waiting.iter().map(|(key, _)| key.clone()).collect()
-}
-
-/// Answers everybody; two that wait for one key share what was found.
-fn distribute<T: Clone>(
+/// Answers everybody from what was found, in their order.
+fn distribute<T>(
     waiting: Vec<(StoreKey, Answer<Option<T>>)>,
-    found: Result<HashMap<StoreKey, T>, Failure>,
     operation: Operation,
+    row: &Result<Option<SqliteRow>, Failure>,
+    found: impl Fn(Option<&SqliteRow>, usize) -> Result<Option<T>, Failure>,
 ) {
-    for (key, answer) in waiting {
+    for (place, (_, answer)) in waiting.into_iter().enumerate() {
         // An error only says that the caller no longer waits.
-        let _ = answer.send(match &found {
-            Ok(found) => Ok(found.get(&key).cloned()),
+        let _ = answer.send(match row {
+            Ok(row) => found(row.as_ref(), place).map_err(|failure| failure.during(operation)),
             Err(failure) => Err(failure.during(operation)),
         });
     }

@@ -51,23 +51,75 @@ pub(crate) fn pad<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
     (0..count).filter_map(move |index| items.get(index.min(last)))
 }
 
-/// `key, version, expires_at, payload` of some keys.
-pub(crate) static RECORDS: LazyLock<Ladder> = LazyLock::new(|| {
-    Ladder::new(
-        "SELECT key, version, expires_at, payload FROM records WHERE key IN (",
-        "?",
-        ")",
-    )
+/// The columns of some keys in one row, in the order of the keys: each row of a result wakes its reader, which costs more than
+/// the row. NULL where there is no record, and for arguments that are not given.
+pub(crate) struct Wide {
+    texts: Vec<SqlStr>,
+}
+
+impl Wide {
+    /// The most keys of one text. SQLite joins 64 tables at most.
+    pub(crate) const MOST_KEYS: usize = 32;
+
+    fn new(columns: &[&str]) -> Self {
+        let texts = (0..=Self::MOST_KEYS.ilog2()).map(|power| {
+            let keys = 1 << power;
+            let selected: Vec<String> = (0..keys)
+                .flat_map(|key| columns.iter().map(move |column| format!("r{key}.{column}")))
+                .collect();
+            let joined: String = (1..keys)
+                .map(|key| format!(" LEFT JOIN records r{key} ON r{key}.key = ?"))
+                .collect();
+            let first = match keys {
+                1 => "records r0 WHERE r0.key = ?",
+                _ => "(SELECT 1) LEFT JOIN records r0 ON r0.key = ?",
+            };
+            // Made of constants only.
+            AssertSqlSafe(format!("SELECT {} FROM {first}{joined}", selected.join(", "))).into_sql_str()
+        });
+        Self {
+            texts: texts.collect(),
+        }
+    }
+
+    /// The text for `count` keys, at most [`MOST_KEYS`](Self::MOST_KEYS), or a few more.
+    pub(crate) fn text(&self, count: usize) -> SqlStr {
+        let keys = count.clamp(1, Self::MOST_KEYS).next_power_of_two();
+        self.texts[keys.ilog2() as usize].clone()
+    }
+}
+
+/// `version, expires_at, payload` of some keys.
+pub(crate) static RECORDS: LazyLock<Wide> =
+    LazyLock::new(|| Wide::new(&["version", "expires_at", "payload"]));
+
+/// `version, expires_at` of some keys.
+pub(crate) static VERSIONS: LazyLock<Wide> = LazyLock::new(|| Wide::new(&["version", "expires_at"]));
+
+/// The most records that one text writes, logs and commits.
+pub(crate) const MOST_AT_ONCE: usize = 16;
+
+/// Writes `key, version, expires_at, payload` of some records, then appends `key, version` of as many changes to the log, then commits: one
+/// trip to the connection's thread. One text for each number of records.
+static WRITE_AND_COMMIT: LazyLock<Vec<SqlStr>> = LazyLock::new(|| {
+    let texts = (1..=MOST_AT_ONCE).map(|count| {
+        let rows = vec!["(?, ?, ?, ?)"; count].join(",");
+        let changes = vec!["(?, ?)"; count].join(",");
+        // Made of constants only.
+        AssertSqlSafe(format!(
+            "INSERT INTO records (key, version, expires_at, payload) VALUES {rows}{REPLACING};
+             INSERT INTO changes (key, version) VALUES {changes};
+             COMMIT"
+        ))
+        .into_sql_str()
+    });
+    texts.collect()
 });
 
-/// `key, version, expires_at` of some keys.
-pub(crate) static VERSIONS: LazyLock<Ladder> = LazyLock::new(|| {
-    Ladder::new(
-        "SELECT key, version, expires_at FROM records WHERE key IN (",
-        "?",
-        ")",
-    )
-});
+/// The text that writes `count` records and changes and commits, if there is one.
+pub(crate) fn write_and_commit(count: usize) -> Option<SqlStr> {
+    WRITE_AND_COMMIT.get(count.checked_sub(1)?).cloned()
+}
 
 /// Takes the write lock, removes some records that expired by the first argument, and reads
 /// `key, version, expires_at` of the keys of the batch. One text, because each one is a trip to another thread.
@@ -82,13 +134,15 @@ pub(crate) static BEGIN: LazyLock<Ladder> = LazyLock::new(|| {
     )
 });
 
+const REPLACING: &str = " ON CONFLICT (key) DO UPDATE SET
+    version = excluded.version, expires_at = excluded.expires_at, payload = excluded.payload";
+
 /// Writes `key, version, expires_at, payload`.
 pub(crate) static WRITE: LazyLock<Ladder> = LazyLock::new(|| {
     Ladder::new(
         "INSERT INTO records (key, version, expires_at, payload) VALUES ",
         "(?, ?, ?, ?)",
-        " ON CONFLICT (key) DO UPDATE SET
-            version = excluded.version, expires_at = excluded.expires_at, payload = excluded.payload",
+        REPLACING,
     )
 });
 
@@ -116,10 +170,30 @@ mod tests {
     #[test]
     fn padded_texts_have_a_place_for_each_row() {
         for count in 1..=MOST_ROWS {
-            let (text, rows) = RECORDS.padded(count);
+            let (text, rows) = REMOVE.padded(count);
             assert!(rows >= count && rows < 2 * count);
             assert_eq!(text.as_str().matches('?').count(), rows);
         }
+    }
+
+    #[test]
+    fn wide_texts_have_a_place_for_each_key() {
+        for count in 1..=Wide::MOST_KEYS {
+            let text = RECORDS.text(count);
+            let places = text.as_str().matches('?').count();
+            assert!(places >= count && places < 2 * count);
+            assert_eq!(text.as_str().matches(".payload").count(), places);
+        }
+    }
+
+    #[test]
+    fn a_text_that_commits_has_places_for_its_records_and_changes() {
+        for count in 1..=MOST_AT_ONCE {
+            let text = write_and_commit(count).unwrap();
+            assert_eq!(text.as_str().matches('?').count(), 6 * count);
+        }
+        assert!(write_and_commit(0).is_none());
+        assert!(write_and_commit(MOST_AT_ONCE + 1).is_none());
     }
 
     #[test]

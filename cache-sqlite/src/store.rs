@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use cache_core::store::{
 };
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::batch::{Action, Change};
@@ -31,6 +32,9 @@ use crate::writer::{Write, Writer};
 /// How many records one page of a scan has.
 const PAGE: i64 = 256;
 
+/// With more reads than this waiting for a statement, another one waits with them: one statement for all costs less than two.
+const FEW_READS: usize = 2;
+
 /// A store in an SQLite file; see the [crate documentation](crate).
 pub struct SqliteStore {
     file: Arc<DatabaseFile>,
@@ -39,6 +43,8 @@ pub struct SqliteStore {
     direct: Mutex<Option<Reader>>,
     /// For the others, and for all other kinds of reads.
     reads: mpsc::Sender<Read>,
+    /// How many records and versions are being read by the tasks.
+    waiting: AtomicUsize,
     writes: mpsc::Sender<Write>,
     announcer: Arc<Announcer>,
     counters: Arc<Counters>,
@@ -111,6 +117,7 @@ impl SqliteStore {
             random: Arc::clone(&config.random),
             direct: Mutex::new(direct),
             reads,
+            waiting: AtomicUsize::new(0),
             writes,
             announcer,
             counters,
@@ -173,6 +180,14 @@ impl SqliteStore {
         self.counters.statistics()
     }
 
+    /// The connection for those who read alone, unless somebody uses it or the reads that wait are worth joining.
+    fn try_direct(&self) -> Option<MutexGuard<'_, Option<Reader>>> {
+        if self.waiting.load(Ordering::Relaxed) > FEW_READS {
+            return None;
+        }
+        self.direct.try_lock().ok()
+    }
+
     async fn read<T>(
         &self,
         operation: Operation,
@@ -222,21 +237,23 @@ impl fmt::Debug for SqliteStore {
 #[deny(clippy::missing_trait_methods)]
 impl Store for SqliteStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        if let Ok(mut direct) = self.direct.try_lock()
+        if let Some(mut direct) = self.try_direct()
             && let Some(reader) = &mut *direct
         {
             return reader.record(key).await;
         }
+        let _waiting = Waiting::among(&self.waiting);
         self.read(Operation::Get, |answer| Read::Record(key.clone(), answer))
             .await
     }
 
     async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        if let Ok(mut direct) = self.direct.try_lock()
+        if let Some(mut direct) = self.try_direct()
             && let Some(reader) = &mut *direct
         {
             return reader.version(key).await;
         }
+        let _waiting = Waiting::among(&self.waiting);
         self.read(Operation::Head, |answer| Read::Version(key.clone(), answer))
             .await
     }
@@ -313,6 +330,22 @@ impl Store for SqliteStore {
 
     fn watch(&self) -> Option<&dyn Watch> {
         Some(self)
+    }
+}
+
+/// Counts a read among those that wait, until it is answered or given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{StoreError, StoreKey};
 use cache_core::time::Clock;
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
+use sqlx::{Either, Executor, SqlStr};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -66,6 +68,7 @@ impl Writer {
             writer: self,
             connection: Some(connection),
             synchronous: Synchronous::Full,
+            is_trim_due: false,
         };
         (sender, tokio::spawn(task.run(receiver)))
     }
@@ -77,6 +80,8 @@ struct Task {
     connection: Option<SqliteConnection>,
     /// What the connection is set to.
     synchronous: Synchronous,
+    /// The log of changes has grown enough to be trimmed by the next transaction.
+    is_trim_due: bool,
 }
 
 /// Where to send the outcome of an operation.
@@ -170,14 +175,27 @@ impl Task {
     ) -> Result<Vec<Result<(), StoreError>>, Failure> {
         let stored = self.begin(connection, changes).await?;
         let plan = Plan::new(changes, stored, self.writer.clock.now());
-        let newest = write(connection, &plan).await?;
-        if let Some(newest) = newest {
-            trim_log(connection, newest, plan.log.len()).await?;
-        }
-        sqlx::query("COMMIT")
-            .execute(&mut *connection)
-            .await
-            .map_err(|error| commit_failure(error.into()))?;
+        let newest = match plan.text().filter(|_| !self.is_trim_due) {
+            Some(text) => {
+                let newest = write_and_commit(connection, text, &plan).await?;
+                self.is_trim_due = grew_enough(newest, plan.log.len());
+                Some(newest)
+            }
+            None => {
+                let newest = write(connection, &plan).await?;
+                if let Some(newest) = newest
+                    && (self.is_trim_due || grew_enough(newest, plan.log.len()))
+                {
+                    trim_log(connection, newest).await?;
+                    self.is_trim_due = false;
+                }
+                sqlx::query("COMMIT")
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(|error| commit_failure(error.into()))?;
+                newest
+            }
+        };
         self.writer.counters.count_transaction(changes.len());
         if let Some(newest) = newest {
             self.writer.announcer.committed(newest, plan.log);
@@ -284,17 +302,55 @@ async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<
     Ok(newest)
 }
 
-/// Keeps the log bounded. The newest entries stay, because the next sequence number is counted from them.
-async fn trim_log(connection: &mut SqliteConnection, newest: i64, added: usize) -> Result<(), Failure> {
-    let added = i64::try_from(added).unwrap_or(i64::MAX);
-    if newest / LOG_TRIMMED_EVERY == (newest - added) / LOG_TRIMMED_EVERY {
-        return Ok(());
+/// Writes what `plan` says and commits, in one trip; returns the sequence number of its last change.
+async fn write_and_commit(
+    connection: &mut SqliteConnection,
+    text: SqlStr,
+    plan: &Plan,
+) -> Result<i64, Failure> {
+    let mut query = sqlx::query(text);
+    for row in &plan.rows {
+        query = query
+            .bind(row.key.as_str().to_owned())
+            .bind(row.version.as_bytes().to_vec())
+            .bind(row.expires_at.map(|moment| moment.0))
+            .bind(Vec::from(row.payload.clone()));
     }
+    for (key, version) in &plan.log {
+        query = query
+            .bind(key.as_str().to_owned())
+            .bind(version.map(|version| version.as_bytes().to_vec()));
+    }
+    let mut done = connection.fetch_many(query);
+    // The record and the log; what fails after them is the commit.
+    let mut newest = None;
+    for place in 0.. {
+        match done.try_next().await {
+            Ok(Some(Either::Left(result))) if place == 1 => {
+                newest = Some(SqliteQueryResult::last_insert_rowid(&result))
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) if place < 2 => return Err(error.into()),
+            Err(error) => return Err(commit_failure(error.into())),
+        }
+    }
+    newest.ok_or_else(|| sqlx::Error::RowNotFound.into())
+}
+
+/// Keeps the log bounded. The newest entries stay, because the next sequence number is counted from them.
+async fn trim_log(connection: &mut SqliteConnection, newest: i64) -> Result<(), Failure> {
     sqlx::query("DELETE FROM changes WHERE sequence <= ?")
         .bind(newest - LOG_KEPT)
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Whether the `added` changes up to `newest` are a reason to trim the log.
+fn grew_enough(newest: i64, added: usize) -> bool {
+    let added = i64::try_from(added).unwrap_or(i64::MAX);
+    newest / LOG_TRIMMED_EVERY != newest.saturating_sub(added) / LOG_TRIMMED_EVERY
 }
 
 /// What a failed COMMIT means.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, CoarseTime, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
 /// A [`Clock`] whose time stands still until the test moves it. Clones share one time.
@@ -163,6 +163,10 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         self.state().monotonic
+    }
+
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     async fn sleep(&self, duration: Duration) {

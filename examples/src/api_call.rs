@@ -62,7 +62,7 @@ pub async fn call_api(
     let again = match &challenge {
         Some(challenge) if challenge.claims().is_some() => silent().challenge(challenge),
         // One that another task or process got meanwhile will do, so a hundred refusals cost one refresh.
-        _ => silent().instead_of(&token.access_token),
+        _ => silent().instead_of(token.access_token()),
     };
     let token = match again.await {
         Ok(token) => token,

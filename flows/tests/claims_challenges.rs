@@ -105,15 +105,16 @@ async fn a_challenge_of_a_resource_is_answered_with_a_new_token_that_it_accepts(
         .challenge(&challenge)
         .await
         .unwrap();
-    assert_eq!(answered.metadata.source, TokenSource::Authority);
-    assert_eq!(answered.metadata.refresh_reason, Some(RefreshReason::Claims));
-    assert_ne!(answered.access_token, signed_in.access_token);
+    assert_eq!(answered.metadata().source, TokenSource::Authority);
+    assert_eq!(answered.metadata().refresh_reason, Some(RefreshReason::Claims));
+    assert_ne!(answered.access_token(), signed_in.access_token());
     assert_eq!(visit_resource(&scene, &answered).await.status, 200);
 
     let later = scene.silent(&account, "User.Read").await.unwrap();
-    assert_ne!(later.metadata.source, TokenSource::Authority);
+    assert_ne!(later.metadata().source, TokenSource::Authority);
     assert_eq!(
-        later.access_token, answered.access_token,
+        later.access_token(),
+        answered.access_token(),
         "it took the other's place"
     );
     let wanted: Value = serde_json::from_str(challenge.claims().unwrap()).unwrap();
@@ -183,12 +184,15 @@ async fn tokens_with_the_capability_and_without_it_are_kept_apart() {
     let first = plain.sign_in().await.unwrap();
     let account = plain.account().await;
     let second = capable.silent(&account, "User.Read").await.unwrap();
-    assert_eq!(second.metadata.source, TokenSource::Authority);
-    assert_eq!(second.metadata.refresh_reason, Some(RefreshReason::NoCachedToken));
+    assert_eq!(second.metadata().source, TokenSource::Authority);
+    assert_eq!(
+        second.metadata().refresh_reason,
+        Some(RefreshReason::NoCachedToken)
+    );
     for (scene, own) in [(&plain, &first), (&capable, &second)] {
         let cached = scene.silent(&account, "User.Read").await.unwrap();
-        assert_ne!(cached.metadata.source, TokenSource::Authority);
-        assert_eq!(cached.access_token, own.access_token);
+        assert_ne!(cached.metadata().source, TokenSource::Authority);
+        assert_eq!(cached.access_token(), own.access_token());
     }
     // Who promised nothing keeps its token: the event does not reach it.
     plain.authority.raise_access_event(ALICE).unwrap();
@@ -227,7 +231,8 @@ async fn every_grant_says_what_the_client_can_handle() {
         .await
         .unwrap();
     assert_eq!(
-        cached.access_token, signed_in.access_token,
+        cached.access_token(),
+        signed_in.access_token(),
         "stored as what it is"
     );
 

@@ -126,9 +126,9 @@ async fn sign_in_then_silence_then_refresh_then_sign_out() {
     let scene = Scene::new(Config::default()).await;
     let client = scene.public("organizations", PUBLIC_CLIENT).await;
     let signed_in = sign_in(&scene, &client, "User.Read").await;
-    assert_eq!(signed_in.tenant, HOME_TENANT);
-    assert_eq!(signed_in.metadata.source, TokenSource::Authority);
-    assert_eq!(signed_in.account.as_ref().unwrap().username, ALICE);
+    assert_eq!(signed_in.tenant(), HOME_TENANT);
+    assert_eq!(signed_in.metadata().source, TokenSource::Authority);
+    assert_eq!(signed_in.account().unwrap().username, ALICE);
 
     // A second process: nothing but the store in common.
     let second = scene.public("organizations", PUBLIC_CLIENT).await;
@@ -138,8 +138,8 @@ async fn sign_in_then_silence_then_refresh_then_sign_out() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.metadata.source, TokenSource::Store);
-    assert_eq!(silent.access_token, signed_in.access_token);
+    assert_eq!(silent.metadata().source, TokenSource::Store);
+    assert_eq!(silent.access_token(), signed_in.access_token());
     assert_eq!(scene.refreshes(), 0);
 
     scene.advance(2 * HOUR);
@@ -148,9 +148,9 @@ async fn sign_in_then_silence_then_refresh_then_sign_out() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
-    assert!(refreshed.correlation_id.is_some());
-    assert_ne!(refreshed.access_token, signed_in.access_token);
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
+    assert!(refreshed.correlation_id().is_some());
+    assert_ne!(refreshed.access_token(), signed_in.access_token());
     assert_eq!(scene.refreshes(), 1);
 
     assert!(second.remove_account(&account).await.unwrap().found);
@@ -179,8 +179,8 @@ async fn a_guest_gets_the_token_of_the_guest_tenant_and_stays_one_account() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(result.tenant, GUEST_TENANT);
-    assert_ne!(result.unique_id, Some(account.account.local_account_id.clone()));
+    assert_eq!(result.tenant(), GUEST_TENANT);
+    assert_ne!(result.unique_id(), Some(&*account.account.local_account_id));
     let accounts = guest.accounts().await.unwrap().accounts;
     assert_eq!(accounts.len(), 1);
     assert_eq!(accounts[0].account.tenant_profiles.len(), 2);
@@ -190,7 +190,7 @@ async fn a_guest_gets_the_token_of_the_guest_tenant_and_stays_one_account() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(again.tenant, HOME_TENANT);
+    assert_eq!(again.tenant(), HOME_TENANT);
     assert_eq!(scene.refreshes(), 1);
 }
 
@@ -206,7 +206,7 @@ async fn the_token_of_one_family_member_serves_another() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(result.metadata.source, TokenSource::Authority);
+    assert_eq!(result.metadata().source, TokenSource::Authority);
     // A client outside the family asks once, is told, and never sends the family's token again.
     let outsider = scene.public(HOME_TENANT, PUBLIC_CLIENT).await;
     for _ in 0..2 {
@@ -226,11 +226,11 @@ async fn the_application_itself_is_served_from_the_cache() {
     let client = scene.confidential().await;
     let scopes = ["https://graph.microsoft.com/.default"];
     let first = client.acquire_token_for_client(scopes).await.unwrap();
-    assert!(first.account.is_none());
+    assert!(first.account().is_none());
     let second = client.acquire_token_for_client(scopes).await.unwrap();
     assert_eq!(
-        (second.metadata.source, second.access_token),
-        (TokenSource::Memory, first.access_token)
+        (second.metadata().source, second.access_token()),
+        (TokenSource::Memory, first.access_token())
     );
     let other = scene
         .confidential()
@@ -238,15 +238,15 @@ async fn the_application_itself_is_served_from_the_cache() {
         .acquire_token_for_client(scopes)
         .await
         .unwrap();
-    assert_eq!(other.metadata.source, TokenSource::Store);
+    assert_eq!(other.metadata().source, TokenSource::Store);
     assert_eq!(scene.authority.grant_count(Grant::ClientCredentials).requests, 1);
     let wrong = client
         .acquire_token_for_client(scopes)
         .force_refresh(true)
         .await
         .unwrap();
-    assert_eq!(wrong.metadata.refresh_reason, Some(RefreshReason::ForceRefresh));
-    assert!(wrong.correlation_id.is_some());
+    assert_eq!(wrong.metadata().refresh_reason, Some(RefreshReason::ForceRefresh));
+    assert!(wrong.correlation_id().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,14 +276,14 @@ async fn a_browser_sign_in_is_redeemed_once_and_bound_to_its_beginning() {
         .acquire_token_by_authorization_code(&parts, &back)
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().username, BOB);
+    assert_eq!(result.account().unwrap().username, BOB);
     let account = client.accounts().await.unwrap().accounts.remove(0);
     let silent = client
         .acquire_token_silent(["User.Read"])
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.metadata.source, TokenSource::Memory);
+    assert_eq!(silent.metadata().source, TokenSource::Memory);
     let error = client
         .acquire_token_by_authorization_code(&parts, &back)
         .await
@@ -358,7 +358,7 @@ async fn a_lost_reply_with_strict_rotation_costs_a_sign_in_but_never_the_family(
         .await
         .unwrap();
     assert_ne!(
-        valid.metadata.source,
+        valid.metadata().source,
         TokenSource::Authority,
         "valid tokens are still served"
     );
@@ -391,7 +391,7 @@ async fn a_token_for_two_seconds_is_adopted_by_those_who_waited_for_it() {
                         .acquire_token_silent(["User.Read"])
                         .account(&account)
                         .await
-                        .map(|result| result.correlation_id)
+                        .map(|result| result.correlation_id())
                 })
             })
             .collect();

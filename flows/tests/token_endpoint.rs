@@ -201,8 +201,8 @@ async fn client_credentials_authenticate_as_the_issuer_wants() {
         correlation,
         ResultMetadata::new(TokenSource::Authority),
     );
-    assert_eq!((result.access_token.expose(), &*result.tenant), ("a", TENANT));
-    assert!(result.account.is_none() && result.unique_id.is_none());
+    assert_eq!((result.access_token().expose(), result.tenant()), ("a", TENANT));
+    assert!(result.account().is_none() && result.unique_id().is_none());
     assert_eq!(result.authorization_header().expose(), "Bearer a");
 }
 

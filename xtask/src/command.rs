@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 /// Why a chore failed, in words for the person who ran it.
 #[derive(Debug)]
@@ -25,6 +27,22 @@ impl fmt::Display for Failure {
 pub(crate) fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
+}
+
+/// The folder of what is built.
+pub(crate) fn target_folder() -> Result<PathBuf, Failure> {
+    let metadata = output(&mut cargo([
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--locked",
+    ]))?;
+    let metadata: Value = serde_json::from_str(&metadata)
+        .map_err(|error| Failure::new(format!("`cargo metadata` wrote no JSON: {error}")))?;
+    let folder = metadata["target_directory"].as_str();
+    let folder = folder.ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))?;
+    Ok(folder.into())
 }
 
 /// The cargo that runs this program, so that a chosen toolchain stays chosen.

@@ -15,12 +15,16 @@ const CARGO_DENY: &str = "^0.20";
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
+/// The package that measures beside the peers is a workspace of its own.
+const PEERS: [&str; 2] = ["--manifest-path", "benches/peers/Cargo.toml"];
+
 type Gate = (&'static str, fn() -> Result<(), Failure>);
 
-const GATES: [Gate; 7] = [
+const GATES: [Gate; 8] = [
     ("format", format),
     ("source rules", source_rules::check),
     ("clippy, all features", clippy_all_features),
+    ("clippy, peers", clippy_peers),
     ("documentation", documentation),
     ("clippy, no default features", clippy_no_default_features),
     ("clippy, each feature alone", clippy_each_feature),
@@ -50,11 +54,18 @@ pub(crate) fn all() -> Result<(), Failure> {
 }
 
 fn format() -> Result<(), Failure> {
-    run(&mut cargo(["fmt", "--all", "--check"]))
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    run(cargo(["fmt", "--check"]).args(PEERS))
 }
 
 fn clippy_all_features() -> Result<(), Failure> {
     clippy(["--workspace", "--all-targets", "--all-features"])
+}
+
+fn clippy_peers() -> Result<(), Failure> {
+    run(cargo(["clippy", "--locked", "--all-targets"])
+        .args(PEERS)
+        .args(DENY_WARNINGS))
 }
 
 fn clippy_no_default_features() -> Result<(), Failure> {
@@ -113,11 +124,15 @@ fn dependencies() -> Result<(), Failure> {
             "--locked",
         ]))?;
     }
-    run(&mut deny())
+    run(&mut deny(&[]))?;
+    run(&mut deny(&PEERS))
 }
 
-fn deny() -> Command {
-    cargo(["deny", "--locked", "check", "licenses", "bans", "sources"])
+fn deny(package: &[&str]) -> Command {
+    let mut command = cargo(["deny", "--locked"]);
+    command.args(package);
+    command.args(["check", "licenses", "bans", "sources"]);
+    command
 }
 
 /// Package and feature of every feature in the workspace, from the output of `cargo metadata`.

@@ -6,8 +6,11 @@
     reason = "a program for people at a terminal"
 )]
 
+mod bench;
+mod callgrind;
 mod cited_tests;
 mod command;
+mod guard;
 mod lint;
 mod packages;
 mod prerequisites;
@@ -31,6 +34,12 @@ Commands:
                        target, from the Python package index: some 800 MB, once.
   lint                 Check the format, clippy with every set of features, the documentation,
                        licences, dependencies and the rules for source files.
+  bench [--quick] [--no-install] [QUESTION…]
+                       Answer every question of benches, or those named, also beside the peers, and
+                       write docs/performance.md. With --quick, a smoke run that writes no document
+                       there.
+  guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
+                       benches/guard. With --bless, rewrite the budget.
   help                 Print this.
 ";
 
@@ -42,6 +51,15 @@ fn main() -> ExitCode {
         ["test", "--no-install"] => test::all(Installation::Forbidden),
         ["test", "--azure-cli"] => test::azure_cli(),
         ["lint"] => lint::all(),
+        ["guard"] => guard::all(guard::Mode::Check),
+        ["guard", "--bless"] => guard::all(guard::Mode::Bless),
+        ["bench", ref options @ ..] => match bench::Selection::parse(options) {
+            Some(selection) => bench::run(&selection),
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

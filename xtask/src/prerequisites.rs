@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 19] = [
+const PREREQUISITES: [Prerequisite; 20] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -192,6 +192,12 @@ const PREREQUISITES: [Prerequisite; 19] = [
         is_present: has_util_linux,
         packages: ["util-linux", "util-linux", "util-linux", ""],
     },
+    Prerequisite {
+        name: "Valgrind",
+        reason: "its callgrind counts the instructions of what must stay cheap, on Linux",
+        is_present: has_valgrind,
+        packages: ["valgrind", "valgrind", "valgrind", ""],
+    },
 ];
 
 impl Prerequisite {
@@ -254,6 +260,10 @@ fn has_node() -> bool {
 
 fn has_npm() -> bool {
     succeeds(npm().arg("--version"))
+}
+
+fn has_valgrind() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("valgrind").arg("--version"))
 }
 
 /// Debian ships `venv` without the `ensurepip` that it needs.

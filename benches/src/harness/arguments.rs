@@ -32,6 +32,22 @@ impl Arguments {
         }
     }
 
+    /// A run whose values are worth something, whatever the program is told.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            quick: false,
+            ..Self::quick()
+        }
+    }
+
+    /// Keeps the comparisons whose name contains `text`.
+    #[must_use]
+    pub fn filter(mut self, text: &str) -> Self {
+        self.filter = Some(text.to_owned());
+        self
+    }
+
     /// Writes no results.
     #[must_use]
     pub fn without_output(mut self) -> Self {

@@ -37,6 +37,45 @@ impl FakeAuthority {
         }
     }
 
+    /// It grants what `response` says, to each request another token of the same length, from now on for `lifetime`.
+    #[must_use]
+    pub fn granting(
+        clock: Arc<dyn Clock>,
+        latency: Duration,
+        response: TokenResponse,
+        lifetime: Duration,
+    ) -> Self {
+        let granted = AtomicU64::new(0);
+        let now = Arc::clone(&clock);
+        Self::new(clock, latency, move || {
+            let number = granted.fetch_add(1, Ordering::Relaxed);
+            let requested_at = now.now().to_seconds();
+            let refresh_after = response
+                .refresh_on
+                .map(|at| at.duration_since(response.requested_at));
+            TokenResponse {
+                access_token: response.access_token.as_ref().map(|token| another(token, number)),
+                refresh_token: response
+                    .refresh_token
+                    .as_ref()
+                    .map(|token| another(token, number)),
+                requested_at,
+                expires_on: requested_at.saturating_add(lifetime),
+                refresh_on: refresh_after.map(|after| requested_at.saturating_add(after)),
+                ..response.clone()
+            }
+        })
+    }
+
+    /// The same authority, granting to somebody else what `other` grants: the requests of both are counted together.
+    #[must_use]
+    pub fn counting_with(self, other: &Self) -> Self {
+        Self {
+            requests: Arc::clone(&other.requests),
+            ..self
+        }
+    }
+
     /// How many requests it has had, those of its clones included.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -50,6 +89,14 @@ impl FakeAuthority {
         }
         CallOutcome::Granted(Box::new((self.grant)()))
     }
+}
+
+/// `token` with another end.
+fn another(token: &Secret, number: u64) -> Secret {
+    let end = format!("{number:016x}");
+    let text = token.expose();
+    let kept = text.len().saturating_sub(end.len());
+    Secret::new(format!("{}{end}", &text[..kept]))
 }
 
 impl fmt::Debug for FakeAuthority {

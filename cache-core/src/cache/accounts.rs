@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 
@@ -73,9 +72,9 @@ impl Inner {
     ) -> Result<Vec<IdToken>, CacheError> {
         let sighted = self.sight(key).await?;
         let rows = sighted
-            .iter()
-            .flat_map(|sighted| &sighted.partition.partition().id_tokens);
-        Ok(rows.filter(|row| row.client_id == client_id).cloned().collect())
+            .into_iter()
+            .flat_map(|sighted| sighted.partition.rows_without_tokens().id_tokens);
+        Ok(rows.filter(|row| row.client_id == client_id).collect())
     }
 
     pub(crate) async fn sign_in(
@@ -129,21 +128,17 @@ impl Inner {
                 (verdict, ())
             })
             .await?;
-        let stored = slot.map(|slot| slot.partition).and_then(|partition| {
-            let tokens = &partition.partition().access_tokens;
-            let index = tokens.iter().position(|row| row.secret == secret)?;
-            Some((index, partition))
-        });
+        let stored = slot
+            .map(|slot| slot.partition)
+            .and_then(|partition| Some((partition.position(&secret)?, partition)));
         // Another sign-in or a sign-out that was stored in the same write may have replaced it already; it was granted all the same.
-        let (index, partition) = stored.unwrap_or_else(|| (0, Arc::new(IndexedPartition::new(alone))));
+        let (index, partition) = match stored {
+            Some(stored) => stored,
+            None => (0, Arc::new(IndexedPartition::new(alone)?)),
+        };
         Ok(Acquired {
-            index,
-            partition,
-            source: TokenSource::Authority,
-            refresh_reason: None,
             time_in_store: self.clock.monotonic().saturating_sub(began),
-            time_in_authority: Duration::ZERO,
-            during_outage: false,
+            ..Acquired::new(partition, index, TokenSource::Authority)
         })
     }
 

@@ -1,7 +1,6 @@
 //! Silent acquisition for a user: from the cache, else by spending the refresh token, once for everybody.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -10,7 +9,7 @@ use super::find::Sighted;
 use super::observe::loggable;
 use super::{AuthorityCall, CacheError, Inner};
 use crate::schema::index::{is_fresh, is_unexpired, is_within_extended_lifetime};
-use crate::schema::{AccessToken, RequestHash, TokenRequest};
+use crate::schema::{AccessTokenRef, RequestHash, TokenRequest};
 use crate::strategy::flights::Landing;
 use crate::strategy::{Coalescing, RefreshPolicy};
 use crate::time::{UnixSeconds, with_deadline};
@@ -45,7 +44,7 @@ impl Inner {
             if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);
             }
-            return Ok(acquired);
+            return Ok(self.remember(&request, &sighted.guards, acquired));
         }
         if options.cache_only {
             return self
@@ -158,15 +157,18 @@ impl Inner {
     }
 
     /// Whether the policy wants `token`, which still serves, replaced in the background.
-    pub(crate) fn is_due(&self, token: &AccessToken, now: UnixSeconds) -> bool {
+    pub(crate) fn is_due(&self, token: AccessTokenRef<'_>, now: UnixSeconds) -> bool {
+        self.due(token).is_some_and(|due| now >= due)
+    }
+
+    /// From when on the policy wants `token` replaced in the background.
+    pub(crate) fn due(&self, token: AccessTokenRef<'_>) -> Option<UnixSeconds> {
         let RefreshPolicy::Ahead { jitter } = self.strategy.refresh else {
-            return false;
+            return None;
         };
-        let Some(refresh_on) = token.refresh_on else {
-            return false;
-        };
+        let refresh_on = token.refresh_on?;
         let left = token.expires_on.duration_since(refresh_on);
-        now >= refresh_on.saturating_add(left.mul_f64(jitter.clamp(0.0, 1.0) * spread(token)))
+        Some(refresh_on.saturating_add(left.mul_f64(jitter.clamp(0.0, 1.0) * spread(token))))
     }
 
     /// A token that is past its margin but not past its expiry.
@@ -204,23 +206,18 @@ impl Inner {
 pub(crate) fn found(
     sighted: &Sighted,
     request: &TokenRequest,
-    usable: impl Fn(&AccessToken) -> bool,
+    usable: impl Fn(AccessTokenRef<'_>) -> bool,
 ) -> Option<Acquired> {
-    let token = sighted.partition.find(request, usable)?;
-    let tokens = &sighted.partition.partition().access_tokens;
+    let index = sighted.partition.find(request, usable)?;
     Some(Acquired {
-        index: tokens.iter().position(|row| std::ptr::eq(row, token))?,
-        partition: Arc::clone(&sighted.partition),
-        source: sighted.source,
-        refresh_reason: None,
         time_in_store: sighted.time_in_store,
-        time_in_authority: Duration::ZERO,
         during_outage: sighted.during_outage,
+        ..Acquired::new(Arc::clone(&sighted.partition), index, sighted.source)
     })
 }
 
 /// A fraction in `0.0..1.0` that every process computes alike for one token and differently for others.
-fn spread(token: &AccessToken) -> f64 {
+fn spread(token: AccessTokenRef<'_>) -> f64 {
     let tail = token.secret.expose().as_bytes().iter().rev().take(32);
     let hash = tail.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::schema::index::IndexedPartition;
-use crate::schema::{AccessToken, Account, IdToken, Partition, environment};
+use crate::schema::{AccessTokenRef, Account, IdToken, environment};
+use crate::strategy::answers::Answer;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// An access token, where it came from and how long that took.
@@ -13,8 +14,7 @@ use crate::time::{UnixMillis, UnixSeconds};
 /// It shares the cached partition, so it is cheap to clone and keeps the secrets alive while it lives.
 #[derive(Clone)]
 pub struct Acquired {
-    pub(crate) partition: Arc<IndexedPartition>,
-    pub(crate) index: usize,
+    pub(crate) answer: Arc<Answer>,
     pub(crate) source: TokenSource,
     pub(crate) refresh_reason: Option<RefreshReason>,
     pub(crate) time_in_store: Duration,
@@ -22,33 +22,48 @@ pub struct Acquired {
     pub(crate) during_outage: bool,
 }
 
+/// Whom a token acts for.
+#[derive(Default)]
+pub(crate) struct Described {
+    pub(crate) account: Option<Account>,
+    pub(crate) id_token: Option<IdToken>,
+}
+
 impl Acquired {
+    /// The token with this index, which took no time.
+    pub(crate) fn new(partition: Arc<IndexedPartition>, index: u32, source: TokenSource) -> Self {
+        Self::of(Answer::once(partition, index), source)
+    }
+
+    /// The token of `answer`, which took no time.
+    #[inline]
+    pub(crate) fn of(answer: Arc<Answer>, source: TokenSource) -> Self {
+        Self {
+            answer,
+            source,
+            refresh_reason: None,
+            time_in_store: Duration::ZERO,
+            time_in_authority: Duration::ZERO,
+            during_outage: false,
+        }
+    }
+
     /// The access token.
     #[must_use]
-    pub fn token(&self) -> &AccessToken {
-        &self.partition.partition().access_tokens[self.index]
+    pub fn token(&self) -> AccessTokenRef<'_> {
+        self.answer.token()
     }
 
-    /// The account that the token acts for; `None` for the application itself.
+    /// The account that the token acts for; `None` for the application itself. It is decoded at the first call.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
-        let token = self.token();
-        self.rows().accounts.iter().find(|account| {
-            account.home_account_id == token.home_account_id
-                && environment::same(&account.environment, &token.environment)
-        })
+        self.answer.described().account.as_ref()
     }
 
-    /// The ID token of the same client, account and tenant.
+    /// The ID token of the same client, account and tenant. It is decoded at the first call.
     #[must_use]
     pub fn id_token(&self) -> Option<&IdToken> {
-        let token = self.token();
-        self.rows().id_tokens.iter().find(|id_token| {
-            id_token.home_account_id == token.home_account_id
-                && id_token.client_id == token.client_id
-                && id_token.realm == token.realm
-                && environment::same(&id_token.environment, &token.environment)
-        })
+        self.answer.described().id_token.as_ref()
     }
 
     /// Where the token came from.
@@ -83,15 +98,43 @@ impl Acquired {
         self.time_in_authority
     }
 
-    fn rows(&self) -> &Partition {
-        self.partition.partition()
+    pub(crate) fn partition(&self) -> &Arc<IndexedPartition> {
+        &self.answer.partition
+    }
+}
+
+impl Answer {
+    /// The access token.
+    #[inline]
+    pub(crate) fn token(&self) -> AccessTokenRef<'_> {
+        self.partition.token(self.index)
+    }
+
+    pub(crate) fn described(&self) -> &Described {
+        self.described.get_or_init(|| {
+            let (token, rows) = (self.token(), self.partition.rows_without_tokens());
+            let mut accounts = rows.accounts.into_iter();
+            let mut id_tokens = rows.id_tokens.into_iter();
+            Box::new(Described {
+                account: accounts.find(|account| {
+                    account.home_account_id == token.home_account_id
+                        && environment::same(&account.environment, token.environment)
+                }),
+                id_token: id_tokens.find(|id_token| {
+                    id_token.home_account_id == token.home_account_id
+                        && id_token.client_id == token.client_id
+                        && id_token.realm == token.realm
+                        && environment::same(&id_token.environment, token.environment)
+                }),
+            })
+        })
     }
 }
 
 impl fmt::Debug for Acquired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquired")
-            .field("token", self.token())
+            .field("token", &self.token())
             .field("source", &self.source)
             .field("refresh_reason", &self.refresh_reason)
             .field("during_outage", &self.during_outage)
@@ -170,8 +213,8 @@ impl Freshness {
     /// Whether `token`, found on the latest `rows` by a call that began at `began`, makes a request superfluous.
     pub(crate) fn adopts(
         self,
-        token: &AccessToken,
-        rows: &Partition,
+        token: AccessTokenRef<'_>,
+        rows: &IndexedPartition,
         began: UnixMillis,
         now: UnixSeconds,
     ) -> bool {
@@ -181,8 +224,8 @@ impl Freshness {
             Self::Cached => is_fresh(token, now) || minted_since,
             // While the rejected token is still there, others beside it may be older than it.
             Self::Forced { rejected: Some(hash) } => {
-                let is_rejected = |row: &AccessToken| row.secret.sha256() == hash;
-                let was_replaced = || is_fresh(token, now) && !rows.access_tokens.iter().any(is_rejected);
+                let is_rejected = |row: AccessTokenRef<'_>| row.secret.sha256() == hash;
+                let was_replaced = || is_fresh(token, now) && !rows.tokens().any(is_rejected);
                 !is_rejected(token) && (minted_since || was_replaced())
             }
             // Whole seconds cannot tell a token of this second from the one that the caller already had.

@@ -14,7 +14,7 @@ use super::outage::is_outage;
 use super::sessions::Asked;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired, TokenCache};
 use crate::schema::index::{IndexedPartition, is_fresh, is_unexpired, is_within_extended_lifetime};
-use crate::schema::{AuthorityIdentity, Partition, PartitionKey, ScopeSet, TokenRequest};
+use crate::schema::{AuthorityIdentity, Partition, PartitionKey, ScopeSet, SessionAnchor, TokenRequest};
 use crate::strategy::flights::Landing;
 use crate::strategy::{Coalescing, Partitioning};
 use crate::time::with_deadline;
@@ -94,7 +94,10 @@ impl Inner {
                     self.obtaining(&request, options, RefreshReason::RefreshAhead, keeping, call)
                 });
             }
-            return Ok(acquired);
+            return Ok(match &sighted {
+                Some(sighted) => self.remember(&request, &sighted.guards, acquired),
+                None => acquired,
+            });
         }
         if options.cache_only {
             return Err(InteractionRequired::new(InteractionReason::NoAccount).into());
@@ -137,7 +140,7 @@ impl Inner {
         };
         let outage = matches!(error, CacheError::Unreachable(_) | CacheError::OutcomeUnknown(_));
         let now = self.clock.now().to_seconds();
-        let usable = |token: &crate::schema::AccessToken| {
+        let usable = |token: crate::schema::AccessTokenRef<'_>| {
             is_unexpired(token, now)
                 || (outage && options.extended_lifetime && is_within_extended_lifetime(token, now))
         };
@@ -193,12 +196,13 @@ impl Inner {
             sighted => (sighted?, false),
         };
         if let Some(sighted) = sighted {
-            under.clone_from(&sighted.partition.partition().anchor);
+            under = sighted.partition.anchor().map(|(user, epoch)| SessionAnchor {
+                user: user.to_owned(),
+                epoch,
+            });
             let now = self.clock.now().to_seconds();
             let adopted = found(&sighted, request, |token| {
-                options
-                    .freshness
-                    .adopts(token, sighted.partition.partition(), began, now)
+                options.freshness.adopts(token, &sighted.partition, began, now)
                     && (reason != RefreshReason::RefreshAhead || !self.is_due(token, now))
             });
             if let Some(adopted) = adopted {
@@ -234,14 +238,12 @@ impl Inner {
         let row = response.access_token_row().ok_or(CacheError::NoAccessToken)?;
         let mut alone = Partition::new(request.partition().clone());
         alone.access_tokens.push(row);
+        let alone = Arc::new(IndexedPartition::new(alone)?);
         let acquired = Acquired {
-            partition: Arc::new(IndexedPartition::new(alone)),
-            index: 0,
-            source: TokenSource::Authority,
             refresh_reason: Some(reason),
-            time_in_store: Duration::ZERO,
             time_in_authority,
             during_outage: in_outage,
+            ..Acquired::new(alone, 0, TokenSource::Authority)
         };
         let during_outage = self
             .store_app_token(request, response, &acquired, in_outage)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acquired::Acquired;
-use super::written_behind::{Entry, Waiting};
+use super::written_behind::{Entry, Place, Waiting};
 use super::{CacheError, Inner};
 use crate::random::jitter;
 use crate::schema::{TokenRequest, TokenResponse};
@@ -54,7 +54,7 @@ impl Inner {
                 let limit = self.strategy.limits.commit;
                 let place = with_deadline(&*self.clock, limit, self.written_behind.place()).await;
                 match place.flatten() {
-                    Some(place) => self.write_behind(self.written_behind.insert(waiting, place)),
+                    Some(place) => self.write_behind(self.await_write(waiting, place)),
                     None => drop_token(Dropped::Full, None),
                 }
                 Ok(false)
@@ -79,9 +79,18 @@ impl Inner {
             .map(drop)
     }
 
+    /// Shows the token to lookups from now on, before what memory has of its partition.
+    fn await_write(&self, waiting: Arc<Waiting>, place: Place) -> Entry {
+        let stored_key = self.stored_key(waiting.partition());
+        let entry = self.written_behind.insert(waiting, place);
+        // Afterwards: an answer that is recorded from here on is preceded by a look at what waits.
+        self.memory.drop_answers(&stored_key);
+        entry
+    }
+
     fn write_behind_if_free(self: &Arc<Self>, waiting: Arc<Waiting>) {
         match self.written_behind.free_place() {
-            Some(place) => self.write_behind(self.written_behind.insert(waiting, place)),
+            Some(place) => self.write_behind(self.await_write(waiting, place)),
             None => drop_token(Dropped::Full, None),
         }
     }

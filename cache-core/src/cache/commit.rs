@@ -16,6 +16,7 @@ use super::record::{Loaded, Origin};
 use super::writes::Writes;
 use super::{CacheError, Inner};
 use crate::random::jitter;
+use crate::schema::index::IndexedPartition;
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
 use crate::store::{Durability, PutMode, PutOptions, StoreKey};
@@ -251,7 +252,7 @@ impl Inner {
                 };
                 let slot = Slot {
                     validated_at: began,
-                    ..self.slot(partition, origin.version)
+                    ..self.slot(Arc::new(IndexedPartition::new(partition)?), origin.version)
                 };
                 self.memory.fill(stored_key, slot.clone(), generation);
                 return Ok(Some(slot));
@@ -275,7 +276,7 @@ impl Inner {
                     }
                 }
             };
-            let (payload, meta) = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
+            let encoded = self.encode(key, stored_key, &partition, origin.as_ref()).await?;
             // The record must outlive the sessions that it lists: they die without it.
             let longest_session = partition.sessions.iter().map(|link| link.expires_at).max();
             let idle = Origin::expiry(origin.as_ref(), self.strategy.idle_lifetime, self.clock.now());
@@ -294,13 +295,15 @@ impl Inner {
                 },
                 durability,
             };
+            // Before the write: what is stored must not fail any more.
+            let indexed = Arc::new(encoded.indexed(partition)?);
             let before_put = self.memory.generation(stored_key);
-            let version = match self.store.put(stored_key, payload.clone(), options).await {
+            let version = match self.store.put(stored_key, encoded.payload.clone(), options).await {
                 Ok(version) => version,
                 Err(error) if error.is_outcome_unknown() && !(durable && writes.show_early()) => {
                     match self.store.get(stored_key).await {
                         // A nonce never repeats, so these bytes can only be ours.
-                        Ok(Some(record)) if record.payload == payload => record.version,
+                        Ok(Some(record)) if record.payload == encoded.payload => record.version,
                         Err(error) if error.retry() == Retry::No => return Err(error.into()),
                         _ => {
                             writes.note_sent();
@@ -313,10 +316,10 @@ impl Inner {
                     continue;
                 }
             };
-            self.rollback.record(stored_key, &meta);
+            self.rollback.record(stored_key, &encoded.meta);
             let slot = Slot {
                 validated_at: began,
-                ..self.slot(partition, version)
+                ..self.slot(indexed, version)
             };
             if let Some(generation) = self.memory.committed(stored_key, slot.clone(), before_put) {
                 self.copy_later(key, stored_key, &slot, generation);

@@ -36,7 +36,13 @@ impl Inner {
         let serves = copy.rows.key == *key
             && copy.serves(bound, self.clock.now())
             && fallback.may_serve(stored_key, &copy);
-        serves.then(|| Arc::new(IndexedPartition::new(copy.rows)))
+        if !serves {
+            return None;
+        }
+        fallback
+            .observe("read", IndexedPartition::new(copy.rows).map_err(Into::into))
+            .ok()
+            .map(Arc::new)
     }
 
     /// Copies what was read or written when the key had `generation`, in the background, if it is time.
@@ -76,7 +82,7 @@ impl Inner {
             let age = inner.clock.monotonic().saturating_sub(slot.validated_at);
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             let mut copy = Copied {
-                rows: slot.partition.partition().clone(),
+                rows: slot.partition.rows(),
                 version: Some(slot.version),
                 confirmed_at: UnixMillis(inner.clock.now().0.saturating_sub(age)),
             };

@@ -39,14 +39,14 @@ pub enum CacheError {
         /// The codec's id.
         codec: u8,
     },
-    /// A partition grew beyond what the store accepts.
+    /// A partition grew beyond what the store accepts, or the codec reads.
     #[error(
-        "a partition of {bytes} bytes is larger than the store's limit of {limit}; partition by resource, or use another store"
+        "a partition of {bytes} bytes is larger than the limit of {limit}; split an application's tokens by resource (`Partitioning::AppByResource`), or use another store"
     )]
     PartitionTooLarge {
         /// The size of the sealed record, in bytes.
         bytes: usize,
-        /// The store's limit, in bytes.
+        /// The limit of the store, or of the codec, in bytes.
         limit: usize,
     },
     /// Others kept changing the partition.

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::Loaded;
 use super::{CacheError, Inner, TokenSource};
 use crate::schema::PartitionKey;
 use crate::schema::index::IndexedPartition;
-use crate::store::StoreKey;
-use crate::strategy::memory_tier::{Generation, Remembered, Slot};
+use crate::store::{StoreKey, Version};
+use crate::strategy::memory_tier::{Generation, Guard, Remembered, Slot};
 use crate::time::with_deadline;
 
 /// A partition and where it came from.
@@ -18,7 +17,13 @@ pub(crate) struct Sighted {
     pub(crate) time_in_store: Duration,
     /// Whether it is served because the store cannot be reached.
     pub(crate) during_outage: bool,
+    /// What the partition in memory depends on: that of the rows, and for a session that of its user. Empty where an answer from it would
+    /// hold for this once.
+    pub(crate) guards: Guards,
 }
+
+/// The partitions in memory that something was computed from.
+pub(crate) type Guards = [Option<Guard>; 2];
 
 impl Inner {
     /// The partition, from memory while it may be trusted, else from the store. A session whose sign-in is over is not there.
@@ -46,6 +51,7 @@ impl Inner {
         if let Some(Remembered {
             slot,
             is_trusted: true,
+            guard,
         }) = found
         {
             metrics::counter!("tokenkeep_lookups_total", "tier" => "memory").increment(1);
@@ -55,6 +61,7 @@ impl Inner {
                 source,
                 time_in_store: Duration::ZERO,
                 during_outage: false,
+                guards: [Some(guard), None],
             }));
         }
         metrics::counter!("tokenkeep_lookups_total", "tier" => "store").increment(1);
@@ -90,7 +97,7 @@ impl Inner {
             self.copy_later(key, stored_key, &slot, generation);
             return Ok(Some(self.out_of_store(slot, began)));
         }
-        let Some(loaded) = self.load(key, stored_key).await? else {
+        let Some(loaded) = self.load_indexed(key, stored_key).await? else {
             self.gone(stored_key);
             return Ok(None);
         };
@@ -105,7 +112,7 @@ impl Inner {
         let stored_key = self.stored_key(key);
         let began = self.clock.monotonic();
         let generation = self.memory.generation(&stored_key);
-        let Some(loaded) = self.load(key, &stored_key).await? else {
+        let Some(loaded) = self.load_indexed(key, &stored_key).await? else {
             self.gone(&stored_key);
             return Ok(None);
         };
@@ -119,15 +126,15 @@ impl Inner {
         self: &Arc<Self>,
         key: &PartitionKey,
         stored_key: &StoreKey,
-        loaded: Loaded,
+        loaded: (IndexedPartition, Version),
         began: Duration,
         generation: Generation,
     ) -> Slot {
-        let version = loaded.origin().version;
+        let (partition, version) = loaded;
         // Validated when the read began, not when it ended: a slow store must not stretch the staleness bound.
         let slot = Slot {
             validated_at: began,
-            ..self.slot(loaded.partition, version)
+            ..self.slot(Arc::new(partition), version)
         };
         self.memory.fill(stored_key, slot.clone(), generation);
         self.copy_later(key, stored_key, &slot, generation);
@@ -140,6 +147,7 @@ impl Inner {
             source: TokenSource::Store,
             time_in_store: self.clock.monotonic().saturating_sub(began),
             during_outage: false,
+            guards: [None, None],
         }
     }
 }

@@ -35,9 +35,10 @@
 
 mod accounts;
 mod acquire;
-mod acquired;
+pub(crate) mod acquired;
 mod app;
 mod app_writes;
+pub(crate) mod arguments;
 mod authority_call;
 mod backoff;
 mod builder;
@@ -52,10 +53,12 @@ mod fallback;
 mod find;
 mod inspect;
 mod lineage_locks;
+mod lookup;
 pub mod migration;
 mod observe;
 mod outage;
 mod place;
+mod prepared;
 mod proof_keys;
 mod record;
 mod refresh;
@@ -87,6 +90,8 @@ pub use error::{CacheError, InteractionReason, InteractionRequired};
 pub use events::{AccountName, CacheChange, CacheEvent, Events};
 pub use exchange::{Export, ImportReport};
 pub use inspect::{Contents, RecordInfo};
+pub use lookup::{Lookup, PartitionRef};
+pub use prepared::{PeekedToken, PreparedRequest};
 pub use proof_keys::{ProofKey, ProofKeyOwner};
 use sessions::Asked;
 pub use sessions::SessionLookup;
@@ -99,7 +104,7 @@ use crate::codec::Codec;
 use crate::codec::msal::RowOrigin;
 use crate::layout::SharedStore;
 use crate::random::Random;
-use crate::schema::{Account, AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
+use crate::schema::{AuthorityIdentity, PartitionKey, TokenRequest, TokenResponse};
 use crate::seal::{Quarantine, Quarantined, RollbackGuard, Sealer};
 use crate::store::{Store, StoreKey};
 use crate::strategy::Strategy;
@@ -185,7 +190,12 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AuthorityCall>,
     ) -> Result<Acquired, CacheError> {
-        observe::acquisition("user", self.inner.acquire(request, options, call)).await
+        if let Some(acquired) = self.inner.at_once("user", &request, options) {
+            return Ok(acquired);
+        }
+        // On the heap: what a hit returns through must be small.
+        let work = Box::pin(self.inner.acquire(request, options, call));
+        observe::acquisition("user", work).await
     }
 
     /// An access token for the application itself: from memory, from the store, or by one request for all who ask.
@@ -200,7 +210,10 @@ impl TokenCache {
         options: AcquireOptions,
         call: Arc<dyn AppTokenCall>,
     ) -> Result<Acquired, CacheError> {
-        let work = self.inner.obtain_once(request, options, app::Keeping::App, call);
+        if let Some(acquired) = self.inner.at_once("application", &request, options) {
+            return Ok(acquired);
+        }
+        let work = Box::pin(self.inner.obtain_once(request, options, app::Keeping::App, call));
         observe::acquisition("application", work).await
     }
 
@@ -261,20 +274,12 @@ impl TokenCache {
                 "this needs a request for the partition of a session".into(),
             ));
         }
-        let work = self
-            .inner
-            .obtain_once(request, options, app::Keeping::Session(longest), call);
+        if let Some(acquired) = self.inner.at_once("session", &request, options) {
+            return Ok(acquired);
+        }
+        let keeping = app::Keeping::Session(longest);
+        let work = Box::pin(self.inner.obtain_once(request, options, keeping, call));
         observe::acquisition("session", work).await
-    }
-
-    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
-    ///
-    /// Cancellation safe.
-    ///
-    /// # Errors
-    /// That the store failed.
-    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
-        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
     }
 
     /// Ends one session: removes its tokens durably, and its link from its user's partition; `false` when there was none.

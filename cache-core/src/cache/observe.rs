@@ -3,8 +3,9 @@
 use tracing::Instrument;
 use tracing::field::Empty;
 
-use super::acquired::{Acquired, RefreshReason, TokenSource};
-use super::{CacheError, InteractionReason};
+use super::acquired::{AcquireOptions, Acquired, Freshness, RefreshReason, TokenSource};
+use super::{CacheError, Inner, InteractionReason};
+use crate::schema::TokenRequest;
 
 /// Runs `work` in a span for a token `of` somebody, and records how it ended. Where nobody listens it costs a comparison.
 pub(super) async fn acquisition(
@@ -24,6 +25,24 @@ pub(super) async fn acquisition(
         }
     }
     result
+}
+
+impl Inner {
+    /// What memory answers `request` with at once, in a span of its own for whoever listens.
+    #[inline]
+    pub(super) fn at_once(
+        &self,
+        of: &'static str,
+        request: &TokenRequest,
+        options: AcquireOptions,
+    ) -> Option<Acquired> {
+        if options.freshness != Freshness::Cached {
+            return None;
+        }
+        let acquired = self.answered(request)?;
+        tracing::debug_span!("acquire", of, tier = "memory", outcome = "hit");
+        Some(acquired)
+    }
 }
 
 /// Counts why the authority is about to be asked.

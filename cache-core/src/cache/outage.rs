@@ -92,6 +92,7 @@ impl Inner {
                 source: TokenSource::Memory,
                 time_in_store,
                 during_outage: true,
+                guards: [None, None],
             }));
         }
         let Some(copy) = self.read_copy(key, stored_key, bound).await else {
@@ -103,6 +104,7 @@ impl Inner {
             source: TokenSource::Store,
             time_in_store,
             during_outage: true,
+            guards: [None, None],
         }))
     }
 }

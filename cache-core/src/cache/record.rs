@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CacheError, Inner};
+use crate::codec::{BincodeCodec, Codec, CodecError};
 use crate::schema::index::IndexedPartition;
 use crate::schema::{Partition, PartitionKey};
-use crate::seal::{Freshness, Incarnation, Known, RecordKind, RecordMeta};
+use crate::seal::{Freshness, Incarnation, Known, Opened, RecordKind, RecordMeta};
+use crate::secret::SecretBytes;
 use crate::store::{Record, StoreKey, Version};
 use crate::strategy::memory_tier::Slot;
 use crate::time::UnixMillis;
@@ -69,7 +71,60 @@ impl Origin {
     }
 }
 
-fn is_unknown_key(opened: &Result<Loaded, CacheError>) -> bool {
+/// A record that was opened and not yet decoded.
+struct Unsealed<'a> {
+    opened: Opened,
+    codec: &'a dyn Codec,
+    /// Whether it was not rolled back.
+    is_fresh: bool,
+    origin: Origin,
+    bytes: usize,
+}
+
+impl Unsealed<'_> {
+    fn decode(&self) -> Result<Partition, CacheError> {
+        let Opened { payload, meta, .. } = &self.opened;
+        Ok(self.codec.decode(payload.expose(), meta.schema)?)
+    }
+
+    /// With what was decoded, if it may be used.
+    fn into_loaded(self, partition: Partition) -> Loaded {
+        Loaded {
+            partition: if self.is_fresh {
+                partition
+            } else {
+                Partition::new(partition.key)
+            },
+            origin: self.origin,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// A partition as it goes into the store, and as it is kept beside.
+pub(crate) struct Encoded {
+    pub(crate) payload: Bytes,
+    pub(crate) meta: RecordMeta,
+    plaintext: SecretBytes,
+}
+
+impl Encoded {
+    /// The form in which `partition`, which this is, is kept in memory.
+    pub(crate) fn indexed(&self, partition: Partition) -> Result<IndexedPartition, CacheError> {
+        if self.meta.codec == BincodeCodec::ID {
+            return Ok(IndexedPartition::of_memory(&self.plaintext)?);
+        }
+        Ok(IndexedPartition::new(partition)?)
+    }
+}
+
+fn wrong_partition(stored_key: &StoreKey) -> CacheError {
+    CacheError::WrongPartition {
+        key: stored_key.to_string(),
+    }
+}
+
+fn is_unknown_key<T>(opened: &Result<T, CacheError>) -> bool {
     matches!(opened, Err(CacheError::Seal(error)) if error.is_unknown_key())
 }
 
@@ -78,35 +133,70 @@ impl Inner {
         self.sealer.stored_key(key.record_kind(), &key.to_bytes())
     }
 
-    /// Reads the partition from the store, past the memory tier.
+    /// Reads the partition from the store, past the memory tier. `stored_key` must be that of `key`.
     pub(crate) async fn load(
         &self,
         key: &PartitionKey,
         stored_key: &StoreKey,
     ) -> Result<Option<Loaded>, CacheError> {
-        let known = self.rollback.before_read(stored_key);
-        let Some(mut record) = self.store.get(stored_key).await? else {
+        let Some(unsealed) = self.fetch(key.record_kind(), stored_key).await? else {
             return Ok(None);
         };
-        let mut opened = self.open(stored_key, &record, key.record_kind(), known).await;
-        if is_unknown_key(&opened) {
+        let partition = unsealed.decode()?;
+        // The name in the store follows from the key, so the keys alone are compared.
+        if partition.key != *key {
+            return Err(wrong_partition(stored_key));
+        }
+        Ok(Some(unsealed.into_loaded(partition)))
+    }
+
+    /// As [`load`](Self::load), in the form in which it is kept in memory.
+    pub(crate) async fn load_indexed(
+        &self,
+        key: &PartitionKey,
+        stored_key: &StoreKey,
+    ) -> Result<Option<(IndexedPartition, Version)>, CacheError> {
+        let Some(unsealed) = self.fetch(key.record_kind(), stored_key).await? else {
+            return Ok(None);
+        };
+        let version = unsealed.origin.version;
+        if !unsealed.is_fresh || unsealed.opened.meta.codec != BincodeCodec::ID {
+            let partition = unsealed.decode()?;
+            if partition.key != *key {
+                return Err(wrong_partition(stored_key));
+            }
+            let indexed = IndexedPartition::new(unsealed.into_loaded(partition).partition)?;
+            return Ok(Some((indexed, version)));
+        }
+        let Opened { payload, meta, .. } = &unsealed.opened;
+        match IndexedPartition::of_record(payload, meta.schema, &key.to_bytes())? {
+            Some(indexed) => Ok(Some((indexed, version))),
+            None => Err(wrong_partition(stored_key)),
+        }
+    }
+
+    /// Reads and unseals a record.
+    async fn fetch(
+        &self,
+        kind: RecordKind,
+        stored_key: &StoreKey,
+    ) -> Result<Option<Unsealed<'_>>, CacheError> {
+        let known = self.rollback.before_read(stored_key);
+        let Some(record) = self.store.get(stored_key).await? else {
+            return Ok(None);
+        };
+        let mut unsealed = self.unseal(stored_key, &record, kind, known).await;
+        if is_unknown_key(&unsealed) {
             // Between the read and the opening the record may have been resealed and the key that it was under retired.
             let version = record.version;
-            record = match self.store.get(stored_key).await? {
-                Some(record) => record,
-                None => return Ok(None),
+            let Some(record) = self.store.get(stored_key).await? else {
+                return Ok(None);
             };
             if record.version != version {
-                opened = self.open(stored_key, &record, key.record_kind(), known).await;
+                unsealed = self.unseal(stored_key, &record, kind, known).await;
             }
         }
-        let loaded = opened?;
-        if loaded.partition.key != *key {
-            return Err(CacheError::WrongPartition {
-                key: stored_key.to_string(),
-            });
-        }
-        Ok(Some(loaded))
+        unsealed.map(Some)
     }
 
     /// Opens and decodes a record, whichever partition it holds. One that was rolled back is empty where the policy makes
@@ -118,12 +208,28 @@ impl Inner {
         kind: RecordKind,
         known: Known,
     ) -> Result<Loaded, CacheError> {
+        let unsealed = self.unseal(stored_key, record, kind, known).await?;
+        let partition = unsealed.decode()?;
+        // A record whose content names another place was moved by somebody who can seal, or by a defect of ours.
+        if self.stored_key(&partition.key) != *stored_key {
+            return Err(wrong_partition(stored_key));
+        }
+        Ok(unsealed.into_loaded(partition))
+    }
+
+    async fn unseal(
+        &self,
+        stored_key: &StoreKey,
+        record: &Record,
+        kind: RecordKind,
+        known: Known,
+    ) -> Result<Unsealed<'_>, CacheError> {
         let opened = self
             .sealer
             .open_or_reload(kind, stored_key, &record.payload)
             .await?;
         let meta = opened.meta;
-        let freshness = self.rollback.check(stored_key, known, &meta)?;
+        let is_fresh = self.rollback.check(stored_key, known, &meta)? == Freshness::Fresh;
         let codec = self
             .codecs
             .iter()
@@ -132,33 +238,15 @@ impl Inner {
                 key: stored_key.to_string(),
                 codec: meta.codec,
             })?;
-        let partition = codec.decode(opened.payload.expose(), meta.schema)?;
-        // A record whose content names another place was moved by somebody who can seal, or by a defect of ours.
-        if self.stored_key(&partition.key) != *stored_key {
-            return Err(CacheError::WrongPartition {
-                key: stored_key.to_string(),
-            });
-        }
-        if freshness != Freshness::Fresh {
-            let origin = Origin {
+        Ok(Unsealed {
+            opened,
+            codec: &**codec,
+            is_fresh,
+            origin: Origin {
                 version: record.version,
-                lineage: None,
+                lineage: is_fresh.then_some((meta.incarnation, meta.generation)),
                 expires_at: record.expires_at,
-            };
-            return Ok(Loaded {
-                partition: Partition::new(partition.key.clone()),
-                origin,
-                bytes: record.payload.len(),
-            });
-        }
-        let origin = Origin {
-            version: record.version,
-            lineage: Some((meta.incarnation, meta.generation)),
-            expires_at: record.expires_at,
-        };
-        Ok(Loaded {
-            partition,
-            origin,
+            },
             bytes: record.payload.len(),
         })
     }
@@ -170,15 +258,22 @@ impl Inner {
         stored_key: &StoreKey,
         partition: &Partition,
         origin: Option<&Origin>,
-    ) -> Result<(Bytes, RecordMeta), CacheError> {
+    ) -> Result<Encoded, CacheError> {
         let codec = &self.codecs[0];
-        let plaintext = codec.encode(partition)?;
+        let plaintext = codec.encode(partition).map_err(|error| match error {
+            CodecError::TooLarge { bytes, limit, .. } => CacheError::PartitionTooLarge { bytes, limit },
+            error => error.into(),
+        })?;
         let lineage = origin.and_then(|origin| origin.lineage);
         let meta = self.successor(lineage, codec.id(), codec.schema_version())?;
-        let sealed = self
+        let payload = self
             .seal_fitting(key.record_kind(), stored_key, meta, plaintext.expose())
             .await?;
-        Ok((sealed, meta))
+        Ok(Encoded {
+            payload,
+            meta,
+            plaintext,
+        })
     }
 
     /// What the record after that of `lineage` says of itself; without one it begins a lineage.
@@ -238,9 +333,9 @@ impl Inner {
         }
     }
 
-    pub(crate) fn slot(&self, partition: Partition, version: Version) -> Slot {
+    pub(crate) fn slot(&self, partition: Arc<IndexedPartition>, version: Version) -> Slot {
         Slot {
-            partition: Arc::new(IndexedPartition::new(partition)),
+            partition,
             version,
             validated_at: self.clock.monotonic(),
         }

@@ -103,7 +103,7 @@ impl Inner {
             if left.is_zero() {
                 return Err(CacheError::TimedOut);
             }
-            let rows = sighted.partition.partition();
+            let rows = &sighted.partition.rows();
             match decide(rows, request, &spent, options.unknown_outcome, now) {
                 Decision::Spend(candidate) => {
                     if spent.len() >= MAX_SPENT {
@@ -155,7 +155,7 @@ impl Inner {
     ) -> Option<Acquired> {
         let seconds = now.to_seconds();
         found(sighted, request, |token| {
-            options.freshness.adopts(token, sighted.partition.partition(), began, seconds)
+            options.freshness.adopts(token, &sighted.partition, began, seconds)
                 // Refreshing ahead is about a token that serves: only its successor ends the matter.
                 && (reason != RefreshReason::RefreshAhead || !self.is_due(token, seconds))
         })

@@ -132,8 +132,7 @@ impl Inner {
             return Ok(Round::Anew);
         };
         let secret = secret?;
-        let tokens = &slot.partition.partition().access_tokens;
-        let index = tokens.iter().position(|row| row.secret == secret);
+        let index = slot.partition.position(&secret);
         if expires_on <= self.clock.now().to_seconds() {
             // Of an issuer that gives its tokens no time at all there is nothing better to be had.
             return if expires_on > requested_at {
@@ -147,13 +146,10 @@ impl Inner {
             return Ok(Round::Again);
         };
         Ok(Round::Done(Acquired {
-            index,
-            partition: slot.partition,
-            source: TokenSource::Authority,
             refresh_reason: Some(reason),
             time_in_store: self.clock.monotonic().saturating_sub(began),
             time_in_authority,
-            during_outage: false,
+            ..Acquired::new(slot.partition, index, TokenSource::Authority)
         }))
     }
 
@@ -192,8 +188,8 @@ impl Inner {
         };
         match self.sight_rows_latest(&user).await {
             Ok(Some(rows)) => {
-                let (rows, key) = (rows.partition.partition(), session.to_bytes());
-                keeps_grants(rows, client_id, Some(&key), self.clock.now())
+                let (rows, key) = (rows.partition.rows_without_tokens(), session.to_bytes());
+                keeps_grants(&rows, client_id, Some(&key), self.clock.now())
             }
             Ok(None) => false,
             // To leave one alone does less harm than to end what lives on.

@@ -12,6 +12,7 @@ use super::commit::Verdict;
 use super::find::Sighted;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired, RemovedTokens, TokenCache};
 use crate::random::random_bytes;
+use crate::schema::index::IndexedPartition;
 use crate::schema::{
     Account, ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionKey, SessionLink, TokenRequest,
     TokenResponse,
@@ -42,6 +43,16 @@ pub struct SessionLookup {
 }
 
 impl TokenCache {
+    /// The account that a session acts for; `None` when there is no such session any more, or when nobody knows whom it acts for.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// That the store failed.
+    pub async fn session_account(&self, session: &PartitionKey) -> Result<Option<Account>, CacheError> {
+        Ok(self.session_lookup(session).await?.map(|lookup| lookup.account))
+    }
+
     /// As [`session_account`](Self::session_account), for a caller that goes on to [`acquire`](Self::acquire) a token in the session: see
     /// [`Acquired::looked_up`].
     ///
@@ -217,7 +228,12 @@ impl Inner {
         let sighted = self.sight(session).await?;
         Ok(sighted.and_then(|sighted| {
             Some(SessionLookup {
-                account: sighted.partition.partition().accounts.first()?.clone(),
+                account: sighted
+                    .partition
+                    .rows_without_tokens()
+                    .accounts
+                    .into_iter()
+                    .next()?,
                 source: sighted.source,
                 time_in_store: sighted.time_in_store,
                 during_outage: sighted.during_outage,
@@ -298,10 +314,10 @@ impl Inner {
         let Some(mut sighted) = found else {
             return Ok(None);
         };
-        let Some(anchor) = sighted.partition.partition().anchor.clone() else {
+        let Some((user, epoch)) = sighted.partition.anchor() else {
             return Ok(Some(sighted));
         };
-        let Some(user) = PartitionKey::from_bytes(&anchor.user) else {
+        let Some(user) = PartitionKey::from_bytes(user) else {
             return Ok(None);
         };
         let user = if latest {
@@ -309,13 +325,20 @@ impl Inner {
         } else {
             self.sight_rows(&user).await?
         };
-        let lasts = |user: &Sighted| epoch_of(user.partition.partition(), client_id) == Some(anchor.epoch);
+        let lasts = |user: &Sighted| user.partition.epoch(client_id) == Some(epoch);
         let Some(user) = user.filter(lasts) else {
             return Ok(None);
         };
         sighted.during_outage |= user.during_outage;
+        // An answer must end with either.
+        let [of_session, _] = sighted.guards;
+        let [of_user, _] = user.guards;
+        sighted.guards = match (of_session, of_user) {
+            (Some(of_session), Some(of_user)) => [Some(of_session), Some(of_user)],
+            _ => [None, None],
+        };
         // Without the store nobody forgets a session that has ended.
-        if sighted.during_outage && has_ended(user.partition.partition(), key, self.clock.now()) {
+        if sighted.during_outage && has_ended(&user.partition, key, self.clock.now()) {
             return Ok(None);
         }
         Ok(Some(sighted))
@@ -363,10 +386,10 @@ pub(super) fn lists_grants(
 }
 
 /// Whether the user's partition says that the session is over. One that is not listed may be one of too many.
-fn has_ended(user: &Partition, session: &PartitionKey, now: UnixMillis) -> bool {
+fn has_ended(user: &IndexedPartition, session: &PartitionKey, now: UnixMillis) -> bool {
     let key = session.to_bytes();
-    let mut sessions = user.sessions.iter();
-    sessions.any(|link| link.key == key && link.expires_at <= now)
+    let mut sessions = user.sessions();
+    sessions.any(|(listed, expires_at)| listed == key && expires_at <= now)
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

@@ -1,9 +1,10 @@
 //! The tasks that a cache has under way, so that a program can wait for them before it ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::TokenCache;
 use crate::time::with_deadline;
@@ -24,14 +25,21 @@ impl TokenCache {
 /// Counts tasks. A task holds a ticket until it ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    running: Arc<watch::Sender<usize>>,
+    running: Arc<Running>,
     closing: watch::Sender<bool>,
+}
+
+/// Every caller that misses takes a ticket, so taking one is a single write.
+#[derive(Debug, Default)]
+struct Running {
+    count: AtomicUsize,
+    ended: Notify,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Self {
         Self {
-            running: Arc::new(watch::Sender::new(0)),
+            running: Arc::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -55,7 +63,7 @@ impl Tasks {
 
     /// A ticket for work that runs elsewhere and belongs to work that was admitted.
     pub(crate) fn ticket(&self) -> Ticket {
-        self.running.send_modify(|count| *count += 1);
+        self.running.count.fetch_add(1, Ordering::SeqCst);
         Ticket {
             running: Arc::clone(&self.running),
         }
@@ -78,25 +86,32 @@ impl Tasks {
     }
 
     pub(crate) fn count(&self) -> usize {
-        *self.running.borrow()
+        self.running.count.load(Ordering::SeqCst)
     }
 
     /// Waits until no task is running.
     pub(crate) async fn idle(&self) {
-        let mut running = self.running.subscribe();
-        // The sender lives as long as `self`, so this ends only when the count is zero.
-        let _ = running.wait_for(|count| *count == 0).await;
+        loop {
+            // Made before the look at the count: it hears of whatever ends from now on.
+            let ended = self.running.ended.notified();
+            if self.count() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 }
 
 /// Held by a running task.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    running: Arc<watch::Sender<usize>>,
+    running: Arc<Running>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.running.send_modify(|count| *count = count.saturating_sub(1));
+        if self.running.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.running.ended.notify_waiters();
+        }
     }
 }

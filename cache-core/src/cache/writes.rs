@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::record::Encoded;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
@@ -97,7 +98,7 @@ impl Inner {
         writes: &mut Writes,
     ) -> Result<bool, CacheError> {
         let empty = Partition::new(key.clone());
-        let (payload, _) = self.encode(key, stored_key, &empty, None).await?;
+        let Encoded { payload, .. } = self.encode(key, stored_key, &empty, None).await?;
         let expires_at = self.clock.now().saturating_add(EMPTY_RECORD);
         let options = PutOptions::create().expires_at(Some(expires_at));
         match self.store.put(stored_key, payload, options).await {

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::acquired::{Acquired, TokenSource};
 use super::commit::Verdict;
-use crate::schema::index::is_unexpired;
-use crate::schema::{AccessToken, Partition, PartitionKey, TokenRequest, TokenResponse, merge};
+use crate::schema::index::{IndexedPartition, is_unexpired};
+use crate::schema::{AccessTokenRef, Partition, PartitionKey, TokenRequest, TokenResponse, merge};
 use crate::strategy::WritePolicy;
 use crate::time::UnixSeconds;
 
@@ -73,13 +73,12 @@ impl WrittenBehind {
     pub(crate) fn find(
         &self,
         request: &TokenRequest,
-        usable: impl Fn(&AccessToken, &Partition) -> bool,
+        usable: impl Fn(AccessTokenRef<'_>, &IndexedPartition) -> bool,
     ) -> Option<Acquired> {
         let queue = lock(&self.waiting);
         let serving = queue.get(request.partition())?.iter().filter(|waiting| {
-            let rows = &waiting.acquired.partition;
-            rows.find(request, |token| usable(token, rows.partition()))
-                .is_some()
+            let rows = waiting.acquired.partition();
+            rows.find(request, |token| usable(token, rows)).is_some()
         });
         let best = serving.max_by_key(|waiting| {
             let is_same = waiting.request.hash() == request.hash();
@@ -110,6 +109,12 @@ impl WrittenBehind {
             waiting,
             _place: place,
         }
+    }
+
+    /// Whether anything waits for `partition`.
+    pub(crate) fn has(&self, partition: &PartitionKey) -> bool {
+        let queue = lock(&self.waiting);
+        !queue.is_empty() && queue.contains_key(partition)
     }
 
     /// What waits for `partition`, oldest first.

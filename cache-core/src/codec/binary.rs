@@ -10,11 +10,11 @@ use super::{Codec, CodecError, check_version};
 use crate::schema::Partition;
 use crate::secret::SecretBytes;
 
-const NAME: &str = "bincode";
+pub(super) const NAME: &str = "bincode";
 
 /// The most that decoding may claim, in bytes. Without a limit, a forged length aborts the process when its
 /// allocation fails.
-const LIMIT: usize = 64 << 20;
+pub(super) const LIMIT: usize = 64 << 20;
 
 /// A list claims the size of its elements in memory before they are read, which is less than this many times
 /// their size in bytes. Longer encodings are proven readable before they are handed out.
@@ -51,7 +51,11 @@ impl Codec for BincodeCodec {
         let key = zeroize::Zeroizing::new(partition.key.to_bytes());
         let bytes = encode(&WirePartition::new(&key, partition))?;
         if bytes.len() > LIMIT / CLAIM_FACTOR && decode::<WirePartition<'_>>(bytes.expose()).is_err() {
-            return Err(unrepresentable("it is larger than 64 MiB"));
+            return Err(CodecError::TooLarge {
+                codec: NAME,
+                bytes: bytes.len(),
+                limit: LIMIT,
+            });
         }
         Ok(bytes)
     }
@@ -75,18 +79,56 @@ pub(crate) fn encode<T: Encode>(value: &T) -> Result<SecretBytes, CodecError> {
 
 /// Decodes a wire struct that borrows from `bytes`, all of which it must take.
 pub(crate) fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, CodecError> {
-    let (value, read) = bincode::borrow_decode_from_slice(bytes, CONFIG).map_err(|error| {
+    let (value, read) = decode_prefix(bytes, Source::Store)?;
+    if read != bytes.len() {
+        return Err(malformed("bytes follow the partition"));
+    }
+    Ok(value)
+}
+
+/// Decodes a value at the start of `bytes`, and gives how many it took.
+pub(super) fn decode_prefix<'a, T: BorrowDecode<'a, ()>>(
+    bytes: &'a [u8],
+    source: Source,
+) -> Result<(T, usize), CodecError> {
+    match source {
+        Source::Store => bincode::borrow_decode_from_slice(bytes, CONFIG),
+        Source::Memory => bincode::borrow_decode_from_slice(bytes, CONFIG.with_no_limit()),
+    }
+    .map_err(|error| {
         malformed(match error {
             DecodeError::UnexpectedEnd { .. } => "the bytes end too early",
             DecodeError::LimitExceeded => "a length is beyond the limit of 64 MiB",
             DecodeError::Utf8 { .. } => "a text is not UTF-8",
             _ => "the bytes do not have the layout of this schema version",
         })
-    })?;
-    if read != bytes.len() {
-        return Err(malformed("bytes follow the partition"));
-    }
-    Ok(value)
+    })
+}
+
+/// Where encoded bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A record: lengths in it are limited.
+    Store,
+    /// This process, which encoded them itself.
+    Memory,
+}
+
+/// The encoding of a partition that stays in this process, of any size.
+pub(crate) fn encode_in_memory(partition: &Partition) -> Result<SecretBytes, CodecError> {
+    let key = zeroize::Zeroizing::new(partition.key.to_bytes());
+    encode(&WirePartition::new(&key, partition))
+}
+
+/// Decodes what [`encode_in_memory`] gave.
+pub(crate) fn decode_in_memory(bytes: &[u8]) -> Result<Partition, CodecError> {
+    let (wire, _) = decode_prefix::<WirePartition<'_>>(bytes, Source::Memory)?;
+    wire.into_partition().map_err(malformed)
+}
+
+/// The canonical key at the start of an encoded partition.
+pub(crate) fn key_of(bytes: &[u8]) -> Option<&[u8]> {
+    Some(decode_prefix(bytes, Source::Memory).ok()?.0)
 }
 
 pub(super) fn malformed(reason: &'static str) -> CodecError {
@@ -96,7 +138,7 @@ pub(super) fn malformed(reason: &'static str) -> CodecError {
     }
 }
 
-fn unrepresentable(reason: &'static str) -> CodecError {
+pub(crate) fn unrepresentable(reason: &'static str) -> CodecError {
     CodecError::Unrepresentable {
         codec: NAME,
         reason: reason.to_owned(),
@@ -174,7 +216,7 @@ mod tests {
         partition.sessions = vec![link; 3_000_000];
         match BincodeCodec.encode(&partition) {
             Ok(bytes) => assert!(BincodeCodec.decode(bytes.expose(), 1).is_ok()),
-            Err(error) => assert!(error.to_string().contains("larger than 64 MiB")),
+            Err(error) => assert!(matches!(error, CodecError::TooLarge { .. }), "{error}"),
         }
     }
 }

@@ -20,6 +20,18 @@ pub enum CodecError {
         /// The newest version that this program knows.
         known: u16,
     },
+    /// The partition is larger than what the codec reads back.
+    #[error(
+        "the {codec} codec cannot write a partition of {bytes} bytes, which is more than it reads; split it by resource"
+    )]
+    TooLarge {
+        /// The codec's name.
+        codec: &'static str,
+        /// The size of the encoding, in bytes.
+        bytes: usize,
+        /// The most that the codec reads, in bytes. Many small rows are refused before.
+        limit: usize,
+    },
     /// The partition cannot be represented.
     #[error("the {codec} codec cannot write this partition: {reason}")]
     Unrepresentable {

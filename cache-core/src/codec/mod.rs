@@ -13,9 +13,13 @@ mod wire;
 use std::fmt;
 
 pub use binary::BincodeCodec;
-pub(crate) use binary::{decode as decode_binary, encode as encode_binary};
+pub(crate) use binary::{
+    decode as decode_binary, decode_in_memory, encode as encode_binary, encode_in_memory, key_of,
+    unrepresentable,
+};
 pub use error::CodecError;
 pub use msal::MsalJsonCodec;
+pub(crate) use wire::{WireParts, WireTail, WireToken, decode_foreign};
 
 use crate::schema::Partition;
 use crate::secret::SecretBytes;

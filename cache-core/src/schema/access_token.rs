@@ -46,16 +46,13 @@ impl AccessToken {
     /// The scopes that were asked for, if not all of them were granted.
     #[must_use]
     pub fn requested_scopes(&self) -> Option<&str> {
-        let foreign = self.foreign.as_ref()?;
-        foreign.fields.expose().get(Self::REQUESTED_SCOPES)?.as_str()
+        self.foreign.as_ref()?.requested_scopes()
     }
 
     /// The scopes that were asked for and not granted; empty where all were.
     #[must_use]
     pub fn declined_scopes(&self) -> ScopeSet {
-        let requested = ScopeSet::parse(self.requested_scopes().unwrap_or_default());
-        let is_declined = |scope: &&str| !self.target.covers(&ScopeSet::parse(scope), true);
-        ScopeSet::of(requested.words().filter(is_declined))
+        declined(&self.target, self.requested_scopes().unwrap_or_default())
     }
 
     /// Remembers that `requested` brought this token, if its scopes are fewer.
@@ -79,8 +76,20 @@ impl AccessToken {
     /// How long before its expiry it is no longer handed out: 300 seconds, or a tenth of a shorter lifetime.
     #[must_use]
     pub fn margin(&self) -> Duration {
-        Duration::from_secs(300).min(self.lifetime() / 10)
+        margin(self.lifetime())
     }
+}
+
+/// What of `requested` is not in `granted`.
+pub(super) fn declined(granted: &ScopeSet, requested: &str) -> ScopeSet {
+    let requested = ScopeSet::parse(requested);
+    let is_declined = |scope: &&str| !granted.covers(&ScopeSet::parse(scope), true);
+    ScopeSet::of(requested.words().filter(is_declined))
+}
+
+/// The margin of a token with this lifetime.
+pub(super) fn margin(lifetime: Duration) -> Duration {
+    Duration::from_secs(300).min(lifetime / 10)
 }
 
 impl fmt::Debug for AccessToken {

@@ -18,6 +18,11 @@ pub enum AuthorityKind {
 }
 
 impl AuthorityKind {
+    /// Whether a scope without a resource is Microsoft Graph's.
+    pub(super) fn has_graph(self) -> bool {
+        matches!(self, Self::Entra | Self::Ciam)
+    }
+
     /// The tag of this kind in logical keys. It never changes.
     #[must_use]
     pub const fn tag(self) -> &'static str {

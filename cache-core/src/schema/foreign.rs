@@ -1,5 +1,6 @@
 //! What another program wrote on a row and must find again.
 
+use super::AccessToken;
 use crate::secret::SecretJson;
 
 /// The parts of a row that came from another program's cache.
@@ -22,6 +23,11 @@ impl Foreign {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.item_key.is_none() && self.fields.is_empty() && self.absent.is_empty()
+    }
+
+    /// On an access token: the scopes that were asked for, if not all of them were granted.
+    pub(super) fn requested_scopes(&self) -> Option<&str> {
+        self.fields.expose().get(AccessToken::REQUESTED_SCOPES)?.as_str()
     }
 
     /// What a row that replaces this one keeps of it: its name and the fields that `known` does not list.

@@ -1,155 +1,292 @@
-//! A decoded partition with an index, so that a lookup never scans.
+//! A decoded partition in few buffers, with an index, so that a lookup never scans a large one.
+//!
+//! Memory of a cached partition is its secrets and little else. The texts of its access tokens lie in one buffer, equal names once; a
+//! token is a header of offsets into it. All other rows, which no lookup reads, stay encoded, without the names that the first
+//! buffer has already. Both buffers are wiped when they are dropped.
 
-use std::collections::HashMap;
-use std::hash::Hasher;
-use std::time::Duration;
+mod build;
+mod freshness;
+mod lookup;
+mod packed;
+mod postings;
 
-use super::request::{context_hasher, fingerprint};
-use super::{AccessToken, Partition, ScopeRules, ScopeSet, TokenRequest, environment};
-use crate::time::UnixSeconds;
+use std::fmt;
+use std::sync::{LazyLock, OnceLock};
+
+pub use freshness::{is_fresh, is_unexpired, is_within_extended_lifetime};
+
+use self::packed::Packed;
+use self::postings::TokenIndex;
+use super::access_token_ref::ForeignRef;
+use super::{AccessTokenRef, Partition, PartitionKey, ScopesRef, TokenContext, TokenType};
+use crate::codec::{CodecError, WireParts, WireTail, decode_in_memory, encode_in_memory};
+use crate::secret::{Secret, SecretBytes, SecretRef, SecretText};
+use crate::time::{UnixMillis, UnixSeconds};
+
+/// What most tokens are presented as, and asked for with.
+static PLAIN: LazyLock<(TokenType, TokenContext)> = LazyLock::new(Default::default);
 
 /// An immutable partition and the index of its access tokens.
-#[derive(Debug)]
 pub struct IndexedPartition {
-    partition: Partition,
-    /// Tokens by the fingerprint of their whole identity and scopes.
-    exact: HashMap<u64, Vec<u32>>,
-    /// Tokens by the fingerprint of their identity without the scopes.
-    by_context: HashMap<u64, Vec<u32>>,
+    /// The texts of the access tokens: names, scopes and secrets.
+    text: SecretText,
+    tokens: Box<[TokenHeader]>,
+    groups: Box<[Group]>,
+    extras: Box<[Extra]>,
+    /// The rest of the partition, encoded.
+    rest: Packed,
+    /// Built by the first lookup among many tokens.
+    index: OnceLock<Box<TokenIndex>>,
+}
+
+/// A part of a buffer: where it begins and how long it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+/// What is an access token's own.
+#[derive(Clone, Copy, Debug)]
+struct TokenHeader {
+    cached_at: i64,
+    expires_on: i64,
+    /// Meaningful if `has` says so.
+    extended_expires_on: i64,
+    refresh_on: i64,
+    target: Span,
+    secret: Span,
+    group: u32,
+    /// See [`ScopesRef::mask`].
+    mask: u32,
+    /// Of the extras, if `has` says so.
+    extra: u32,
+    has: u8,
+}
+
+impl TokenHeader {
+    const EXTENDED: u8 = 1;
+    const REFRESH: u8 = 2;
+    const EXTRA: u8 = 4;
+}
+
+/// What tokens have in common that differ in their scopes.
+#[derive(Debug)]
+struct Group {
+    /// Home account ID, environment, client and realm.
+    names: [Span; 4],
+    /// Unless they are bearer tokens of the plain context.
+    kind: Option<Box<(TokenType, TokenContext)>>,
+}
+
+/// What few tokens have.
+#[derive(Debug)]
+struct Extra {
+    requested: Option<Span>,
+    /// In the rest: what another program keeps on the row.
+    foreign: Span,
 }
 
 impl IndexedPartition {
     /// Indexes `partition`.
-    #[must_use]
-    pub fn new(partition: Partition) -> Self {
-        let mut exact: HashMap<u64, Vec<u32>> = HashMap::with_capacity(partition.access_tokens.len());
-        let mut by_context: HashMap<u64, Vec<u32>> = HashMap::new();
-        for (index, token) in (0_u32..).zip(&partition.access_tokens) {
-            let words = token.target.words();
-            let whole = fingerprint(
-                &token.client_id,
-                &token.realm,
-                &token.token_type,
-                &token.context,
-                words,
-            );
-            exact.entry(whole).or_default().push(index);
-            by_context.entry(context_of(token)).or_default().push(index);
+    ///
+    /// # Errors
+    /// [`CodecError`] when it is too large to be kept: beyond 4 GiB.
+    pub fn new(partition: Partition) -> Result<Self, CodecError> {
+        let bytes = encode_in_memory(&partition)?;
+        drop(partition);
+        Self::of_memory(&bytes)
+    }
+
+    /// Indexes what this process encoded with the binary codec.
+    pub(crate) fn of_memory(bytes: &SecretBytes) -> Result<Self, CodecError> {
+        build::build(bytes.expose(), WireParts::of_memory(bytes.expose())?)
+    }
+
+    /// Indexes what a record of the binary codec holds, if it is the partition whose canonical key is `key`.
+    pub(crate) fn of_record(
+        bytes: &SecretBytes,
+        schema_version: u16,
+        key: &[u8],
+    ) -> Result<Option<Self>, CodecError> {
+        let parts = WireParts::of_record(bytes.expose(), schema_version)?;
+        if parts.key == key {
+            return build::build(bytes.expose(), parts).map(Some);
         }
-        Self {
-            partition,
-            exact,
-            by_context,
-        }
+        // What decoding the rows would say.
+        parts.check_key()?;
+        Ok(None)
     }
 
-    /// The rows.
+    /// Which partition it is.
     #[must_use]
-    pub fn partition(&self) -> &Partition {
-        &self.partition
+    pub fn key(&self) -> PartitionKey {
+        // A key that is not canonical was refused when the partition was built.
+        PartitionKey::from_bytes(self.rest.key()).unwrap_or(PartitionKey::Residue)
     }
 
-    /// The access token that serves `request` until `usable` says no, best first: exact scopes before a superset, then
-    /// the latest expiry.
-    pub fn find(
-        &self,
-        request: &TokenRequest,
-        usable: impl Fn(&AccessToken) -> bool,
-    ) -> Option<&AccessToken> {
-        let candidates = |indices: Option<&Vec<u32>>, words: Option<usize>| {
-            indices
-                .into_iter()
-                .flatten()
-                .filter_map(|index| self.partition.access_tokens.get(*index as usize))
-                .filter(|token| words.is_none_or(|words| token.target.words().len() == words))
-                .filter(|token| serves(token, request) && usable(token))
-                .max_by_key(|token| token.expires_on)
-        };
-        // A fingerprint knows no case. Where case matters, `a A` is a superset of `a`.
-        let matters = !request.authority_kind().scopes_ignore_case();
-        let words = matters.then(|| request.scopes().words().len());
-        candidates(self.exact.get(&request.fingerprint()), words).or_else(|| {
-            let hasher = context_hasher(
-                request.client_id(),
-                request.realm(),
-                request.requested_token_type(),
-                request.requested_context(),
-            );
-            candidates(self.by_context.get(&hasher.finish()), None)
-        })
+    /// All rows, decoded. This copies every one of them: a lookup needs only [`token`](Self::token).
+    #[must_use]
+    pub fn rows(&self) -> Partition {
+        let mut rows = self.rows_without_tokens();
+        rows.access_tokens = self.tokens().map(|token| token.to_owned()).collect();
+        rows
     }
 
-    /// Roughly how many bytes of memory the partition takes, for the bound of the memory tier.
+    /// As [`rows`](Self::rows), but for the access tokens.
+    #[expect(
+        clippy::expect_used,
+        reason = "the bytes were decoded once before they were kept"
+    )]
+    pub(crate) fn rows_without_tokens(&self) -> Partition {
+        let bytes = self.rest.unpack(&self.text);
+        decode_in_memory(bytes.expose()).expect("they decode again")
+    }
+
+    /// How many access tokens there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is no access token.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The access token with this index.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn token(&self, index: u32) -> AccessTokenRef<'_> {
+        self.view(&self.tokens[index as usize])
+    }
+
+    /// The access tokens, in the order of their indices.
+    pub fn tokens(&self) -> impl Iterator<Item = AccessTokenRef<'_>> {
+        self.tokens.iter().map(|header| self.view(header))
+    }
+
+    /// The index of the access token that is `secret`.
+    #[must_use]
+    pub fn position(&self, secret: &Secret) -> Option<u32> {
+        (0..)
+            .zip(&self.tokens)
+            .find_map(|(index, header)| (self.secret(header) == *secret).then_some(index))
+    }
+
+    /// For a session: the key of the user partition that it belongs to, and the sign-in.
+    #[must_use]
+    pub fn anchor(&self) -> Option<(&[u8], [u8; 16])> {
+        self.tail().anchor()
+    }
+
+    /// The current sign-in of a client.
+    #[must_use]
+    pub fn epoch(&self, client_id: &str) -> Option<[u8; 16]> {
+        let mut epochs = self.tail().epochs();
+        Some(epochs.find(|(client, _)| *client == client_id)?.1)
+    }
+
+    /// The keys of the sessions that were made for this account, and when each ends.
+    pub fn sessions(&self) -> impl Iterator<Item = (&[u8], UnixMillis)> {
+        self.tail().sessions().map(|(key, ends)| (key, UnixMillis(ends)))
+    }
+
+    /// How many bytes of memory the partition takes, with what the allocator and the index of many tokens add, for the bound of the
+    /// memory tier.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
-        const ROW: usize = 256;
-        let rows = &self.partition;
-        let secrets = rows
-            .access_tokens
-            .iter()
-            .map(|row| row.secret.expose().len() + row.target.as_str().len() * 2)
-            .chain(rows.id_tokens.iter().map(|row| row.secret.expose().len()))
-            .chain(rows.refresh_tokens.iter().map(|row| row.secret.expose().len()))
-            .sum::<usize>();
-        let count = rows.access_tokens.len() * 2
-            + rows.id_tokens.len()
-            + rows.refresh_tokens.len()
-            + rows.accounts.len()
-            + rows.app_metadata.len()
-            + rows.sessions.len();
-        secrets + (count + 2) * ROW
+        /// What an allocation takes beyond what was asked for, on average.
+        const ALLOCATION: usize = 16;
+        /// The counts of an `Arc`.
+        const SHARED: usize = 16;
+        let buffers = [
+            self.text.expose().len(),
+            self.rest.bytes(),
+            size_of_val(&*self.tokens),
+            size_of_val(&*self.groups),
+            size_of_val(&*self.extras),
+            SHARED + size_of::<Self>(),
+        ];
+        let kinds = self.groups.iter().filter_map(|group| group.kind.as_deref());
+        let kinds = kinds.map(|(_, context)| {
+            let texts: usize = context
+                .components
+                .iter()
+                .map(|(a, b)| a.len() + b.len() + 96)
+                .sum();
+            size_of::<(TokenType, TokenContext)>() + 128 + texts
+        });
+        buffers
+            .into_iter()
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes| bytes + ALLOCATION)
+            .sum::<usize>()
+            + kinds.sum::<usize>()
+            + TokenIndex::estimated_bytes(self.tokens.len())
+    }
+
+    fn tail(&self) -> WireTail<'_> {
+        WireTail(self.rest.tail())
+    }
+
+    fn text(&self, span: Span) -> &str {
+        &self.text.expose()[span.start as usize..(span.start + span.length) as usize]
+    }
+
+    fn secret(&self, header: &TokenHeader) -> SecretRef<'_> {
+        SecretRef::new(self.text(header.secret))
+    }
+
+    fn target(&self, header: &TokenHeader) -> ScopesRef<'_> {
+        ScopesRef::new(self.text(header.target))
+    }
+
+    fn extra(&self, header: &TokenHeader) -> Option<&Extra> {
+        (header.has & TokenHeader::EXTRA != 0).then(|| &self.extras[header.extra as usize])
+    }
+
+    fn kind(group: &Group) -> &(TokenType, TokenContext) {
+        group.kind.as_deref().unwrap_or_else(|| &*PLAIN)
+    }
+
+    fn view(&self, header: &TokenHeader) -> AccessTokenRef<'_> {
+        let group = &self.groups[header.group as usize];
+        let extra = self.extra(header);
+        let (token_type, context) = Self::kind(group);
+        let [home_account_id, environment, client_id, realm] = group.names;
+        let time = |flag: u8, time: i64| (header.has & flag != 0).then_some(UnixSeconds(time));
+        AccessTokenRef {
+            home_account_id: self.text(home_account_id),
+            environment: self.text(environment),
+            client_id: self.text(client_id),
+            realm: self.text(realm),
+            target: self.target(header),
+            token_type,
+            secret: self.secret(header),
+            cached_at: UnixSeconds(header.cached_at),
+            expires_on: UnixSeconds(header.expires_on),
+            extended_expires_on: time(TokenHeader::EXTENDED, header.extended_expires_on),
+            refresh_on: time(TokenHeader::REFRESH, header.refresh_on),
+            context,
+            requested: extra.and_then(|extra| Some(self.text(extra.requested?))),
+            foreign: extra.map_or(ForeignRef::None, |extra| {
+                ForeignRef::Encoded(self.rest.part(extra.foreign))
+            }),
+        }
     }
 }
 
-fn context_of(token: &AccessToken) -> u64 {
-    context_hasher(&token.client_id, &token.realm, &token.token_type, &token.context).finish()
-}
-
-/// Whether `token` may answer `request`, apart from its validity. Every field is compared: a fingerprint is
-/// never trusted alone.
-#[must_use]
-pub fn serves(token: &AccessToken, request: &TokenRequest) -> bool {
-    token.client_id == request.client_id()
-        && token.realm == request.realm()
-        && token.token_type == *request.requested_token_type()
-        && token.context == *request.requested_context()
-        && environment::same(&token.environment, request.environment())
-        && (ScopeRules::of(request.authority_kind(), &token.environment)
-            .serve(&token.target, request.scopes())
-            || answers_again(token, request))
-}
-
-/// Whether `token` is what the same request brought before, with fewer scopes than were asked for: sending it again would
-/// bring the same. Only the whole set is answered so; a request for what was not granted is not.
-fn answers_again(token: &AccessToken, request: &TokenRequest) -> bool {
-    token.requested_scopes().is_some_and(|requested| {
-        ScopeSet::parse(requested)
-            .is_same_set(request.scopes(), request.authority_kind().scopes_ignore_case())
-    })
-}
-
-/// Whether `token` may be handed out at `now`: it must outlive the margin.
-#[must_use]
-pub fn is_fresh(token: &AccessToken, now: UnixSeconds) -> bool {
-    token.expires_on > now.saturating_add(token.margin()) && !is_from_the_future(token, now)
-}
-
-/// Whether `token` has not expired at `now`, margin or not.
-#[must_use]
-pub fn is_unexpired(token: &AccessToken, now: UnixSeconds) -> bool {
-    token.expires_on > now && !is_from_the_future(token, now)
-}
-
-/// Whether `token` may serve at `now` although the authority does not answer.
-#[must_use]
-pub fn is_within_extended_lifetime(token: &AccessToken, now: UnixSeconds) -> bool {
-    token.extended_expires_on.is_some_and(|extended| extended > now) && !is_from_the_future(token, now)
-}
-
-/// A token that was obtained well after now was written under another clock, so nothing is known of its expiry.
-fn is_from_the_future(token: &AccessToken, now: UnixSeconds) -> bool {
-    const SKEW: Duration = Duration::from_secs(300);
-    token.cached_at > now.saturating_add(SKEW)
+impl fmt::Debug for IndexedPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexedPartition")
+            .field("tokens", &self.tokens.len())
+            .field("bytes", &self.approximate_bytes())
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

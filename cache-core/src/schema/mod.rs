@@ -7,6 +7,7 @@
 //! Everything here is plain data and pure functions: no clock, no I/O.
 
 mod access_token;
+mod access_token_ref;
 mod account;
 mod app_metadata;
 mod authority;
@@ -17,12 +18,13 @@ pub mod index;
 pub mod merge;
 pub(crate) mod partition;
 mod refresh_token;
-mod request;
+pub(crate) mod request;
 mod scope_rules;
 mod scopes;
 mod token_response;
 
 pub use access_token::{AccessToken, TokenContext, TokenType};
+pub use access_token_ref::{AccessTokenRef, ScopesRef};
 pub use account::{Account, TenantProfile};
 pub use app_metadata::AppMetadata;
 pub use authority::{AuthorityIdentity, AuthorityKind};

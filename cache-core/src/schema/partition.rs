@@ -71,7 +71,7 @@ impl SessionKey {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::AssertionHash(hash) => hash,
             Self::CallerKey(key) | Self::WebSession(key) => key.as_bytes(),

@@ -4,6 +4,8 @@ use std::hash::Hasher;
 
 use sha2::{Digest, Sha256};
 
+use crate::cache::arguments::Arguments;
+
 use super::{AuthorityKind, PartitionKey, RequestHash, ScopeSet, TokenContext, TokenType};
 
 /// A request for an access token: who asks, of whom, for what.
@@ -19,7 +21,9 @@ pub struct TokenRequest {
     context: TokenContext,
     claims: Option<String>,
     hash: RequestHash,
+    context_hash: u64,
     fingerprint: u64,
+    arguments_hash: u64,
 }
 
 impl TokenRequest {
@@ -46,7 +50,9 @@ impl TokenRequest {
             context: TokenContext::default(),
             claims: None,
             hash: [0; 16],
+            context_hash: 0,
             fingerprint: 0,
+            arguments_hash: 0,
         }
         .hashed()
     }
@@ -120,6 +126,16 @@ impl TokenRequest {
         self.fingerprint
     }
 
+    /// As [`fingerprint`](Self::fingerprint), without the scopes.
+    pub(crate) fn context_hash(&self) -> u64 {
+        self.context_hash
+    }
+
+    /// The hash by which memory finds what answered the same arguments before.
+    pub(crate) fn arguments_hash(&self) -> u64 {
+        self.arguments_hash
+    }
+
     /// The claims that the authority is asked for.
     #[must_use]
     pub fn requested_claims(&self) -> Option<&str> {
@@ -177,26 +193,17 @@ impl TokenRequest {
         }
         let digest: [u8; 32] = hash.finalize().into();
         self.hash.copy_from_slice(&digest[..16]);
-        self.fingerprint = fingerprint(
-            &self.client_id,
-            &self.realm,
-            &self.token_type,
-            &self.context,
-            self.scopes.words(),
-        );
+        self.context_hash = context_hash(&self.client_id, &self.realm, &self.token_type, &self.context);
+        self.fingerprint = fingerprint(self.context_hash, self.scopes.words());
+        self.arguments_hash = Arguments::of_request(&self).map_or(0, |arguments| arguments.hash());
         self
     }
 }
 
-/// The fingerprint of what a token is for. Environments are left out because aliases must meet.
-pub(crate) fn fingerprint<'a>(
-    client_id: &str,
-    realm: &str,
-    token_type: &TokenType,
-    context: &TokenContext,
-    words: impl Iterator<Item = &'a str>,
-) -> u64 {
-    let mut hasher = context_hasher(client_id, realm, token_type, context);
+/// The fingerprint of what a token is for: of its [context](context_hash) and its scopes.
+pub(crate) fn fingerprint<'a>(context: u64, words: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write_u64(context);
     let mut before = "";
     for word in words {
         // Words that differ in case alone are neighbours. Where case does not matter they are one.
@@ -204,25 +211,42 @@ pub(crate) fn fingerprint<'a>(
             continue;
         }
         before = word;
-        word.bytes()
-            .for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
-        hasher.write_u8(b' ');
+        write_folded(&mut hasher, word);
     }
     hasher.finish()
 }
 
-/// A hasher that was fed everything but the scopes: tokens that differ only in scope share it.
-pub(crate) fn context_hasher(
+/// The hash of a context and one scope.
+pub(crate) fn scope_hash(context: u64, scope: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write_u64(context);
+    write_folded(&mut hasher, scope);
+    hasher.finish()
+}
+
+fn write_folded(hasher: &mut impl Hasher, word: &str) {
+    for chunk in word.as_bytes().chunks(32) {
+        let mut folded = [0; 32];
+        let folded = &mut folded[..chunk.len()];
+        folded.copy_from_slice(chunk);
+        folded.make_ascii_lowercase();
+        hasher.write(folded);
+    }
+    hasher.write_u8(b' ');
+}
+
+/// The hash of what tokens that differ only in scope have in common. Environments are left out because aliases must meet.
+pub(crate) fn context_hash(
     client_id: &str,
     realm: &str,
     token_type: &TokenType,
     context: &TokenContext,
-) -> std::hash::DefaultHasher {
+) -> u64 {
     use std::hash::Hash;
     let mut hasher = std::hash::DefaultHasher::new();
     client_id.hash(&mut hasher);
     realm.hash(&mut hasher);
     token_type.hash(&mut hasher);
     context.hash(&mut hasher);
-    hasher
+    hasher.finish()
 }

@@ -4,7 +4,7 @@
 //! everything at `https://x/`, and a word without a slash belongs to Microsoft Graph. A token is for one resource, so
 //! scopes of different resources never stand for one another, whatever a reply or a row says.
 
-use super::{AuthorityKind, ScopeSet, environment};
+use super::{AuthorityKind, ScopeSet, ScopesRef, environment};
 
 /// Microsoft Graph's application ID, the same in every cloud.
 const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
@@ -42,7 +42,11 @@ impl ScopeRules {
     pub fn of(kind: AuthorityKind, environment: &str) -> Self {
         Self {
             kind,
-            graph: if has_graph(kind) { graph(environment) } else { None },
+            graph: if kind.has_graph() {
+                graph(environment)
+            } else {
+                None
+            },
         }
     }
 
@@ -53,7 +57,8 @@ impl ScopeRules {
         if !requested.permissions().any(|_| true) {
             // `openid` alone is Graph's; every set covers it, also that of another resource.
             return cached.covers(requested, self.kind.scopes_ignore_case())
-                && (!has_graph(self.kind) || cached.permissions().all(|word| self.resource(word).is_none()));
+                && (!self.kind.has_graph()
+                    || cached.permissions().all(|word| self.resource(word).is_none()));
         }
         cached.covers(requested, self.kind.scopes_ignore_case())
             || self.graph.is_some()
@@ -61,6 +66,36 @@ impl ScopeRules {
                 && requested
                     .words()
                     .all(|word| cached.words().any(|granted| self.same(granted, word)))
+    }
+
+    /// As [`serve`](Self::serve), of scopes that are not taken apart.
+    pub(super) fn serve_words(self, cached: ScopesRef<'_>, requested: &ScopeSet) -> bool {
+        let ignore_case = self.kind.scopes_ignore_case();
+        if !requested.has_permissions() {
+            let mut permissions = cached.words().filter(|word| !ScopeSet::is_sign_in_scope(word));
+            return cached.covers(requested, ignore_case)
+                && (!self.kind.has_graph() || permissions.all(|word| self.resource(word).is_none()));
+        }
+        cached.covers(requested, ignore_case)
+            || self.graph.is_some()
+                && requested
+                    .words()
+                    .all(|word| cached.granted().any(|granted| self.same(granted, word)))
+    }
+
+    /// The rules by which scopes are named at `environment`, if it has a Graph, whatever the kind of authority.
+    pub(super) fn of_names(environment: &str) -> Self {
+        Self::of(AuthorityKind::Entra, environment)
+    }
+
+    /// The form that the long and the short form of a scope share.
+    pub(super) fn shortest(self, scope: &str) -> &str {
+        self.short(scope)
+    }
+
+    /// Whether any of the scopes names a resource other than Graph.
+    pub(super) fn names_resource(self, scopes: &ScopeSet) -> bool {
+        scopes.permissions().any(|word| self.resource(word).is_some())
     }
 
     /// What a token is good for that a request for `requested` brought with a reply that names `replied`.
@@ -91,7 +126,7 @@ impl ScopeRules {
         for word in replied.as_str().split(' ').filter(|word| !word.is_empty()) {
             // Elsewhere than at Entra a bare word is nobody's in particular, and so is what was asked for by one.
             let is_anybodys =
-                || !has_graph(self.kind) && (!word.contains('/') || resources.iter().all(Option::is_none));
+                || !self.kind.has_graph() && (!word.contains('/') || resources.iter().all(Option::is_none));
             if ScopeSet::is_sign_in_scope(word) || is_anybodys() {
                 granted.push(word.to_owned());
             } else if !word.contains('/')
@@ -159,6 +194,10 @@ impl ScopeRules {
 /// Graph of the cloud that `environment` belongs to. Only of built-in clouds it is known; a loopback authority is a
 /// test's, which plays the public cloud.
 fn graph(environment: &str) -> Option<&'static str> {
+    // What most authorities are, without the copy that a group is.
+    if environment == GRAPH[0].0 {
+        return Some(GRAPH[0].1);
+    }
     let group = environment::group(environment);
     let group = match group.as_str() {
         "127.0.0.1" | "localhost" | "[::1]" => "login.microsoftonline.com",
@@ -168,10 +207,6 @@ fn graph(environment: &str) -> Option<&'static str> {
         .iter()
         .find(|(host, _)| *host == group || (*host == GRAPH[0].0 && group.ends_with(".ciamlogin.com")))
         .map(|(_, graph)| *graph)
-}
-
-fn has_graph(kind: AuthorityKind) -> bool {
-    matches!(kind, AuthorityKind::Entra | AuthorityKind::Ciam)
 }
 
 fn name_of(scope: &str) -> &str {

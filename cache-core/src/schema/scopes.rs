@@ -143,6 +143,16 @@ impl ScopeSet {
         is_reserved(scope) || scope.eq_ignore_ascii_case("email")
     }
 
+    /// Whether anything is asked of a resource.
+    pub(super) fn has_permissions(&self) -> bool {
+        self.permissions().next().is_some()
+    }
+
+    /// The mask of [`ScopesRef`](super::ScopesRef::mask).
+    pub(super) fn folded_mask(&self) -> u32 {
+        fold(self.mask)
+    }
+
     /// `false` when [`covers`](Self::covers) cannot be true, whatever the form in which a scope names its resource.
     pub(super) fn may_cover(&self, requested: &Self) -> bool {
         requested.mask & !self.mask == 0
@@ -172,7 +182,17 @@ impl ScopeSet {
     }
 }
 
-fn is_reserved(word: &str) -> bool {
+/// The folded mask of scopes that are not taken apart.
+pub(super) fn folded_mask_of<'a>(words: impl Iterator<Item = &'a str>) -> u32 {
+    fold(words.fold(0, |mask, word| mask | bit(word)))
+}
+
+fn fold(mask: u64) -> u32 {
+    let [a, b, c, d, e, f, g, h] = mask.to_le_bytes();
+    u32::from_le_bytes([a | e, b | f, c | g, d | h])
+}
+
+pub(super) fn is_reserved(word: &str) -> bool {
     RESERVED
         .iter()
         .any(|reserved| reserved.eq_ignore_ascii_case(word))

@@ -1,15 +1,21 @@
 //! The memory tier: decoded partitions, bounded in bytes.
 
+mod evictions;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction};
 
+use self::evictions::{BytesOfSlot, Evictions, Shared};
+use super::answers::{Answer, Life, Listing, Window};
+use super::table::{Entry, Table};
+use crate::cache::arguments::Arguments;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
+use crate::time::CoarseTime;
 
 /// How decoded partitions are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,18 @@ pub(crate) struct Remembered {
     pub(crate) slot: Slot,
     /// Whether it may serve without asking the store.
     pub(crate) is_trusted: bool,
+    /// What an answer from it depends on.
+    pub(crate) guard: Guard,
+}
+
+/// What an answer that is computed from a slot depends on beside its rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    key: StoreKey,
+    life: Arc<Life>,
+    epoch: Option<u64>,
+    /// As in [`Slot`].
+    pub(crate) validated_at: Duration,
 }
 
 /// A slot, and the gap in the store's reports before which it was read.
@@ -70,6 +88,10 @@ struct Kept {
     slot: Slot,
     /// `None` where nobody knows what the store holds by now, whatever was reported.
     epoch: Option<u64>,
+    /// Ended whenever this is replaced or removed.
+    life: Arc<Life>,
+    /// What its answers were last known to take.
+    answer_bytes: u64,
 }
 
 /// The partitions in memory.
@@ -79,9 +101,9 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Memory {
     settings: MemoryTier,
-    slots: Option<Cache<StoreKey, Kept, BytesOfSlot>>,
-    /// How many gaps there were in the store's reports.
-    epoch: AtomicU64,
+    slots: Option<Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>>,
+    answers: Arc<Table<Answer>>,
+    shared: Arc<Shared>,
     generations: Box<[Shard]>,
     hasher: RandomState,
 }
@@ -100,20 +122,40 @@ pub(crate) struct Generation(u64);
 const SHARDS: usize = 256;
 /// What a partition of a few tokens takes, to size the index.
 const USUAL_BYTES: u64 = 4096;
+/// How often a partition that is in use is said to be, while as many are evicted as memory holds.
+const ROUNDS: usize = 64;
+/// How many answers a partition may have: for each of its tokens, and beside them.
+const ANSWERS_PER_TOKEN: usize = 4;
+const ANSWERS_BESIDE: usize = 16;
+/// How many answers of its sessions may depend on a user's partition.
+const MOST_OF_SESSIONS: usize = 4096;
 
 impl Memory {
     pub(crate) fn new(settings: MemoryTier) -> Self {
+        let (answers, shared) = (Arc::new(Table::new()), Arc::new(Shared::default()));
         let slots = (settings.max_bytes > 0).then(|| {
             let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
                 .unwrap_or(usize::MAX)
                 .clamp(16, 1 << 20);
-            Cache::with_weighter(estimate, settings.max_bytes, BytesOfSlot)
+            let evictions = Evictions {
+                answers: Arc::clone(&answers),
+                shared: Arc::clone(&shared),
+                a_round: (estimate / ROUNDS).max(1) as u64,
+            };
+            Cache::with(
+                estimate,
+                settings.max_bytes,
+                BytesOfSlot,
+                RandomState::new(),
+                evictions,
+            )
         });
         let generations = (0..SHARDS).map(|_| Shard::default()).collect();
         Self {
             settings,
             slots,
-            epoch: AtomicU64::new(0),
+            answers,
+            shared,
             generations,
             hasher: RandomState::new(),
         }
@@ -121,10 +163,107 @@ impl Memory {
 
     /// The partition under `key`.
     pub(crate) fn lookup(&self, key: &StoreKey, now: Duration) -> Option<Remembered> {
-        let Kept { slot, epoch } = self.slots.as_ref()?.get(key)?;
+        let Kept {
+            slot, epoch, life, ..
+        } = self.slots.as_ref()?.get(key)?;
         let is_young = now.saturating_sub(slot.validated_at) < self.settings.max_staleness;
-        let is_trusted = is_young && epoch == Some(self.epoch.load(Ordering::Acquire));
-        Some(Remembered { slot, is_trusted })
+        let is_trusted = is_young && epoch == Some(self.epoch());
+        let guard = Guard {
+            key: key.clone(),
+            life,
+            epoch,
+            validated_at: slot.validated_at,
+        };
+        Some(Remembered {
+            slot,
+            is_trusted,
+            guard,
+        })
+    }
+
+    /// The answer that is known to `arguments` and holds `now`.
+    #[inline]
+    pub(crate) fn answer(
+        &self,
+        arguments: &Arguments<'_>,
+        hash: u64,
+        now: CoarseTime,
+    ) -> Option<Arc<Answer>> {
+        let answer = self.answers.find(hash, |answer| answer.is_for(arguments))?;
+        self.holds(&answer, now).then_some(answer)
+    }
+
+    /// Whether `answer` holds `now`. If so, its partition counts as used.
+    #[inline]
+    pub(crate) fn holds(&self, answer: &Answer, now: CoarseTime) -> bool {
+        if !answer.holds(now, self.epoch()) {
+            return false;
+        }
+        if answer.is_new_in(self.shared.round.load(Ordering::Relaxed)) {
+            self.note_use(answer);
+        }
+        true
+    }
+
+    #[cold]
+    fn note_use(&self, answer: &Answer) {
+        if let (Some(slots), Some(key)) = (&self.slots, &answer.stored_key) {
+            slots.get(key);
+        }
+    }
+
+    /// Keeps the token with `index` as the answer to `arguments` for as long as `window` says, and what it was computed from is not
+    /// changed: the partition that has the token first, and for a session that of its user. Gives it, unless one of them was changed since
+    /// the guards were made.
+    pub(crate) fn record(
+        &self,
+        arguments: &Arguments<'_>,
+        hash: u64,
+        window: Window,
+        guards: &[Guard],
+        partition: &Arc<IndexedPartition>,
+        index: u32,
+    ) -> Option<Arc<Answer>> {
+        let (first, epoch) = (guards.first()?, guards.first()?.epoch?);
+        if guards.iter().any(|guard| guard.epoch != Some(epoch)) {
+            return None;
+        }
+        let key = first.key.clone();
+        let answer = Answer::new(arguments, hash, window, epoch, key, Arc::clone(partition), index)?;
+        answer.is_new_in(self.shared.round.load(Ordering::Relaxed));
+        // Listed before it can be found: a change that comes between ends it, or what it is listed under has ended already.
+        let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;
+        for (number, guard) in guards.iter().enumerate() {
+            let most = if number == 0 { most } else { MOST_OF_SESSIONS };
+            match guard.life.list(&answer, most, &self.answers) {
+                Listing::TooLate => {
+                    answer.end();
+                    return None;
+                }
+                Listing::Counts(bytes) if number == 0 => self.weigh(guard, bytes as u64),
+                Listing::Counts(_) | Listing::Listed => {}
+            }
+        }
+        self.answers.insert(&answer, |other| other.is_for(arguments));
+        Some(answer)
+    }
+
+    /// Counts the answers of a slot as so many of the tier's bytes.
+    fn weigh(&self, guard: &Guard, bytes: u64) {
+        let Some(slots) = &self.slots else { return };
+        slots.entry(&guard.key, Some(Duration::ZERO), |_, kept| {
+            if Arc::ptr_eq(&kept.life, &guard.life) && kept.answer_bytes < bytes {
+                kept.answer_bytes = bytes;
+            }
+            EntryAction::Retain(())
+        });
+    }
+
+    /// Ends the answers that were computed from the slot; the slot itself stays.
+    pub(crate) fn drop_answers(&self, key: &StoreKey) {
+        if let Some(kept) = self.slots.as_ref().and_then(|slots| slots.peek(key)) {
+            kept.life.drop_answers(&self.answers);
+        }
     }
 
     /// To be sampled before a read of the store whose result is to be [filled](Self::fill) in.
@@ -176,7 +315,7 @@ impl Memory {
             if is_latest {
                 slots.insert(key.clone(), self.kept(slot));
             } else {
-                slots.remove(key);
+                self.take_away(slots, key);
             }
         }
         is_latest.then_some(Generation(now + 1))
@@ -188,7 +327,7 @@ impl Memory {
         let _filling = shard.lock();
         shard.generation.fetch_add(1, Ordering::AcqRel);
         if let Some(slots) = &self.slots {
-            slots.remove(key);
+            self.take_away(slots, key);
         }
     }
 
@@ -201,7 +340,8 @@ impl Memory {
         if let Some(slots) = &self.slots
             && let Some(kept) = slots.peek(key)
         {
-            slots.insert(key.clone(), Kept { epoch: None, ..kept });
+            let slot = kept.slot;
+            slots.insert(key.clone(), Kept::new(slot, None));
         }
     }
 
@@ -216,7 +356,7 @@ impl Memory {
         let Some(slots) = &self.slots else { return false };
         let is_known = version.is_some() && slots.peek(key).map(|kept| kept.slot.version) == version;
         if !is_known {
-            slots.remove(key);
+            self.take_away(slots, key);
         }
         is_known
     }
@@ -229,13 +369,24 @@ impl Memory {
             shard.generation.fetch_add(1, Ordering::AcqRel);
         }
         // Last: what a read from before the gap fills in until here is of the epoch that ends now.
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The caller holds the shard's lock.
     fn kept(&self, slot: Slot) -> Kept {
-        let epoch = Some(self.epoch.load(Ordering::Acquire));
-        Kept { slot, epoch }
+        Kept::new(slot, Some(self.epoch()))
+    }
+
+    /// The caller holds the shard's lock.
+    fn take_away(&self, slots: &Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>, key: &StoreKey) {
+        if let Some((_, kept)) = slots.remove(key) {
+            kept.life.end(&self.answers);
+        }
+    }
+
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Acquire)
     }
 
     fn shard(&self, key: &StoreKey) -> &Shard {
@@ -250,140 +401,16 @@ impl Shard {
     }
 }
 
-#[derive(Clone, Debug)]
-struct BytesOfSlot;
-
-impl Weighter<StoreKey, Kept> for BytesOfSlot {
-    fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
-        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64
+impl Kept {
+    fn new(slot: Slot, epoch: Option<u64>) -> Self {
+        Self {
+            slot,
+            epoch,
+            life: Arc::default(),
+            answer_bytes: 0,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::{Partition, PartitionKey};
-
-    fn slot(version: u8) -> Slot {
-        Slot {
-            partition: Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue))),
-            version: Version::from_bytes([version; 16]),
-            validated_at: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn a_read_that_began_before_a_change_is_not_filled_in() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let before = memory.generation(&key);
-        memory.forget(&key);
-        memory.fill(&key, slot(1), before);
-        assert!(memory.lookup(&key, Duration::ZERO).is_none());
-        memory.fill(&key, slot(2), memory.generation(&key));
-        assert_eq!(
-            memory.lookup(&key, Duration::ZERO).unwrap().slot.version,
-            Version::from_bytes([2; 16])
-        );
-    }
-
-    #[test]
-    fn a_change_that_is_already_known_still_keeps_older_reads_out() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let old_read = memory.generation(&key);
-        memory.fill(&key, slot(2), memory.generation(&key));
-        memory.changed(&key, Some(Version::from_bytes([2; 16])));
-        memory.fill(&key, slot(1), old_read);
-        let kept = memory.lookup(&key, Duration::ZERO).unwrap().slot;
-        assert_eq!(kept.version, Version::from_bytes([2; 16]));
-    }
-
-    #[test]
-    fn a_read_that_began_first_does_not_undo_one_that_began_later() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let later = Slot {
-            validated_at: Duration::from_secs(1),
-            ..slot(2)
-        };
-        memory.fill(&key, later, memory.generation(&key));
-        memory.fill(&key, slot(1), memory.generation(&key));
-        let kept = memory.lookup(&key, Duration::ZERO).unwrap().slot;
-        assert_eq!(kept.version, Version::from_bytes([2; 16]));
-    }
-
-    #[test]
-    fn a_commit_that_was_overtaken_before_its_acknowledgement_is_not_kept() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let version = |byte| Some(Version::from_bytes([byte; 16]));
-        for hints in [vec![2], vec![1, 2]] {
-            let before = memory.generation(&key);
-            for hint in &hints {
-                memory.changed(&key, version(*hint));
-            }
-            memory.committed(&key, slot(1), before);
-            assert!(memory.lookup(&key, Duration::ZERO).is_none(), "{hints:?}");
-        }
-        for hints in [vec![], vec![1]] {
-            let before = memory.generation(&key);
-            for hint in &hints {
-                memory.changed(&key, version(*hint));
-            }
-            memory.committed(&key, slot(1), before);
-            assert!(memory.lookup(&key, Duration::ZERO).is_some(), "{hints:?}");
-            memory.forget(&key);
-        }
-    }
-
-    #[test]
-    fn a_slot_is_trusted_until_it_is_stale() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20).max_staleness(Duration::from_secs(2)));
-        let key = StoreKey::new("k").unwrap();
-        memory.fill(&key, slot(1), memory.generation(&key));
-        assert!(memory.lookup(&key, Duration::from_secs(1)).unwrap().is_trusted);
-        assert!(!memory.lookup(&key, Duration::from_secs(2)).unwrap().is_trusted);
-    }
-
-    #[test]
-    fn after_a_gap_in_the_reports_a_slot_is_kept_and_not_trusted() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        let before = memory.generation(&key);
-        memory.fill(&key, slot(1), before);
-        memory.lost();
-        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-        memory.fill(&key, slot(1), before);
-        assert!(
-            !memory.lookup(&key, Duration::ZERO).unwrap().is_trusted,
-            "read before the gap"
-        );
-        memory.fill(&key, slot(1), memory.generation(&key));
-        assert!(memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-    }
-
-    #[test]
-    fn a_slot_that_nobody_vouches_for_is_kept_until_it_is_read_again() {
-        let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        let key = StoreKey::new("k").unwrap();
-        memory.fill(&key, slot(1), memory.generation(&key));
-        memory.distrust(&key);
-        assert!(!memory.lookup(&key, Duration::ZERO).unwrap().is_trusted);
-        memory.changed(&key, Some(Version::from_bytes([2; 16])));
-        assert!(
-            memory.lookup(&key, Duration::ZERO).is_none(),
-            "known to be another"
-        );
-    }
-
-    #[test]
-    fn memory_is_bounded_in_bytes() {
-        let memory = Memory::new(MemoryTier::bounded(64 << 10));
-        for index in 0..10_000 {
-            let key = StoreKey::new(format!("k{index}")).unwrap();
-            memory.fill(&key, slot(1), memory.generation(&key));
-        }
-        assert!(memory.slots.as_ref().unwrap().weight() <= 64 << 10);
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@ use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{
     Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
 };
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, CoarseTime, UnixMillis};
 use futures_core::stream::BoxStream;
 use sha2::{Digest, Sha256};
 
@@ -44,6 +44,10 @@ impl Clock for StillClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.load(Ordering::SeqCst)).unwrap())
+    }
+
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     async fn sleep(&self, duration: Duration) {

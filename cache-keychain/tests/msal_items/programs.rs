@@ -112,8 +112,8 @@ async fn only_account(client: &PublicClient) -> CachedAccount {
 async fn silent(client: &PublicClient, account: &CachedAccount, force: bool) -> (String, bool) {
     let silent = client.acquire_token_silent([SCOPE]).account(account);
     let result = silent.force_refresh(force).await.unwrap();
-    let is_cached = result.metadata.source != TokenSource::Authority;
-    (result.access_token.expose().to_owned(), is_cached)
+    let is_cached = result.metadata().source != TokenSource::Authority;
+    (result.access_token().expose().to_owned(), is_cached)
 }
 
 async fn their_silent(program: &mut MsalProgram, home: &str, force: bool) -> (String, bool) {
@@ -174,7 +174,7 @@ async fn begin_here(name: ItemName<'static>) {
 
     let mut program = scene.program().await;
     assert_eq!(program.ask("accounts", json!({})).await.unwrap(), json!([ALICE]));
-    let token = signed_in.access_token.expose().to_owned();
+    let token = signed_in.access_token().expose().to_owned();
     assert_eq!(their_silent(&mut program, &home, false).await, (token, true));
     let (token, _) = their_silent(&mut program, &home, true).await;
     assert_eq!(silent(&client, &account, false).await, (token, true));

@@ -180,7 +180,7 @@ impl Party {
                 let accounts = own.public().accounts().await.unwrap().accounts;
                 assert_eq!(accounts.len(), 1);
                 let home = accounts[0].account.home_account_id.clone();
-                (home, result.access_token.expose().to_owned())
+                (home, result.access_token().expose().to_owned())
             }
             Kind::Msal(program) => {
                 let answer = program.ask("deviceCode", json!({ "scopes": [SCOPE] })).await;
@@ -206,8 +206,8 @@ impl Party {
                 let silent = client.acquire_token_silent([SCOPE]).account(&account);
                 let result = silent.force_refresh(force).await.map_err(shown)?;
                 Ok(Answer {
-                    token: result.access_token.expose().to_owned(),
-                    from_cache: result.metadata.source != TokenSource::Authority,
+                    token: result.access_token().expose().to_owned(),
+                    from_cache: result.metadata().source != TokenSource::Authority,
                 })
             }
             Kind::Msal(program) => {
@@ -224,8 +224,8 @@ impl Party {
                 let result = own.confidential().acquire_token_for_client([APP_SCOPE]).await;
                 let result = result.map_err(shown)?;
                 Ok(Answer {
-                    token: result.access_token.expose().to_owned(),
-                    from_cache: result.metadata.source != TokenSource::Authority,
+                    token: result.access_token().expose().to_owned(),
+                    from_cache: result.metadata().source != TokenSource::Authority,
                 })
             }
             Kind::Msal(program) => answer(program.ask("app", json!({ "scopes": [APP_SCOPE] })).await),

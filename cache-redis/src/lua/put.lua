@@ -17,13 +17,38 @@ if current and expiry and tonumber(expiry) <= now then current = false end
 if mode == 'create' and current then return 0 end
 if mode == 'update' and current ~= expected then return 0 end
 
--- Before the first write: a user who may not do all of it gets an error here, and nothing was changed. (Redis 6.2 cannot be
--- asked beforehand.)
+-- Redis 6.2 cannot be asked beforehand.
 local function demand(...)
   if redis.acl_check_cmd and not redis.acl_check_cmd(...) then
     return redis.error_reply('NOPERM the user may not run ' .. ({...})[1])
   end
 end
+
+-- A record that goes on living as it did, which is nearly every write: only what changes is written. All but the last command may
+-- fail and leave everything as it was, since a key that stands in the index twice stands there once.
+if mode == 'update' and not expiry and lifetime == '' then
+  redis.call('PUBLISH', channel, announcement)
+  redis.call('ZADD', index, 0, key)
+  redis.call('HSET', record, 'v', version, 'd', payload)
+  return 1
+end
+
+local function removal_at(now)
+  return string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) + tonumber(lifetime))
+end
+if mode == 'update' and expiry and lifetime ~= '' and lifetime ~= '0' then
+  local forbidden = demand('HSET', record, 'v', version) or demand('PEXPIREAT', record, 0)
+  if forbidden then return forbidden end
+  redis.call('PUBLISH', channel, announcement)
+  local removal = removal_at(redis.call('TIME'))
+  redis.call('ZADD', index, 0, key)
+  redis.call('ZADD', expiries, removal, key)
+  redis.call('HSET', record, 'v', version, 'd', payload, 'e', expires_at)
+  redis.call('PEXPIREAT', record, removal)
+  return 1
+end
+
+-- Before the first write: a user who may not do all of it gets an error here, and nothing was changed.
 local forbidden
 if lifetime == '0' then
   forbidden = demand('DEL', record)
@@ -61,7 +86,7 @@ else
   if lifetime == '' then
     redis.call('PERSIST', record)
   else
-    local removal = string.format('%.0f', server_now + tonumber(lifetime))
+    local removal = removal_at(time)
     redis.call('PEXPIREAT', record, removal)
     redis.call('ZADD', expiries, removal, key)
   end

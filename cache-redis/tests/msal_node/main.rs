@@ -152,9 +152,9 @@ async fn node_signs_in_and_each_refreshes_what_the_other_rotated() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(found.metadata.source, TokenSource::Store);
+    assert_eq!(found.metadata().source, TokenSource::Store);
     assert_eq!(
-        found.access_token.expose(),
+        found.access_token().expose(),
         signed_in["accessToken"].as_str().unwrap()
     );
 
@@ -166,7 +166,7 @@ async fn node_signs_in_and_each_refreshes_what_the_other_rotated() {
             .await
             .unwrap();
         let seen = silent(&mut node, &home, false).await;
-        assert_eq!(seen["accessToken"], forced.access_token.expose(), "turn {turn}");
+        assert_eq!(seen["accessToken"], forced.access_token().expose(), "turn {turn}");
         assert_eq!(seen["fromCache"], true);
         let forced = silent(&mut node, &home, true).await;
         assert_eq!(forced["fromCache"], false);
@@ -176,7 +176,7 @@ async fn node_signs_in_and_each_refreshes_what_the_other_rotated() {
             .await
             .unwrap();
         assert_eq!(
-            seen.access_token.expose(),
+            seen.access_token().expose(),
             forced["accessToken"].as_str().unwrap(),
             "turn {turn}"
         );
@@ -296,7 +296,7 @@ async fn tokens_of_the_application_are_shared_both_ways() {
         }
         assert_eq!(
             node_has["accessToken"],
-            we_have.access_token.expose(),
+            we_have.access_token().expose(),
             "node first: {node_first}"
         );
         assert_eq!(node_has["fromCache"], !node_first);

@@ -72,7 +72,7 @@ async fn a_process_that_starts_while_no_server_is_there_is_served_by_copies_and_
     let store = Arc::new(RedisStore::open(config(&server.url())).await.unwrap());
     let before = Process::start(Arc::clone(&store), &fallback, &authority).await;
     let token = before.token().await;
-    assert!(!token.metadata.served_during_outage);
+    assert!(!token.metadata().served_during_outage);
     before.token().await;
     assert_eq!(before.cache.shutdown(MINUTE).await, 0);
     store.close().await;
@@ -87,10 +87,10 @@ async fn a_process_that_starts_while_no_server_is_there_is_served_by_copies_and_
     let mut events = store.watch().unwrap().subscribe();
     let during = Process::start(Arc::clone(&store), &fallback, &authority).await;
     let served = during.token().await;
-    assert!(served.metadata.served_during_outage);
+    assert!(served.metadata().served_during_outage);
     assert_eq!(
-        served.access_token.expose(),
-        token.access_token.expose(),
+        served.access_token().expose(),
+        token.access_token().expose(),
         "a copy, and not a new request"
     );
 
@@ -99,8 +99,8 @@ async fn a_process_that_starts_while_no_server_is_there_is_served_by_copies_and_
     expect(&mut events, WatchEvent::Lost).await;
     for _ in 0..100 {
         let recovered = during.token().await;
-        assert_eq!(recovered.access_token.expose(), token.access_token.expose());
-        if !recovered.metadata.served_during_outage {
+        assert_eq!(recovered.access_token().expose(), token.access_token().expose());
+        if !recovered.metadata().served_during_outage {
             return;
         }
         pause(100).await;

@@ -83,7 +83,7 @@ pub(super) async fn user_signed_in(
              some issuers give one only for `login browser --prompt consent` or --scope offline_access",
         );
     }
-    let who = match &result.account {
+    let who = match result.account() {
         Some(account) => format!("Signed in as {}", name(account)),
         None => "Signed in".to_owned(),
     };
@@ -93,7 +93,7 @@ pub(super) async fn user_signed_in(
 /// Whether the cache can renew the token without the user. In doubt it can: the sign-in is done, and `token` will tell.
 async fn is_renewable(cache: &TokenCache, session: &Session, result: &AuthenticationResult) -> bool {
     let (Ok(listing), Ok(client_id), Some(account)) =
-        (cache.accounts().await, session.client_id(), &result.account)
+        (cache.accounts().await, session.client_id(), result.account())
     else {
         return true;
     };
@@ -145,11 +145,11 @@ pub(crate) async fn managed_identity(
 pub(super) fn signed_in(result: &AuthenticationResult, text: &str) -> Answer {
     warn_of_declined(result);
     let object = json!({
-        "account": result.account.as_ref().map(account_object),
-        "tenant": result.tenant,
-        "scopes": result.scopes.words().collect::<Vec<_>>(),
-        "declined_scopes": result.declined_scopes.words().collect::<Vec<_>>(),
-        "expires_on": result.expires_on.0,
+        "account": result.account().map(account_object),
+        "tenant": result.tenant(),
+        "scopes": result.scopes().words().collect::<Vec<_>>(),
+        "declined_scopes": result.declined_scopes().words().collect::<Vec<_>>(),
+        "expires_on": result.expires_on().0,
         "metadata": metadata_object(result),
     });
     Answer::new(object, text)

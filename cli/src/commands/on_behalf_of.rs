@@ -25,7 +25,7 @@ pub(crate) async fn login(session: &Session, arguments: &AssertionArguments) -> 
         }
     }
     .map_err(failed)?;
-    let who = match &result.account {
+    let who = match result.account() {
         Some(account) => format!(
             "Signed in on behalf of {} ({})",
             name(account),

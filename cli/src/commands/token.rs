@@ -124,27 +124,27 @@ async fn own_token(
 fn answer(result: &AuthenticationResult) -> Answer {
     warn_of_declined(result);
     let object = json!({
-        "access_token": result.access_token.expose(),
-        "token_type": result.token_type.as_str(),
-        "expires_on": result.expires_on.0,
-        "scopes": result.scopes.words().collect::<Vec<_>>(),
-        "declined_scopes": result.declined_scopes.words().collect::<Vec<_>>(),
-        "tenant": result.tenant,
-        "account": result.account.as_ref().map(account_object),
-        "correlation_id": result.correlation_id.as_ref().map(ToString::to_string),
+        "access_token": result.access_token().expose(),
+        "token_type": result.token_type().as_str(),
+        "expires_on": result.expires_on().0,
+        "scopes": result.scopes().words().collect::<Vec<_>>(),
+        "declined_scopes": result.declined_scopes().words().collect::<Vec<_>>(),
+        "tenant": result.tenant(),
+        "account": result.account().map(account_object),
+        "correlation_id": result.correlation_id().map(|id| id.to_string()),
         "metadata": metadata_object(result),
     });
-    let token = SecretBytes::new(result.access_token.expose().as_bytes().to_vec());
+    let token = SecretBytes::new(result.access_token().expose().as_bytes().to_vec());
     Answer::new(object, "").with_output(Output::Line(token))
 }
 
 /// Says which scopes the token lacks: a resource would only answer that access is denied.
 pub(crate) fn warn_of_declined(result: &AuthenticationResult) {
-    if !result.declined_scopes.is_empty() {
+    if !result.declined_scopes().is_empty() {
         say(&format!(
             "warning: the authority did not grant {}; the token is for {}. A new sign-in with --scope may grant it.",
-            one_line(result.declined_scopes.as_str()),
-            one_line(result.scopes.as_str()),
+            one_line(result.declined_scopes().as_str()),
+            one_line(result.scopes().as_str()),
         ));
     }
 }
@@ -164,7 +164,7 @@ pub(crate) fn account_object(account: &Account) -> Value {
 
 /// Where a token came from and how long it took, for scripts.
 pub(crate) fn metadata_object(result: &AuthenticationResult) -> Value {
-    let metadata = &result.metadata;
+    let metadata = result.metadata();
     let microseconds = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     json!({
         "source": metadata.source.to_string(),

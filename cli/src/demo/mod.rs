@@ -146,7 +146,7 @@ impl Demo<'_> {
         for who in ["this process", "this process, again"] {
             let result = client.acquire_token_silent([SCOPE]).account(&account).await?;
             expect(
-                result.access_token.expose() == token.expose(),
+                result.access_token().expose() == token.expose(),
                 "this process got another token",
             )?;
             self.timings.add(who, &result);
@@ -173,7 +173,7 @@ impl Demo<'_> {
             .force_refresh(true)
             .await?;
         self.stage.restore_lifetime();
-        let expiry = short.expires_on;
+        let expiry = short.expires_on();
         self.pen.line(&format!(
             "a token of {} seconds takes the place of the first",
             SHORT_LIFETIME.as_secs()

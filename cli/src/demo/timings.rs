@@ -20,7 +20,7 @@ struct Row {
 impl Timings {
     /// A token of this process.
     pub(super) fn add(&mut self, who: &str, result: &AuthenticationResult) {
-        let metadata = &result.metadata;
+        let metadata = result.metadata();
         let time = metadata.time_in_cache + metadata.time_in_store + metadata.time_in_http;
         self.rows.push(Row {
             who: who.to_owned(),
@@ -73,6 +73,10 @@ impl Timings {
 
 fn shown(time: Duration) -> String {
     let microseconds = time.as_secs_f64() * 1e6;
+    // What was at hand in memory is not timed.
+    if time.is_zero() {
+        return "< 1 µs".to_owned();
+    }
     if microseconds < 1_000.0 {
         format!("{microseconds:.0} µs")
     } else {

@@ -26,7 +26,7 @@ pub(super) async fn call_api(State(app): State<App>, jar: PrivateCookieJar) -> R
     let account = session.user.account(app.authority());
     let claims = match call(app.client(), &account, app.scopes(), app.api()).await {
         Ok(Called::Answered { body, token }) => {
-            let source = token.metadata.source.to_string();
+            let source = token.metadata().source.to_string();
             return Ok(pages::api_answer(&session, &body, &source).into_response());
         }
         Ok(Called::Refused(status)) => return Err(Problem::Api(Some(status))),

@@ -27,8 +27,8 @@ pub(super) struct User {
 impl User {
     /// The user of a sign-in; `None` when its ID token does not say who that is.
     pub(super) fn of(result: &AuthenticationResult) -> Option<Self> {
-        let claims = result.id_token_claims.as_ref()?;
-        let account = result.account.as_ref()?;
+        let claims = result.id_token_claims()?;
+        let account = result.account()?;
         Some(Self {
             issuer: claims.issuer()?.to_owned(),
             subject: claims.subject()?.to_owned(),

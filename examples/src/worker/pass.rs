@@ -118,7 +118,7 @@ impl Worker {
         let account = entry.cached_account();
         match call_api(&self.client, &account, &self.scopes, &self.api).await {
             Ok(Called::Answered { token, .. }) => Outcome::Called {
-                token_from: token.metadata.source.to_string(),
+                token_from: token.metadata().source.to_string(),
             },
             Ok(Called::Refused(status)) => Outcome::Refused { status },
             Ok(Called::NeedsUser { .. }) => self.needs_user(entry).await,

@@ -327,7 +327,7 @@ fn segments(url: &Url) -> Vec<&str> {
         .collect()
 }
 
-fn is_shared_tenant(tenant: &str) -> bool {
+pub(crate) fn is_shared_tenant(tenant: &str) -> bool {
     SHARED_TENANTS
         .iter()
         .any(|shared| shared.eq_ignore_ascii_case(tenant))

@@ -25,6 +25,12 @@ use crate::{AuthenticationResult, CorrelationId, Error, IdTokenVerification, Tok
 pub(super) struct Application {
     pub(super) client: ClientIdentity,
     pub(super) authority: Authority,
+    /// The authority's, read out once.
+    pub(super) identity: AuthorityIdentity,
+    /// Where the application's own tokens are; `None` where that depends on the scopes, and where it has no tenant.
+    pub(super) own_partition: Option<PartitionKey>,
+    /// Whether the authority is one that tenants share, read out once.
+    pub(super) is_multi_tenant: bool,
     pub(super) cache: TokenCache,
     pub(super) transport: Arc<Transport>,
     /// For one request, to the last byte of its reply.
@@ -121,7 +127,7 @@ impl Application {
 
     pub(super) fn user_partition(&self, home_account_id: &str) -> PartitionKey {
         PartitionKey::User {
-            authority: self.authority.identity(),
+            authority: self.identity.clone(),
             home_account_id: home_account_id.to_owned(),
         }
     }
@@ -163,9 +169,12 @@ impl Application {
         let acquired = self.cache.sign_in(&partition, response).await?;
         self.store_key(key.as_ref()).await?;
         let elapsed = self.cache.clock().monotonic().saturating_sub(began);
-        let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
-        result.metadata.time_in_http = time_in_http;
-        Ok(result)
+        Ok(outcome::signed_in(
+            acquired,
+            correlation_id,
+            elapsed,
+            time_in_http,
+        ))
     }
 
     pub(super) async fn accounts(&self) -> Result<AccountListing, Error> {
@@ -175,9 +184,8 @@ impl Application {
     }
 
     fn is_ours(&self, account: &CachedAccount) -> bool {
-        let identity: AuthorityIdentity = self.authority.identity();
         let here =
-            matches!(&account.partition, PartitionKey::User { authority, .. } if *authority == identity);
+            matches!(&account.partition, PartitionKey::User { authority, .. } if *authority == self.identity);
         here && (account.has_family_token || account.clients.iter().any(|client| client == self.client.id()))
     }
 }
@@ -205,15 +213,19 @@ pub(super) fn tenant_authority(authority: &Authority, account: &CachedAccount) -
     if !authority.is_multi_tenant() {
         return Ok(authority.clone());
     }
-    let account = &account.account;
-    let home = match authority.kind() {
+    Ok(authority.with_tenant(home_tenant(authority.kind(), &account.account))?)
+}
+
+/// The tenant that an account is at home in.
+pub(super) fn home_tenant(kind: AuthorityKind, account: &Account) -> &str {
+    let home = match kind {
         // `uid.utid`: the home tenant is the second part, whatever tenant the row was made in.
         AuthorityKind::Entra | AuthorityKind::Ciam => {
             account.home_account_id.rsplit_once('.').map(|(_, tenant)| tenant)
         }
         AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Oidc => None,
     };
-    Ok(authority.with_tenant(home.unwrap_or(&account.realm))?)
+    home.unwrap_or(&account.realm)
 }
 
 /// The authority of the tenant that a session was begun in.

@@ -82,7 +82,7 @@ impl AssertionExchange<'_> {
             .await
             .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        Ok(outcome::result(acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 

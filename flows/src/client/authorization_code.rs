@@ -40,7 +40,7 @@ const USUAL_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// /// The browser came back with `query`.
 /// async fn end(client: &ConfidentialClient, kept: &PendingParts, query: &str) -> Result<(), Error> {
 ///     let result = client.acquire_token_by_authorization_code(kept, query).await?;
-///     println!("hello {}", result.account.map(|account| account.username).unwrap_or_default());
+///     println!("hello {}", result.account().map_or("", |account| &account.username));
 ///     Ok(())
 /// }
 /// ```
@@ -181,7 +181,7 @@ impl<'a> IntoFuture for AcquireTokenByAuthorizationCode<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

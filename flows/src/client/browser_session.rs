@@ -91,7 +91,7 @@ impl<'a> IntoFuture for AcquireTokenByBrowserSession<'a> {
             then: None,
             options: self.options,
         };
-        Box::pin(sign_in.run())
+        Acquisition::boxed(sign_in.run())
     }
 }
 

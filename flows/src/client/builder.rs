@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
-use cache_core::schema::{AuthorityKind, TokenContext};
+use cache_core::schema::{AuthorityKind, PartitionKey, ScopeSet, TokenContext};
 
 use super::application::Application;
 use super::password::PasswordGrant;
 use super::proof_key::ProofKeys;
-use super::{ConfidentialClient, PublicClient};
+use super::{ConfidentialClient, PublicClient, cached_app_token};
 use crate::authority::{Authority, Region};
 use crate::challenge::ClientCapabilities;
 use crate::error::ConfigurationError;
@@ -256,10 +256,24 @@ impl<C> ClientBuilder<C> {
                 ConfigurationError::new("only an Entra authority has regions; remove the region").into(),
             );
         }
+        let own_partition =
+            cached_app_token::request(&self.cache, &self.authority, client.id(), ScopeSet::default())
+                .partition()
+                .clone();
+        let own_partition = match own_partition {
+            PartitionKey::App {
+                resource: Some(_), ..
+            } => None,
+            _ if self.authority.is_multi_tenant() => None,
+            partition => Some(partition),
+        };
         Ok(Arc::new(Application {
             telemetry,
             log_personal_data: self.log_personal_data,
             client,
+            own_partition,
+            identity: self.authority.identity(),
+            is_multi_tenant: self.authority.is_multi_tenant(),
             authority: self.authority,
             cache: self.cache,
             transport,

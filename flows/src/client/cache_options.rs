@@ -45,6 +45,11 @@ impl CacheOptions {
         }
     }
 
+    /// Whether a cached token will do.
+    pub(super) fn take_what_is_cached(&self) -> bool {
+        self.claims.is_none() && self.freshness == Freshness::Cached
+    }
+
     /// No cached token is known to satisfy claims.
     pub(super) fn freshness(&self) -> Freshness {
         if self.claims.is_some() {
@@ -70,9 +75,9 @@ macro_rules! cache_option_methods {
 
         /// Asks for another token than `token`, which the resource rejected; one that somebody else obtained meanwhile
         /// will do.
-        pub fn instead_of(mut self, token: &Secret) -> Self {
+        pub fn instead_of<'token>(mut self, token: impl Into<SecretRef<'token>>) -> Self {
             self.options.force(Freshness::Forced {
-                rejected: Some(token.sha256()),
+                rejected: Some(token.into().sha256()),
             });
             self
         }

@@ -45,7 +45,7 @@ where
         Err(error) => return Err(error.into()),
     };
     let elapsed = cache.clock().monotonic().saturating_sub(began);
-    Ok(Some(outcome::result(&acquired, None, elapsed)))
+    Ok(Some(outcome::result(acquired, None, elapsed)))
 }
 
 /// What a token of the application itself is found by.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cache_core::cache::{AppTokenCall, CallError, CallOutcome, Freshness};
 use cache_core::schema::ScopeSet;
-use cache_core::secret::Secret;
+use cache_core::secret::SecretRef;
 
 use super::application::{Application, in_realm};
+use super::asked_scopes::AskedScopes;
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::lazy_correlation::LazyCorrelation;
 use super::seen_refusal::SeenRefusal;
@@ -31,7 +32,7 @@ use crate::{AuthenticationResult, Error};
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenForClient<'a> {
     application: &'a Arc<Application>,
-    scopes: ScopeSet,
+    scopes: AskedScopes,
     options: CacheOptions,
 }
 
@@ -42,12 +43,12 @@ impl ConfidentialClient {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        AcquireTokenForClient::new(self.application(), ScopeSet::of(scopes))
+        AcquireTokenForClient::new(self.application(), AskedScopes::of(scopes))
     }
 }
 
 impl<'a> AcquireTokenForClient<'a> {
-    fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: AskedScopes) -> Self {
         Self {
             application,
             scopes,
@@ -57,12 +58,21 @@ impl<'a> AcquireTokenForClient<'a> {
 
     cache_option_methods!();
 
-    async fn run(self) -> Result<AuthenticationResult, Error> {
+    /// The token that memory has for it, as far as that can be told at once.
+    pub(super) fn at_hand(&self) -> Option<AuthenticationResult> {
+        if !self.options.take_what_is_cached() {
+            return None;
+        }
+        self.application.own_token_at_hand(&self.scopes)
+    }
+
+    pub(super) async fn run(self) -> Result<AuthenticationResult, Error> {
         let Self {
             application,
             scopes,
             options,
         } = self;
+        let scopes = scopes.to_set();
         options.check()?;
         // Checked here and not when the cache has nothing, so that a mistake does not hide behind a hit.
         drop(client_credentials::request(
@@ -101,7 +111,7 @@ impl<'a> AcquireTokenForClient<'a> {
             .await
             .map_err(|error| call.refusal.explain(error))?;
         let elapsed = application.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        Ok(outcome::result(acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -110,7 +120,7 @@ impl<'a> IntoFuture for AcquireTokenForClient<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::for_client(self)
     }
 }
 

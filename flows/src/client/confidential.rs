@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use cache_core::cache::{AccountListing, TokenCache};
-use cache_core::schema::ScopeSet;
 use cache_core::secret::Secret;
 
 use super::application::Application;
+use super::asked_scopes::AskedScopes;
 use super::{AcquireTokenSilent, ClientBuilder};
 use crate::Error;
 use crate::authority::Authority;
@@ -127,7 +127,7 @@ impl ConfidentialClient {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
+        AcquireTokenSilent::new(&self.application, AskedScopes::of(scopes))
     }
 
     /// The accounts of this authority for which this client has tokens. It opens every user's partition: a server that knows its

@@ -202,7 +202,7 @@ impl<'a> IntoFuture for AcquireTokenByDeviceCode<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

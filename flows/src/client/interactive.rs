@@ -120,7 +120,7 @@ impl<'a> IntoFuture for AcquireTokenInteractive<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { self.into_sign_in()?.run().await })
+        Acquisition::boxed(async { self.into_sign_in()?.run().await })
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cache_core::schema::ScopeSet;
 
 use super::application::Application;
+use super::asked_scopes::AskedScopes;
 use super::on_behalf_of::tenant_of_assertion;
 use super::session::KeyedSession;
 use super::session_id::SessionId;
@@ -86,7 +87,7 @@ impl ConfidentialClient {
     {
         let application = self.application();
         let session = KeyedSession::long_running(application, id);
-        AcquireTokenSilent::new(application, ScopeSet::of(scopes)).in_keyed_session(session)
+        AcquireTokenSilent::new(application, AskedScopes::of(scopes)).in_keyed_session(session)
     }
 
     /// Ends a session: its tokens are removed, and no refresh that is under way brings them back. `false` when there was none.
@@ -150,7 +151,7 @@ impl<'a> IntoFuture for BeginLongRunningSession<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

@@ -36,8 +36,11 @@
 //! ```
 
 mod account_selection;
+mod acquisition;
 mod application;
+mod asked_scopes;
 mod assertion_exchange;
+mod at_hand;
 mod authorization_code;
 #[cfg(feature = "interactive")]
 mod browser_options;
@@ -60,6 +63,7 @@ mod managed_identity;
 mod on_behalf_of;
 mod outcome;
 mod password;
+mod prepared;
 mod proof_key;
 mod public;
 mod refresh_token;
@@ -71,6 +75,7 @@ mod silent;
 mod token_exchange;
 mod web_session;
 
+pub use acquisition::Acquisition;
 pub use authorization_code::AcquireTokenByAuthorizationCode;
 #[cfg(feature = "interactive")]
 pub use browser_session::AcquireTokenByBrowserSession;
@@ -87,6 +92,7 @@ pub use managed_identity::{
 };
 pub use on_behalf_of::AcquireTokenOnBehalfOf;
 pub use password::{AcquireTokenByUsernamePassword, PasswordGrant};
+pub use prepared::{PeekedResult, PreparedForClient, PreparedSilent};
 pub use public::PublicClient;
 pub use refresh_token::AcquireTokenByRefreshToken;
 pub use remove_account::{RemoveAccount, Revocation, SignedOut};
@@ -96,10 +102,3 @@ pub use token_exchange::AcquireTokenByTokenExchange;
 
 #[cfg(doc)]
 use cache_core::cache::TokenCache;
-
-use std::pin::Pin;
-
-use crate::{AuthenticationResult, Error};
-
-/// What an acquisition becomes when it is awaited.
-pub type Acquisition<'a> = Pin<Box<dyn Future<Output = Result<AuthenticationResult, Error>> + Send + 'a>>;

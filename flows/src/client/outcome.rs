@@ -5,64 +5,35 @@ use std::time::Duration;
 use cache_core::cache::{Acquired, CacheError, CallError, InteractionReason};
 
 use crate::error::{AuthorityError, Throttled};
-use crate::result::{AuthenticationResult, RefreshReason, ResultMetadata, TokenSource};
-use crate::{CorrelationId, Error, IdTokenClaims, InteractionRequired};
+use crate::result::{AuthenticationResult, RefreshReason, TokenSource};
+use crate::{CorrelationId, Error, InteractionRequired};
 
 /// The result for what the cache acquired in `elapsed`.
 pub(super) fn result(
-    acquired: &Acquired,
+    acquired: Acquired,
     correlation_id: Option<CorrelationId>,
     elapsed: Duration,
 ) -> AuthenticationResult {
-    let token = acquired.token();
-    let id_token = acquired.id_token().map(|row| row.secret.clone());
-    let claims = id_token
-        .as_ref()
-        .and_then(|token| IdTokenClaims::decode(token).ok());
-    let account = acquired.account().cloned();
-    let tenant = claims
-        .as_ref()
-        .and_then(IdTokenClaims::tenant_id)
-        .unwrap_or(&token.realm)
-        .to_owned();
-    let profile = account.as_ref().and_then(|account| {
-        account
-            .tenant_profiles
-            .iter()
-            .find(|profile| profile.tenant_id == tenant)
-            .map(|p| p.local_account_id.clone())
-    });
-    let unique_id = claims
-        .as_ref()
-        .and_then(|claims| claims.object_id().or_else(|| claims.subject()))
-        .map(str::to_owned)
-        .or(profile)
-        .or_else(|| account.as_ref().map(|account| account.local_account_id.clone()));
-    report(acquired, elapsed);
+    report(&acquired, elapsed);
     let asked = acquired.source() == cache_core::cache::TokenSource::Authority;
-    AuthenticationResult {
-        access_token: token.secret.clone(),
-        token_type: token.token_type.clone(),
-        expires_on: token.expires_on,
-        extended_expires_on: token.extended_expires_on,
-        scopes: token.target.clone(),
-        declined_scopes: token.declined_scopes(),
-        tenant,
-        id_token,
-        id_token_claims: claims,
-        unique_id,
-        account,
-        correlation_id: correlation_id.filter(|_| asked),
-        metadata: ResultMetadata {
-            source: acquired.source().into(),
-            refresh_reason: acquired.refresh_reason().map(RefreshReason::from),
-            served_during_outage: acquired.served_during_outage(),
-            time_in_cache: time_in_cache(acquired, elapsed),
-            time_in_store: acquired.time_in_store(),
-            time_in_http: acquired.time_in_authority(),
-            refresh_on: token.refresh_on,
-        },
-    }
+    let (in_cache, in_authority) = (time_in_cache(&acquired, elapsed), acquired.time_in_authority());
+    AuthenticationResult::from_cache(acquired).of_request(
+        correlation_id.filter(|_| asked),
+        in_cache,
+        in_authority,
+    )
+}
+
+/// The result for the tokens of a sign-in that took the authority `in_authority`, and were then stored within `elapsed`.
+pub(super) fn signed_in(
+    acquired: Acquired,
+    correlation_id: CorrelationId,
+    elapsed: Duration,
+    in_authority: Duration,
+) -> AuthenticationResult {
+    report(&acquired, elapsed);
+    let in_cache = time_in_cache(&acquired, elapsed);
+    AuthenticationResult::from_cache(acquired).of_request(Some(correlation_id), in_cache, in_authority)
 }
 
 /// Where the time went, as histograms. A token out of memory has been nowhere but in the cache.

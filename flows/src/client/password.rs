@@ -154,7 +154,7 @@ impl<'a> IntoFuture for AcquireTokenByUsernamePassword<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cache_core::cache::{ProofKey, ProofKeyOwner};
 use cache_core::schema::{TokenResponse, TokenType};
@@ -24,6 +24,8 @@ pub(super) struct ProofKeys {
     choice: Option<DpopKey>,
     /// The confidential client's own, once it was had.
     own: OnceCell<Arc<SoftwareKey>>,
+    /// The type of the tokens that are bound to the client's one key, once that was had.
+    token_type: OnceLock<TokenType>,
     /// Of sign-ins that are under way: whose they are shows only when their tokens are there.
     fresh: Mutex<VecDeque<Arc<SoftwareKey>>>,
 }
@@ -33,6 +35,7 @@ impl ProofKeys {
         Self {
             choice,
             own: OnceCell::new(),
+            token_type: OnceLock::new(),
             fresh: Mutex::default(),
         }
     }
@@ -107,8 +110,20 @@ impl Application {
 
     /// The type of the tokens of the application itself.
     pub(super) async fn client_token_type(&self) -> Result<TokenType, Error> {
-        let signer = self.client_signer().await?;
-        Ok(signer.map_or(TokenType::Bearer, |signer| proof::token_type(signer.public_key())))
+        let Some(signer) = self.client_signer().await? else {
+            return Ok(TokenType::Bearer);
+        };
+        let bound = || proof::token_type(signer.public_key());
+        Ok(self.proof_keys.token_type.get_or_init(bound).clone())
+    }
+
+    /// The type of all tokens of this client, if that can be told at once.
+    pub(super) fn known_token_type(&self) -> Option<&TokenType> {
+        match &self.proof_keys.choice {
+            None => Some(&TokenType::Bearer),
+            Some(_) if self.keys_are_per_account() => None,
+            Some(_) => self.proof_keys.token_type.get(),
+        }
     }
 
     /// The type of an account's tokens.
@@ -161,7 +176,8 @@ impl Application {
     ) -> Result<Secret, Error> {
         let url = Url::parse(url)
             .map_err(|error| ConfigurationError::new("the resource's URL is not one").with_source(error))?;
-        let key_id = result.token_type.key_id().ok_or_else(|| {
+        let token_type = result.token_type();
+        let key_id = token_type.key_id().ok_or_else(|| {
             ConfigurationError::new("the token is bound to no key; a bearer token needs no proof")
         })?;
         let signer = self.signer_named(result, key_id).await?;
@@ -169,7 +185,7 @@ impl Application {
             method,
             url: &url,
             nonce,
-            access_token: Some(&result.access_token),
+            access_token: Some(result.access_token()),
         };
         let now = self.cache.clock().now().to_seconds();
         proof.sign(&*signer, &**self.cache.random(), now).await
@@ -187,7 +203,7 @@ impl Application {
             let own = signer.filter(|signer| signer.public_key().thumbprint() == key_id);
             return Ok(own.ok_or_else(gone)?);
         }
-        let account = result.account.as_ref().ok_or_else(gone)?;
+        let account = result.account().ok_or_else(gone)?;
         let owner = self.owner(Some(&account.home_account_id));
         let key = self
             .cache
@@ -205,7 +221,7 @@ impl Application {
 
     fn owner(&self, home_account_id: Option<&str>) -> ProofKeyOwner {
         ProofKeyOwner {
-            authority: self.authority.identity(),
+            authority: self.identity.clone(),
             client_id: self.client.id().to_owned(),
             home_account_id: home_account_id.map(str::to_owned),
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cache_core::cache::{AccountListing, TokenCache};
-use cache_core::schema::ScopeSet;
 
 use super::application::Application;
+use super::asked_scopes::AskedScopes;
 use super::{AcquireTokenSilent, ClientBuilder};
 use crate::Error;
 use crate::authority::Authority;
@@ -44,7 +44,7 @@ impl PublicClient {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        AcquireTokenSilent::new(&self.application, ScopeSet::of(scopes))
+        AcquireTokenSilent::new(&self.application, AskedScopes::of(scopes))
     }
 
     /// The accounts of this authority for which this client, or its family, has tokens.

@@ -54,7 +54,7 @@ impl PublicClient {
     ///
     /// # async fn migrate(client: &PublicClient, old: &Secret) -> Result<(), flows::Error> {
     /// let result = client.acquire_token_by_refresh_token(old, ["User.Read"]).await?;
-    /// println!("{:?} needs not sign in again", result.account);
+    /// println!("{:?} needs not sign in again", result.account());
     /// # Ok(()) }
     /// ```
     pub fn acquire_token_by_refresh_token<'a, I>(
@@ -133,9 +133,13 @@ async fn redeem(
     let acquired = stored.map_err(|error| CacheError::NotPersisted(Arc::new(error)))?;
     application.store_key(key.as_ref()).await?;
     let elapsed = clock.monotonic().saturating_sub(answered);
-    let mut result = outcome::result(&acquired, Some(correlation_id), elapsed);
-    result.metadata.time_in_http = answered.saturating_sub(began);
-    Ok(result)
+    let time_in_http = answered.saturating_sub(began);
+    Ok(outcome::signed_in(
+        acquired,
+        correlation_id,
+        elapsed,
+        time_in_http,
+    ))
 }
 
 /// The error, with whether the token may have been spent.
@@ -157,7 +161,7 @@ impl<'a> IntoFuture for AcquireTokenByRefreshToken<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

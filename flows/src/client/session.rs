@@ -43,6 +43,11 @@ impl<'a> KeyedSession<'a> {
         &self.partition
     }
 
+    /// Whether it may be a session of this account.
+    pub(super) fn is_of(&self, home_account_id: &str) -> bool {
+        self.id.check(home_account_id).is_ok()
+    }
+
     /// Whose session it is.
     pub(super) async fn lookup(&self, application: &Application) -> Result<SessionLookup, Error> {
         let lookup = application.cache.session_lookup(&self.partition).await?;
@@ -86,13 +91,14 @@ impl<'a> KeyedSession<'a> {
             .cache
             .begin_session(&user, &self.partition, response, lifetime)
             .await?;
-        let mut result = outcome::result(
-            &acquired,
-            Some(correlation_id),
-            clock.monotonic().saturating_sub(answered),
-        );
-        result.metadata.time_in_http = answered.saturating_sub(began);
-        Ok(result)
+        let elapsed = clock.monotonic().saturating_sub(answered);
+        let time_in_http = answered.saturating_sub(began);
+        Ok(outcome::signed_in(
+            acquired,
+            correlation_id,
+            elapsed,
+            time_in_http,
+        ))
     }
 
     /// Ends the session, and asks the authority to revoke its refresh token; `false` when there was none.
@@ -112,7 +118,7 @@ impl Application {
     pub(super) fn session_partition(&self, key: SessionKey) -> PartitionKey {
         PartitionKey::Session {
             client_id: self.client.id().to_owned(),
-            authority: self.authority.identity(),
+            authority: self.identity.clone(),
             key,
         }
     }

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use cache_core::cache::{
     AuthorityCall, CacheError, CachedAccount, CallError, CallOutcome, Freshness, Redemption,
 };
-use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest};
-use cache_core::secret::Secret;
+use cache_core::schema::{Account, PartitionKey, ScopeSet, TokenRequest, TokenType};
+use cache_core::secret::{Secret, SecretRef};
 
 use super::account_selection::AccountSelection;
 use super::application::{Application, in_realm, session_authority, tenant_authority};
+use super::asked_scopes::AskedScopes;
 use super::cache_options::{CacheOptions, cache_option_methods};
 use super::client_credentials::{not_ready, not_sent};
 use super::lazy_correlation::LazyCorrelation;
@@ -37,7 +38,7 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 /// # async fn token(client: PublicClient) -> Result<(), Error> {
 /// for account in client.accounts().await?.accounts {
 ///     match client.acquire_token_silent(["User.Read"]).account(&account).await {
-///         Ok(result) => println!("valid until {:?}", result.expires_on),
+///         Ok(result) => println!("valid until {:?}", result.expires_on()),
 ///         Err(Error::InteractionRequired(why)) => println!("sign in again: {why}"),
 ///         Err(error) => return Err(error),
 ///     }
@@ -47,15 +48,15 @@ use crate::{AuthenticationResult, Error, IdTokenClaims, TokenEndpoint};
 #[must_use = "it does nothing until it is awaited"]
 pub struct AcquireTokenSilent<'a> {
     application: &'a Arc<Application>,
-    scopes: ScopeSet,
+    scopes: AskedScopes,
     account: AccountSelection<'a>,
-    session: Option<KeyedSession<'a>>,
+    session: Option<Box<KeyedSession<'a>>>,
     tenant: Option<String>,
     options: CacheOptions,
 }
 
 impl<'a> AcquireTokenSilent<'a> {
-    pub(super) fn new(application: &'a Arc<Application>, scopes: ScopeSet) -> Self {
+    pub(super) fn new(application: &'a Arc<Application>, scopes: AskedScopes) -> Self {
         Self {
             application,
             scopes,
@@ -103,7 +104,7 @@ impl<'a> AcquireTokenSilent<'a> {
     }
 
     pub(super) fn in_keyed_session(mut self, session: KeyedSession<'a>) -> Self {
-        self.session = Some(session);
+        self.session = Some(Box::new(session));
         self
     }
 
@@ -113,7 +114,25 @@ impl<'a> AcquireTokenSilent<'a> {
 
     cache_option_methods!();
 
-    async fn run(self) -> Result<AuthenticationResult, Error> {
+    /// The token that memory has for it, as far as that can be told at once.
+    pub(super) fn at_hand(&self) -> Option<AuthenticationResult> {
+        if !self.options.take_what_is_cached() {
+            return None;
+        }
+        match (&self.account, &self.session) {
+            (AccountSelection::Account(account), None) => {
+                let tenant = self.tenant.as_deref();
+                self.application
+                    .users_token_at_hand(account, tenant, &self.scopes)
+            }
+            (AccountSelection::Unsaid, Some(session)) if self.tenant.is_none() => {
+                self.application.sessions_token_at_hand(session, &self.scopes)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) async fn run(self) -> Result<AuthenticationResult, Error> {
         let Self {
             application,
             scopes,
@@ -122,6 +141,7 @@ impl<'a> AcquireTokenSilent<'a> {
             tenant,
             options,
         } = self;
+        let scopes = scopes.to_set();
         options.check()?;
         let authority = match &tenant {
             Some(tenant) => application.authority.with_tenant(tenant)?,
@@ -151,17 +171,10 @@ impl<'a> AcquireTokenSilent<'a> {
             extended_lifetime,
             ..
         } = options;
-        let request = TokenRequest::new(
-            partition.clone(),
-            authority.kind(),
-            application.client.id(),
-            authority.environment(),
-            authority.tenant().to_ascii_lowercase(),
-            scopes.clone(),
-        )
-        .token_type(application.account_token_type(&account.home_account_id).await?)
-        .context(application.context.clone())
-        .claims(claims.clone());
+        let token_type = application.account_token_type(&account.home_account_id).await?;
+        let request = application
+            .users_request(&authority, partition.clone(), scopes.clone(), token_type)
+            .claims(claims.clone());
         let call = Arc::new(Call {
             application: Arc::clone(application),
             partition,
@@ -189,7 +202,7 @@ impl<'a> AcquireTokenSilent<'a> {
             }
             None => acquired,
         };
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        Ok(outcome::result(acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -198,7 +211,7 @@ impl<'a> IntoFuture for AcquireTokenSilent<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::silent(self)
     }
 }
 
@@ -208,6 +221,28 @@ impl fmt::Debug for AcquireTokenSilent<'_> {
             .field("scopes", &self.scopes)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+impl Application {
+    /// What a token for the user of `partition` is found by.
+    pub(super) fn users_request(
+        &self,
+        authority: &Authority,
+        partition: PartitionKey,
+        scopes: ScopeSet,
+        token_type: TokenType,
+    ) -> TokenRequest {
+        TokenRequest::new(
+            partition,
+            authority.kind(),
+            self.client.id(),
+            authority.environment(),
+            authority.tenant().to_ascii_lowercase(),
+            scopes,
+        )
+        .token_type(token_type)
+        .context(self.context.clone())
     }
 }
 

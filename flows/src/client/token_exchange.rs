@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::cache::Freshness;
 use cache_core::schema::{ScopeSet, TokenContext};
-use cache_core::secret::Secret;
+use cache_core::secret::{Secret, SecretRef};
 
 use super::application::Application;
 use super::assertion_exchange::AssertionExchange;
@@ -138,7 +138,7 @@ impl<'a> IntoFuture for AcquireTokenByTokenExchange<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cache_core::secret::{Secret, SecretBytes};
+use cache_core::secret::{Secret, SecretBytes, SecretRef};
 use cache_core::time::UnixSeconds;
 use serde_json::Value;
 
@@ -38,8 +38,8 @@ impl IdTokenClaims {
     ///
     /// # Errors
     /// [`IdTokenError::Unreadable`] when it is no JWT.
-    pub fn decode(token: &Secret) -> Result<Self, IdTokenError> {
-        parts(token).map(|(_, claims)| Self(claims))
+    pub fn decode<'a>(token: impl Into<SecretRef<'a>>) -> Result<Self, IdTokenError> {
+        parts(token.into()).map(|(_, claims)| Self(claims))
     }
 
     /// Who issued it (`iss`).
@@ -144,7 +144,7 @@ impl IdTokenRules<'_> {
 
     /// Reads `token` and checks it (OIDC Core section 3.1.3.7).
     pub(crate) fn check(&self, token: &Secret) -> Result<IdTokenClaims, IdTokenError> {
-        let (header, claims) = parts(token)?;
+        let (header, claims) = parts(token.into())?;
         let algorithm = header.text("alg").ok_or(IdTokenError::Missing("alg"))?;
         if !ALGORITHMS.contains(&algorithm) {
             return Err(IdTokenError::Algorithm);
@@ -237,7 +237,7 @@ pub(crate) struct UnverifiedToken<'a> {
 
 impl<'a> UnverifiedToken<'a> {
     pub(crate) fn parse(token: &'a Secret) -> Result<Self, IdTokenError> {
-        let (header, _) = parts(token)?;
+        let (header, _) = parts(token.into())?;
         let algorithm = header.text("alg").ok_or(IdTokenError::Missing("alg"))?;
         if !ALGORITHMS.contains(&algorithm) {
             return Err(IdTokenError::Algorithm);
@@ -260,7 +260,7 @@ impl<'a> UnverifiedToken<'a> {
 }
 
 /// Header and claims of a signed JWT in compact form (RFC 7515 section 3.1).
-fn parts(token: &Secret) -> Result<(Fields, Fields), IdTokenError> {
+fn parts(token: SecretRef<'_>) -> Result<(Fields, Fields), IdTokenError> {
     let mut parts = token.expose().split('.');
     let (Some(header), Some(claims), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cache_core::random::{Random, random_bytes};
 use cache_core::schema::TokenType;
-use cache_core::secret::Secret;
+use cache_core::secret::{Secret, SecretRef};
 use cache_core::time::UnixSeconds;
 use serde_json::{Map, Value, json};
 use url::{Position, Url};
@@ -34,7 +34,7 @@ pub(crate) struct Proof<'a> {
     /// What the server gave last, if it gave any.
     pub(crate) nonce: Option<&'a str>,
     /// The token that is presented to a resource; `None` at a token endpoint.
-    pub(crate) access_token: Option<&'a Secret>,
+    pub(crate) access_token: Option<SecretRef<'a>>,
 }
 
 impl Proof<'_> {
@@ -99,7 +99,7 @@ mod tests {
             method: "POST",
             url: &Url::parse(url).unwrap(),
             nonce,
-            access_token: token.as_ref(),
+            access_token: token.as_ref().map(SecretRef::from),
         };
         let signed = proof
             .sign(&key, &OsRandom, UnixSeconds(1_562_262_616))

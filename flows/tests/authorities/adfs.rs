@@ -15,7 +15,7 @@ async fn an_account_is_its_subject_from_sign_in_to_sign_out() {
         .public(Authority::adfs(&scene.fake.adfs_url()).unwrap())
         .await;
     let signed_in = scene.sign_in(&client, "https://api.test/read").await;
-    let subject = signed_in.id_token_claims.unwrap().subject().unwrap().to_owned();
+    let subject = signed_in.id_token_claims().unwrap().subject().unwrap().to_owned();
     let account = only_account(&client).await;
     assert_eq!(account.account.home_account_id, subject);
     assert_eq!(account.account.authority_type, "ADFS");
@@ -25,11 +25,11 @@ async fn an_account_is_its_subject_from_sign_in_to_sign_out() {
             .acquire_token_silent(["https://api.test/read"])
             .account(&account)
     };
-    assert_eq!(silent().await.unwrap().access_token, signed_in.access_token);
+    assert_eq!(silent().await.unwrap().access_token(), signed_in.access_token());
     scene.advance(2 * HOUR);
     let refreshed = silent().await.unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
-    assert_eq!(refreshed.account.unwrap().home_account_id, subject);
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(refreshed.account().unwrap().home_account_id, subject);
     assert!(client.remove_account(&account).await.unwrap().found);
     assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
 }
@@ -59,6 +59,6 @@ async fn client_info_of_ad_fs_names_nobody() {
         .fake
         .script(Script::alter([Alteration::ClientInfoOf(ALICE.to_owned())]).on(Endpoint::Token));
     let signed_in = scene.sign_in(&client, "https://api.test/read").await;
-    let subject = signed_in.id_token_claims.unwrap().subject().unwrap().to_owned();
-    assert_eq!(signed_in.account.unwrap().home_account_id, subject);
+    let subject = signed_in.id_token_claims().unwrap().subject().unwrap().to_owned();
+    assert_eq!(signed_in.account().unwrap().home_account_id, subject);
 }

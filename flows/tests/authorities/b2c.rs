@@ -26,7 +26,7 @@ async fn an_account_carries_its_policy_from_sign_in_to_sign_out() {
         };
         let client = scene.confidential(Authority::b2c(&url).unwrap()).await;
         let signed_in = scene.browse(&client, ALICE, SCOPE).await.unwrap();
-        let account = signed_in.account.unwrap();
+        let account = signed_in.account().unwrap();
         let (uid, utid) = account.home_account_id.split_once('.').unwrap();
         assert!(uid.ends_with("-b2c_1_susi"), "{uid}");
         assert_eq!(utid, HOME_TENANT);
@@ -35,11 +35,11 @@ async fn an_account_carries_its_policy_from_sign_in_to_sign_out() {
         let cached = client.accounts().await.unwrap().accounts.remove(0);
         let silent = || client.acquire_token_silent([SCOPE]).account(&cached);
         let from_memory = silent().await.unwrap();
-        assert_eq!(from_memory.metadata.source, TokenSource::Memory);
-        assert_eq!(from_memory.access_token, signed_in.access_token);
+        assert_eq!(from_memory.metadata().source, TokenSource::Memory);
+        assert_eq!(from_memory.access_token(), signed_in.access_token());
         scene.advance(2 * HOUR);
         let refreshed = silent().await.unwrap();
-        assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
+        assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
         assert!(client.remove_account(&cached).await.unwrap().found);
         assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
         assert!(client.accounts().await.unwrap().accounts.is_empty());

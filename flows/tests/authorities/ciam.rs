@@ -15,18 +15,15 @@ async fn an_account_lives_from_sign_in_to_sign_out() {
     let client = scene.public(authority).await;
     let signed_in = scene.sign_in(&client, "User.Read").await;
     assert_eq!(
-        (
-            signed_in.tenant.as_str(),
-            signed_in.account.unwrap().username.as_str()
-        ),
+        (signed_in.tenant(), signed_in.account().unwrap().username.as_str()),
         (HOME_TENANT, ALICE)
     );
     let account = only_account(&client).await;
     let silent = || client.acquire_token_silent(["User.Read"]).account(&account);
-    assert_eq!(silent().await.unwrap().access_token, signed_in.access_token);
+    assert_eq!(silent().await.unwrap().access_token(), signed_in.access_token());
     scene.advance(2 * HOUR);
     let refreshed = silent().await.unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
     assert!(client.remove_account(&account).await.unwrap().found);
     assert!(matches!(silent().await, Err(Error::InteractionRequired(_))));
     let asked = |endpoint| {

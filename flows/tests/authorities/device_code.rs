@@ -269,7 +269,7 @@ async fn a_confidential_client_signs_a_user_in_by_device_code_with_its_secret() 
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.access_token, result.access_token);
+    assert_eq!(silent.access_token(), result.access_token());
     let index = scene
         .fake
         .requests()

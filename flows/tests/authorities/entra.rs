@@ -14,16 +14,13 @@ async fn a_guest_is_one_account_with_two_profiles_and_no_token_serves_the_other_
         let account = only_account(&client).await;
         let silent = || client.acquire_token_silent(["User.Read"]).account(&account);
         let guest = silent().tenant(GUEST_TENANT).await.unwrap();
-        assert_eq!(
-            (home.tenant.as_str(), guest.tenant.as_str()),
-            (HOME_TENANT, GUEST_TENANT)
-        );
-        assert_eq!(guest.metadata.source, TokenSource::Authority);
-        assert_ne!(guest.unique_id, home.unique_id);
+        assert_eq!((home.tenant(), guest.tenant()), (HOME_TENANT, GUEST_TENANT));
+        assert_eq!(guest.metadata().source, TokenSource::Authority);
+        assert_ne!(guest.unique_id(), home.unique_id());
         // Each tenant's token is found again, and only for its tenant.
-        assert_eq!(silent().await.unwrap().access_token, home.access_token);
+        assert_eq!(silent().await.unwrap().access_token(), home.access_token());
         let again = silent().tenant(GUEST_TENANT.to_uppercase()).await.unwrap();
-        assert_eq!(again.access_token, guest.access_token);
+        assert_eq!(again.access_token(), guest.access_token());
         assert_eq!(scene.refreshes(), 1);
         let merged = only_account(&client).await;
         assert_eq!(merged.account.realm, HOME_TENANT);
@@ -51,17 +48,17 @@ async fn a_guest_may_sign_in_at_the_guest_tenant_first() {
         let sign_in = client.acquire_token_by_device_code(["User.Read"]);
         sign_in.tenant(GUEST_TENANT).on_prompt(|_| {}).await.unwrap()
     };
-    assert_eq!(guest.tenant, GUEST_TENANT);
+    assert_eq!(guest.tenant(), GUEST_TENANT);
     let account = only_account(&client).await;
     let silent = || client.acquire_token_silent(["User.Read"]).account(&account);
     assert_eq!(
-        silent().tenant(GUEST_TENANT).await.unwrap().access_token,
-        guest.access_token
+        silent().tenant(GUEST_TENANT).await.unwrap().access_token(),
+        guest.access_token()
     );
     // At a shared authority the home tenant answers, as in MSAL.
     let home = silent().await.unwrap();
-    assert_eq!(home.tenant, HOME_TENANT);
-    assert_ne!(home.access_token, guest.access_token);
+    assert_eq!(home.tenant(), HOME_TENANT);
+    assert_ne!(home.access_token(), guest.access_token());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +79,7 @@ async fn a_tenant_where_the_user_is_no_guest_costs_nothing_but_the_answer() {
         .await
         .unwrap();
     assert_eq!(
-        (served.tenant.as_str(), served.metadata.source),
+        (served.tenant(), served.metadata().source),
         (HOME_TENANT, TokenSource::Memory)
     );
 }
@@ -94,9 +91,9 @@ async fn a_tenant_may_be_named_by_its_domain() {
     scene.sign_in(&client, "User.Read").await;
     let silent = || client.acquire_token_silent(["User.Read"]).login_hint(ALICE);
     let by_domain = silent().tenant(HOME_DOMAIN).await.unwrap();
-    assert_eq!(by_domain.tenant, HOME_TENANT);
+    assert_eq!(by_domain.tenant(), HOME_TENANT);
     let again = silent().tenant(HOME_DOMAIN).await.unwrap();
-    assert_eq!(again.access_token, by_domain.access_token);
+    assert_eq!(again.access_token(), by_domain.access_token());
     assert_eq!(only_account(&client).await.account.tenant_profiles.len(), 1);
 }
 
@@ -111,13 +108,13 @@ async fn a_family_member_without_tokens_of_its_own_is_served_by_hint_and_by_acco
         .login_hint(ALICE)
         .await
         .unwrap();
-    assert_eq!(by_hint.metadata.source, TokenSource::Authority);
+    assert_eq!(by_hint.metadata().source, TokenSource::Authority);
     let account = only_account(&second).await;
     let by_account = second
         .acquire_token_silent(["User.Read"])
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(by_account.access_token, by_hint.access_token);
+    assert_eq!(by_account.access_token(), by_hint.access_token());
     assert_eq!(scene.refreshes(), 1);
 }

@@ -21,15 +21,15 @@ async fn chosen(client: &PublicClient, hint: &str) -> Result<String, Error> {
         .acquire_token_silent(["User.Read"])
         .login_hint(hint)
         .await?;
-    Ok(result.account.unwrap().home_account_id)
+    Ok(result.account().unwrap().home_account_id.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_identifiers_select_the_account_for_both_kinds_of_client() {
     let scene = Scene::with(Config::default()).await;
     let client = scene.public(scene.entra("organizations")).await;
-    let alice = sign_in(&scene, &client, ALICE).await.account.unwrap();
-    let bob = sign_in(&scene, &client, BOB).await.account.unwrap();
+    let alice = sign_in(&scene, &client, ALICE).await.account().cloned().unwrap();
+    let bob = sign_in(&scene, &client, BOB).await.account().cloned().unwrap();
     assert_ne!(alice.home_account_id, bob.home_account_id);
     for account in [&alice, &bob] {
         for hint in [
@@ -56,7 +56,7 @@ async fn names_and_identifiers_select_the_account_for_both_kinds_of_client() {
         .login_hint(BOB)
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().home_account_id, bob.home_account_id);
+    assert_eq!(result.account().unwrap().home_account_id, bob.home_account_id);
     // Alice is in the same cache, but of another client.
     let error = server
         .acquire_token_silent(["User.Read"])
@@ -76,7 +76,7 @@ async fn a_hint_that_fits_two_accounts_is_an_error_that_counts_them() {
     );
     let scene = Scene::with(Config::default().user(namesake)).await;
     let client = scene.public(scene.entra("organizations")).await;
-    let alice = sign_in(&scene, &client, ALICE).await.account.unwrap();
+    let alice = sign_in(&scene, &client, ALICE).await.account().cloned().unwrap();
     sign_in(&scene, &client, &alice.local_account_id).await;
     let error = chosen(&client, &alice.local_account_id).await.unwrap_err();
     assert!(

@@ -35,11 +35,11 @@ async fn graphs_short_and_long_scopes_are_served_by_one_token() {
         "https://graph.microsoft.com/user.read openid",
     ] {
         let result = silent(&client, &account, form).await;
-        assert_ne!(result.metadata.source, TokenSource::Authority, "{form}");
+        assert_ne!(result.metadata().source, TokenSource::Authority, "{form}");
     }
     for other in ["api://x/User.Read", "https://graph.microsoft.com//User.Read"] {
         let result = silent(&client, &account, other).await;
-        assert_eq!(result.metadata.source, TokenSource::Authority, "{other}");
+        assert_eq!(result.metadata().source, TokenSource::Authority, "{other}");
     }
     assert_eq!(scene.refreshes(), 2);
     // Each resource keeps its own token, although all replies grant `email`.
@@ -49,7 +49,7 @@ async fn graphs_short_and_long_scopes_are_served_by_one_token() {
         "https://graph.microsoft.com//User.Read",
     ] {
         assert_ne!(
-            silent(&client, &account, scope).await.metadata.source,
+            silent(&client, &account, scope).await.metadata().source,
             TokenSource::Authority,
             "{scope}"
         );
@@ -76,14 +76,17 @@ async fn a_reply_in_another_form_answers_the_same_request_the_next_time() {
         let scope = Alteration::Set("scope".to_owned(), json!(replied));
         scene.fake.script(Script::alter([scope]).on(Endpoint::Token));
         let first = silent(&client, &account, &requested).await;
-        assert_eq!(first.metadata.source, TokenSource::Authority);
+        assert_eq!(first.metadata().source, TokenSource::Authority);
         let second = silent(&client, &account, &requested).await;
-        assert_eq!(second.access_token, first.access_token, "{requested}");
+        assert_eq!(second.access_token(), first.access_token(), "{requested}");
         // Also for another process, which has the store alone.
         let other = scene.public(scene.entra("organizations")).await;
         assert_eq!(
-            silent(&other, &account, &requested).await.access_token,
-            first.access_token
+            silent(&other, &account, &requested)
+                .await
+                .access_token()
+                .to_secret(),
+            first.access_token()
         );
         assert_eq!(scene.refreshes(), 1, "{requested}");
     }
@@ -95,9 +98,9 @@ async fn what_was_not_granted_is_asked_for_again_on_its_own() {
     let scope = Alteration::Set("scope".to_owned(), json!("Mail.Read"));
     scene.fake.script(Script::alter([scope]).on(Endpoint::Token));
     let fewer = silent(&client, &account, "Mail.Read Mail.Send").await;
-    assert_eq!(fewer.scopes.as_str(), "Mail.Read");
+    assert_eq!(fewer.scopes().as_str(), "Mail.Read");
     let send = silent(&client, &account, "Mail.Send").await;
-    assert_ne!(send.access_token, fewer.access_token);
+    assert_ne!(send.access_token(), fewer.access_token());
     assert_eq!(scene.refreshes(), 2);
 }
 
@@ -112,14 +115,16 @@ async fn a_resource_is_not_served_by_anothers_token_whatever_the_reply_says() {
     let a = silent(&client, &account, "https://a/.default").await;
     for other in ["https://b/.default", "User.Read.All", "https://a//.default"] {
         assert_ne!(
-            silent(&client, &account, other).await.access_token,
-            a.access_token,
+            silent(&client, &account, other).await.access_token(),
+            a.access_token(),
             "{other}"
         );
     }
     assert_eq!(
-        silent(&client, &account, "https://a/.default").await.access_token,
-        a.access_token
+        silent(&client, &account, "https://a/.default")
+            .await
+            .access_token(),
+        a.access_token()
     );
     assert_eq!(scene.refreshes(), 4);
 }
@@ -128,7 +133,7 @@ async fn a_resource_is_not_served_by_anothers_token_whatever_the_reply_says() {
 async fn more_scopes_than_any_token_covers_spend_the_refresh_token_for_all_of_them() {
     let (scene, client, account) = signed_in().await;
     let more = silent(&client, &account, "User.Read Mail.Read").await;
-    assert_eq!(more.metadata.source, TokenSource::Authority);
+    assert_eq!(more.metadata().source, TokenSource::Authority);
     let request = scene
         .fake
         .requests()
@@ -145,8 +150,8 @@ async fn more_scopes_than_any_token_covers_spend_the_refresh_token_for_all_of_th
         "mail.read https://graph.microsoft.com/User.Read",
     ] {
         assert_eq!(
-            silent(&client, &account, covered).await.access_token,
-            more.access_token,
+            silent(&client, &account, covered).await.access_token(),
+            more.access_token(),
             "{covered}"
         );
     }

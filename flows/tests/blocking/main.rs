@@ -108,9 +108,9 @@ fn a_user_signs_in_and_has_tokens_silently() {
         .account(&account)
         .wait(&runtime)
         .unwrap();
-    assert_eq!(silent.access_token, signed_in.access_token);
+    assert_eq!(silent.access_token(), signed_in.access_token());
     let run = runtime.run(client.acquire_token_silent(["User.Read"]).account(&account));
-    assert_eq!(run.unwrap().unwrap().metadata.source, TokenSource::Memory);
+    assert_eq!(run.unwrap().unwrap().metadata().source, TokenSource::Memory);
     assert_eq!(runtime.run(cache.shutdown(Duration::from_secs(5))), Ok(0));
 }
 
@@ -140,7 +140,8 @@ fn a_token_that_is_due_is_refreshed_between_two_calls() {
     elsewhere.authority.advance(Duration::from_secs(1800));
     let due = client.acquire_token_for_client(GRAPH).wait(&runtime).unwrap();
     assert_eq!(
-        due.access_token, first.access_token,
+        due.access_token(),
+        first.access_token(),
         "nobody waits for the refresh"
     );
 
@@ -155,7 +156,7 @@ fn a_token_that_is_due_is_refreshed_between_two_calls() {
         .unwrap();
     assert_eq!(unfinished, 0);
     let next = client.acquire_token_for_client(GRAPH).wait(&runtime).unwrap();
-    assert_ne!(next.access_token, first.access_token);
+    assert_ne!(next.access_token(), first.access_token());
     assert_eq!(elsewhere.requests(), 2);
 }
 

@@ -21,9 +21,9 @@ async fn a_certificate_signs_each_request_anew_and_a_cached_token_needs_none() {
         .client(ClientCredential::certificate(scene.own_certificate()))
         .await;
     let first = token(&client, false).await.unwrap();
-    assert_eq!(first.metadata.source, TokenSource::Authority);
+    assert_eq!(first.metadata().source, TokenSource::Authority);
     let again = token(&client, false).await.unwrap();
-    assert_eq!(again.metadata.source, TokenSource::Memory);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
     assert_eq!(scene.asked(), 1, "the second needs no request");
 
     // The authority refuses an assertion that it has seen.

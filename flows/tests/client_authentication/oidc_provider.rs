@@ -42,8 +42,8 @@ async fn oidc_provider_accepts_every_method() {
         let client = of_provider(&provider, id, credential).await;
         let ask = || client.acquire_token_for_client(["api:read"]);
         let first = ask().await.unwrap_or_else(|error| panic!("{shown}: {error:?}"));
-        assert_eq!(first.metadata.source, TokenSource::Authority);
-        assert_eq!(ask().await.unwrap().metadata.source, TokenSource::Memory);
+        assert_eq!(first.metadata().source, TokenSource::Authority);
+        assert_eq!(ask().await.unwrap().metadata().source, TokenSource::Memory);
         // The provider remembers each `jti` and refuses its second use.
         ask()
             .force_refresh(true)

@@ -99,7 +99,7 @@ async fn a_provider_that_fails_leaves_the_cache_as_it_was() {
     let good = scene
         .client(ClientCredential::secret(Secret::new(CONFIDENTIAL_SECRET)))
         .await;
-    let held = token(&good, false).await.unwrap().access_token;
+    let held = token(&good, false).await.unwrap().access_token().to_secret();
     for (vault, expected) in [(Vault::Closed, "made"), (Vault::Empty, "empty")] {
         let client = scene.client(ClientCredential::assertion(Arc::new(vault))).await;
         let error = token(&client, true).await.unwrap_err();
@@ -114,8 +114,8 @@ async fn a_provider_that_fails_leaves_the_cache_as_it_was() {
         assert_eq!(scene.asked(), 1, "nothing was sent");
         // The token that was there still is.
         let cached = token(&client, false).await.unwrap();
-        assert_ne!(cached.metadata.source, TokenSource::Authority);
-        assert_eq!(cached.access_token, held);
+        assert_ne!(cached.metadata().source, TokenSource::Authority);
+        assert_eq!(cached.access_token(), held);
     }
 }
 

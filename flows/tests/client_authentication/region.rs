@@ -79,7 +79,7 @@ async fn an_application_asks_in_its_region_and_caches_for_all() {
         let found = token(&client(None, cache(store), &elsewhere), false)
             .await
             .unwrap();
-        assert_eq!(found.metadata.source, TokenSource::Store);
+        assert_eq!(found.metadata().source, TokenSource::Store);
         assert!(elsewhere.sent().is_empty());
     }
 }

@@ -72,7 +72,7 @@ async fn each_expiry_costs_one_refresh(backend: Backend) {
             seen.extend(life["seen"][number].as_array().unwrap());
         }
         asked += seen.len();
-        let mut expiry_of = BTreeMap::from([(fingerprint(signed_in), signed_in.expires_on.0)]);
+        let mut expiry_of = BTreeMap::from([(fingerprint(signed_in), signed_in.expires_on().0)]);
         for served in &seen {
             let token = served["token"]
                 .as_str()

@@ -167,7 +167,7 @@ impl Member {
             let pause = match self.acquire(&account).await {
                 Ok(result) => {
                     seen.push(described(&result));
-                    result.expires_on.to_millis().duration_since(clock.now())
+                    result.expires_on().to_millis().duration_since(clock.now())
                 }
                 Err(error) => {
                     seen.push(refused(&error));
@@ -226,8 +226,8 @@ impl Member {
 fn described(result: &AuthenticationResult) -> Value {
     json!({
         "token": fingerprint(result),
-        "expires_on": result.expires_on.0,
-        "source": result.metadata.source.to_string(),
+        "expires_on": result.expires_on().0,
+        "source": result.metadata().source.to_string(),
     })
 }
 

@@ -173,7 +173,7 @@ impl Setup {
 
 /// As little of an access token as tells it from others.
 pub fn fingerprint(result: &AuthenticationResult) -> String {
-    let hash = result.access_token.sha256();
+    let hash = result.access_token().sha256();
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

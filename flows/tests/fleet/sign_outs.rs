@@ -103,7 +103,7 @@ async fn in_flight(backend: Backend) {
     };
     let clock = SystemClock;
     clock
-        .sleep(signed_in.expires_on.to_millis().duration_since(clock.now()))
+        .sleep(signed_in.expires_on().to_millis().duration_since(clock.now()))
         .await;
     // By force: on a busy machine it may not have heard yet that the token which it remembers was replaced by one that has expired.
     let refresh = refreshing

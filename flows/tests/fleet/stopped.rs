@@ -109,7 +109,7 @@ async fn where_reuse_is_safe(backend: Backend) {
 async fn until_expired(signed_in: &flows::AuthenticationResult) {
     let clock = SystemClock;
     clock
-        .sleep(signed_in.expires_on.to_millis().duration_since(clock.now()))
+        .sleep(signed_in.expires_on().to_millis().duration_since(clock.now()))
         .await;
 }
 

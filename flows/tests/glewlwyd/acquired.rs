@@ -11,8 +11,8 @@ async fn a_device_code_signs_alice_in_and_silence_follows() {
     let scene = Scene::new().await;
     let client = scene.public().await;
     let first = scene.sign_in(&client).await;
-    assert!(!first.access_token.is_empty() && first.scopes.contains("api:read"));
-    let claims = first.id_token_claims.as_ref().unwrap();
+    assert!(!first.access_token().is_empty() && first.scopes().contains("api:read"));
+    let claims = first.id_token_claims().unwrap();
     assert_eq!(claims.issuer(), Some(scene.provider.issuer()));
     assert_eq!(claims.name(), Some("Alice"));
 
@@ -22,15 +22,15 @@ async fn a_device_code_signs_alice_in_and_silence_follows() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.metadata.source, TokenSource::Memory);
-    assert_eq!(silent.access_token, first.access_token);
+    assert_eq!(silent.metadata().source, TokenSource::Memory);
+    assert_eq!(silent.access_token(), first.access_token());
 }
 
 #[tokio::test]
 async fn a_token_for_fewer_scopes_says_which_were_declined() {
     let scene = Scene::new().await;
     let client = scene.public().await;
-    assert!(scene.sign_in(&client).await.declined_scopes.is_empty());
+    assert!(scene.sign_in(&client).await.declined_scopes().is_empty());
     let account = client.accounts().await.unwrap().accounts.remove(0);
     // The provider answers a refresh for what was never consented to with what was.
     for source in [TokenSource::Authority, TokenSource::Memory] {
@@ -39,9 +39,9 @@ async fn a_token_for_fewer_scopes_says_which_were_declined() {
             .account(&account)
             .await
             .unwrap();
-        assert_eq!(narrower.metadata.source, source);
-        assert_eq!(narrower.declined_scopes.as_str(), "api:write");
-        assert!(!narrower.scopes.contains("api:write"));
+        assert_eq!(narrower.metadata().source, source);
+        assert_eq!(narrower.declined_scopes().as_str(), "api:write");
+        assert!(!narrower.scopes().contains("api:write"));
     }
 }
 
@@ -57,10 +57,10 @@ async fn a_refresh_rotates_and_a_spent_refresh_token_asks_for_the_user() {
         .force_refresh(true)
         .await
         .unwrap();
-    assert_ne!(fresh.access_token, first.access_token);
-    assert_eq!(fresh.metadata.refresh_reason, Some(RefreshReason::ForceRefresh));
+    assert_ne!(fresh.access_token(), first.access_token());
+    assert_eq!(fresh.metadata().refresh_reason, Some(RefreshReason::ForceRefresh));
     assert_eq!(
-        fresh.account.unwrap().home_account_id,
+        fresh.account().unwrap().home_account_id,
         account.account.home_account_id
     );
 
@@ -86,10 +86,10 @@ async fn an_application_gets_a_token_of_its_own() {
     let scene = Scene::new().await;
     let client = scene.confidential().await;
     let first = client.acquire_token_for_client(SCOPES).await.unwrap();
-    assert!(first.account.is_none());
+    assert!(first.account().is_none());
     let again = client.acquire_token_for_client(SCOPES).await.unwrap();
-    assert_eq!(again.metadata.source, TokenSource::Memory);
-    assert_eq!(again.access_token, first.access_token);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
+    assert_eq!(again.access_token(), first.access_token());
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_browser_signs_alice_in_to_a_web_application() {
         .acquire_token_by_authorization_code(&parts, &back)
         .await
         .unwrap();
-    assert_eq!(result.id_token_claims.unwrap().name(), Some("Alice"));
+    assert_eq!(result.id_token_claims().unwrap().name(), Some("Alice"));
     let again = client.acquire_token_by_authorization_code(&parts, &back).await;
     assert!(again.is_err(), "a code is redeemed once");
 }

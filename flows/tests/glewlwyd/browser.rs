@@ -60,14 +60,14 @@ async fn the_browser_signs_alice_in() {
     let client = scene.public().await;
     let port = allowed_port(&scene).await;
     let result = signed_in(&scene, &client, port).await;
-    assert_eq!(result.metadata.source, TokenSource::Authority);
-    assert_eq!(result.id_token_claims.unwrap().name(), Some("Alice"));
+    assert_eq!(result.metadata().source, TokenSource::Authority);
+    assert_eq!(result.id_token_claims().unwrap().name(), Some("Alice"));
     let silent = client
         .acquire_token_silent(SCOPES)
         .account(&only_account(&client).await)
         .await
         .unwrap();
-    assert_eq!(silent.access_token, result.access_token);
+    assert_eq!(silent.access_token(), result.access_token());
 }
 
 #[tokio::test]
@@ -83,8 +83,8 @@ async fn a_session_answers_without_asking() {
     })
     .await;
     let result = result.unwrap();
-    assert_ne!(result.access_token, first.access_token);
-    assert_eq!(result.account, first.account);
+    assert_ne!(result.access_token(), first.access_token());
+    assert_eq!(result.account(), first.account());
     assert!(parameters(&url).contains(&"id_token_hint".to_owned()));
 }
 
@@ -115,7 +115,7 @@ async fn a_pushed_request_signs_alice_in() {
         acquire.port(port).on_url(show).into_future()
     })
     .await;
-    assert_eq!(result.unwrap().id_token_claims.unwrap().name(), Some("Alice"));
+    assert_eq!(result.unwrap().id_token_claims().unwrap().name(), Some("Alice"));
     let shown = parameters(&url);
     assert!(
         shown.contains(&"request_uri".to_owned()) && !shown.contains(&"scope".to_owned()),

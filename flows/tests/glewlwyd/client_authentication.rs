@@ -25,8 +25,8 @@ async fn an_application_proves_itself_by_a_signed_assertion() {
         .unwrap();
     let ask = || client.acquire_token_for_client(SCOPES);
     let first = ask().await.unwrap();
-    assert_eq!(first.metadata.source, TokenSource::Authority);
-    assert_eq!(ask().await.unwrap().access_token, first.access_token);
+    assert_eq!(first.metadata().source, TokenSource::Authority);
+    assert_eq!(ask().await.unwrap().access_token(), first.access_token());
     // Another assertion: the provider refuses the second use of one.
     ask().force_refresh(true).await.unwrap();
 
@@ -50,6 +50,6 @@ async fn an_application_proves_itself_by_its_secret_either_way() {
         };
         let client = scene.confidential_by(credential).await.build().unwrap();
         let ask = client.acquire_token_for_client(SCOPES).force_refresh(true);
-        assert_eq!(ask.await.unwrap().metadata.source, TokenSource::Authority);
+        assert_eq!(ask.await.unwrap().metadata().source, TokenSource::Authority);
     }
 }

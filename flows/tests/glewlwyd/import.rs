@@ -45,7 +45,7 @@ async fn an_import_needs_no_id_token_where_the_caller_knows_the_user() {
         .home_account_id(&account.account.home_account_id)
         .await
         .unwrap();
-    assert!(imported.scopes.contains("api:read"));
+    assert!(imported.scopes().contains("api:read"));
     let known = only_account(&client).await;
     assert_eq!(known.partition, account.partition);
     let renewed = client

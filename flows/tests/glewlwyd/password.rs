@@ -24,13 +24,13 @@ async fn a_password_signs_alice_in() {
 
     let result = sign_in(PASSWORD).await.unwrap();
     let account = client.accounts().await.unwrap().accounts.remove(0);
-    assert_eq!(account.account, result.account.unwrap());
+    assert_eq!(&account.account, result.account().unwrap());
     let silent = client
         .acquire_token_silent(SCOPES)
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.access_token, result.access_token);
+    assert_eq!(silent.access_token(), result.access_token());
 }
 
 #[tokio::test]

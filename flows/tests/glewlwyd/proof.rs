@@ -12,10 +12,10 @@ use crate::scene::{SCOPES, Scene, only_account};
 
 fn key_of(result: &AuthenticationResult) -> String {
     assert!(
-        matches!(&result.token_type, TokenType::Bound { scheme, .. } if &**scheme == "DPoP"),
+        matches!(&result.token_type(), TokenType::Bound { scheme, .. } if &**scheme == "DPoP"),
         "{result:?}"
     );
-    result.token_type.key_id().unwrap().to_owned()
+    result.token_type().key_id().unwrap().to_owned()
 }
 
 async fn refreshed(client: &PublicClient) -> Result<AuthenticationResult, Error> {
@@ -36,7 +36,7 @@ async fn dpop_binds_tokens_and_their_refresh() {
     let first = signed_in(&scene, &client, port).await;
     let second = refreshed(&client).await.unwrap();
     assert_eq!(
-        (second.metadata.source, key_of(&second)),
+        (second.metadata().source, key_of(&second)),
         (TokenSource::Authority, key_of(&first))
     );
     // Another process, which has only what is stored.

@@ -24,12 +24,12 @@ async fn a_web_session_holds_its_own_tokens() {
             .in_session(id)
             .await
             .unwrap();
-        begun.push(result.access_token);
+        begun.push(result.access_token().to_secret());
     }
     assert_ne!(begun[0], begun[1]);
     for (id, access_token) in ids.iter().zip(&begun) {
         let found = replica.acquire_token_silent(SCOPES).in_session(id).await.unwrap();
-        assert_eq!(&found.access_token, access_token);
+        assert_eq!(&found.access_token().to_secret(), access_token);
     }
     assert!(
         replica.accounts().await.unwrap().accounts.is_empty(),
@@ -42,7 +42,7 @@ async fn a_web_session_holds_its_own_tokens() {
         .in_session(&ids[0])
         .await
         .unwrap();
-    assert_eq!(refreshed.metadata.source, TokenSource::Authority);
+    assert_eq!(refreshed.metadata().source, TokenSource::Authority);
     assert!(service.end_session(&ids[0]).await.unwrap());
     let ended = scene.confidential().await;
     let ended = ended.acquire_token_silent(SCOPES).in_session(&ids[0]).await;

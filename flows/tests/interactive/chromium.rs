@@ -43,7 +43,7 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, USERNAME);
+    assert_eq!(result.unwrap().account().unwrap().username, USERNAME);
     assert!(page.contains("You can close this page"), "{page}");
 
     let account = oidc.client.accounts().await.unwrap().accounts.remove(0);
@@ -61,7 +61,7 @@ async fn a_person_signs_in_at_a_certified_provider_and_the_session_serves_afterw
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, USERNAME);
+    assert_eq!(result.unwrap().account().unwrap().username, USERNAME);
 
     // Another profile has no session.
     let other = Chromium::start().await.unwrap();
@@ -105,6 +105,6 @@ async fn entras_answer_comes_by_redirect_and_by_a_form_that_a_script_posts() {
             },
         )
         .await;
-        assert_eq!(result.unwrap().account.unwrap().username, ALICE, "{mode:?}");
+        assert_eq!(result.unwrap().account().unwrap().username, ALICE, "{mode:?}");
     }
 }

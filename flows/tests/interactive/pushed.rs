@@ -49,7 +49,7 @@ async fn an_issuer_that_requires_it_gets_the_request_first() {
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, BOB);
+    assert_eq!(result.unwrap().account().unwrap().username, BOB);
     assert!(page.body.contains("You are signed in"));
     assert_eq!(
         entra.sent(Endpoint::PushedAuthorization, "prompt"),
@@ -100,7 +100,7 @@ async fn a_web_application_proves_itself_when_it_pushes() {
         .acquire_token_by_authorization_code(&pending.into_parts(), &back)
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().username, ALICE);
+    assert_eq!(result.account().unwrap().username, ALICE);
 
     let refusal = ScriptedError::new("invalid_scope", 70_011);
     entra
@@ -131,7 +131,7 @@ async fn a_certified_provider_takes_pushed_requests_of_both_kinds_of_client() {
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, USERNAME);
+    assert_eq!(result.unwrap().account().unwrap().username, USERNAME);
 
     let oidc = Oidc::new(PUSHED_CLIENT_ID).await;
     let client = oidc.confidential(SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET);
@@ -145,7 +145,7 @@ async fn a_certified_provider_takes_pushed_requests_of_both_kinds_of_client() {
         .acquire_token_by_authorization_code(&parts, &back)
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().username, USERNAME);
+    assert_eq!(result.account().unwrap().username, USERNAME);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,7 @@ impl Entra {
         )
         .await;
         assert!(page.body.contains("You are signed in"), "{page:?}");
-        let username = result.unwrap().account.unwrap().username;
+        let username = result.unwrap().account().unwrap().username.clone();
         let accounts = self.client.accounts().await.unwrap().accounts;
         accounts
             .into_iter()

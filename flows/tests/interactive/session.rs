@@ -24,7 +24,7 @@ async fn a_session_is_enough_where_there_is_one() {
         async |url: Url| entra.agent.follow_url(url).await,
     )
     .await;
-    assert!(result.unwrap().scopes.contains("Mail.Read"));
+    assert!(result.unwrap().scopes().contains("Mail.Read"));
     assert!(page.body.contains("You are signed in"));
     assert_eq!(entra.sent(Endpoint::Authorize, "prompt"), ["", "none"]);
     assert_eq!(entra.sent(Endpoint::Authorize, "login_hint"), [ALICE, ALICE]);
@@ -47,7 +47,7 @@ async fn an_issuer_is_told_by_the_id_token_whose_session_is_meant() {
         },
     )
     .await;
-    let id_token = result.unwrap().id_token.unwrap();
+    let id_token = result.unwrap().id_token().unwrap().to_secret();
     let alice = oidc.client.accounts().await.unwrap().accounts.remove(0);
     for (chosen, expected) in [(None, id_token.expose()), (Some("another"), "another")] {
         let (result, url) = sign_in(
@@ -135,7 +135,7 @@ async fn session_first_asks_nothing_where_the_session_is_enough() {
         async |url: Url| entra.agent.follow_url(url).await,
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, ALICE);
+    assert_eq!(result.unwrap().account().unwrap().username, ALICE);
     assert_eq!(entra.sent(Endpoint::Authorize, "prompt"), ["none"]);
 }
 
@@ -165,7 +165,7 @@ async fn session_first_goes_on_to_the_prompt_in_the_same_page() {
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, BOB);
+    assert_eq!(result.unwrap().account().unwrap().username, BOB);
     assert!(page.body.contains("You are signed in"));
     assert_eq!(
         entra.sent(Endpoint::Authorize, "prompt"),

@@ -30,8 +30,8 @@ async fn entra_signs_a_user_in_and_silence_follows() {
     )
     .await;
     let result = result.unwrap();
-    assert_eq!(result.account.as_ref().unwrap().username, ALICE);
-    assert_eq!(result.metadata.source, TokenSource::Authority);
+    assert_eq!(result.account().unwrap().username, ALICE);
+    assert_eq!(result.metadata().source, TokenSource::Authority);
     assert_eq!(page.status, 200);
     assert!(
         page.body.contains("You are signed in") && !page.body.contains("code="),
@@ -51,7 +51,7 @@ async fn entra_signs_a_user_in_and_silence_follows() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.access_token, result.access_token);
+    assert_eq!(silent.access_token(), result.access_token());
     assert!(!entra.sent(Endpoint::Token, "code_verifier")[0].is_empty());
 }
 
@@ -73,7 +73,7 @@ async fn a_certified_provider_signs_a_user_in() {
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, USERNAME);
+    assert_eq!(result.unwrap().account().unwrap().username, USERNAME);
     assert!(page.body.contains("You are signed in"));
 }
 
@@ -98,7 +98,7 @@ async fn the_answer_comes_in_a_form_too() {
         },
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, ALICE);
+    assert_eq!(result.unwrap().account().unwrap().username, ALICE);
     assert!(page.body.contains("You are signed in"));
 }
 
@@ -122,7 +122,7 @@ async fn every_option_reaches_the_authority_and_the_pages_are_the_applications_o
         async |url: Url| (redirect_uri(&url), entra.agent.follow(url.as_str()).await),
     )
     .await;
-    assert_eq!(result.unwrap().account.unwrap().username, BOB);
+    assert_eq!(result.unwrap().account().unwrap().username, BOB);
     assert_eq!((page.1.status, &*page.1.body), (200, "<h1>Welcome</h1>"));
     assert!(page.0.ends_with("/callback"));
     for (name, value) in [
@@ -177,7 +177,7 @@ async fn two_sign_ins_at_once_do_not_take_each_others_answer() {
         )
     };
     let (first, second) = tokio::join!(one(ALICE), one(BOB));
-    assert_eq!(first.0.unwrap().account.unwrap().username, ALICE);
-    assert_eq!(second.0.unwrap().account.unwrap().username, BOB);
+    assert_eq!(first.0.unwrap().account().unwrap().username, ALICE);
+    assert_eq!(second.0.unwrap().account().unwrap().username, BOB);
     assert!(first.1.body.contains("You are signed in") && second.1.body.contains("You are signed in"));
 }

@@ -31,7 +31,7 @@ async fn a_hundred_callers_make_one_request() {
         .collect();
     for caller in callers {
         let result = caller.await.unwrap().unwrap();
-        assert_eq!(result.access_token.expose(), "canary-token-1-system");
+        assert_eq!(result.access_token().expose(), "canary-token-1-system");
     }
     assert_eq!(scene.endpoint.requests().len(), 1);
 }
@@ -52,8 +52,8 @@ async fn a_token_outlives_the_process_that_asked_for_it() {
         let builder = ManagedIdentityClient::builder(SYSTEM, cache).environment(scene.environment());
         let client = builder.build().unwrap();
         let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-        assert_eq!(result.metadata.source, source);
-        assert_eq!(result.access_token.expose(), "canary-token-1-system");
+        assert_eq!(result.metadata().source, source);
+        assert_eq!(result.access_token().expose(), "canary-token-1-system");
         sqlite.close().await;
     }
     assert_eq!(scene.endpoint.tokens(), 1);
@@ -70,12 +70,12 @@ async fn no_identity_is_given_anothers_token() {
     ] {
         let client = scene.client(identity).await;
         let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-        tokens.insert(result.access_token.expose().to_owned());
+        tokens.insert(result.access_token().expose().to_owned());
     }
     for owner in ["machine-a", "machine-b"] {
         let client = scene.builder(SYSTEM).await.owner(owner).build().unwrap();
         let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-        tokens.insert(result.access_token.expose().to_owned());
+        tokens.insert(result.access_token().expose().to_owned());
     }
     // One GUID may be the client ID of one identity and the object ID of another.
     let client = scene
@@ -91,7 +91,7 @@ async fn no_identity_is_given_anothers_token() {
         .acquire_token_for_managed_identity("https://other.test")
         .await
         .unwrap();
-    tokens.insert(other.access_token.expose().to_owned());
+    tokens.insert(other.access_token().expose().to_owned());
     assert_eq!(tokens.len(), 6);
 }
 
@@ -113,7 +113,7 @@ async fn a_token_half_of_whose_life_is_over_is_replaced_in_the_background() {
         scene.clock.advance(Duration::from_secs(hours * 3600));
         let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
         assert_eq!(
-            result.access_token.expose(),
+            result.access_token().expose(),
             "canary-token-1-system",
             "nobody waits"
         );
@@ -125,7 +125,7 @@ async fn a_token_half_of_whose_life_is_over_is_replaced_in_the_background() {
         tokio::task::yield_now().await;
     }
     let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    assert_eq!(result.access_token.expose(), "canary-token-2-system");
+    assert_eq!(result.access_token().expose(), "canary-token-2-system");
     assert_eq!(scene.endpoint.requests().len(), 2);
 }
 
@@ -198,29 +198,35 @@ async fn an_expired_token_is_replaced_and_a_forced_or_rejected_one_too() {
     let scene = Scene::new(Platform::Imds).await;
     let client = scene.client(SYSTEM).await;
     let first = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    assert_eq!(first.metadata.refresh_reason, Some(RefreshReason::NoCachedToken));
+    assert_eq!(
+        first.metadata().refresh_reason,
+        Some(RefreshReason::NoCachedToken)
+    );
     scene.clock.advance(Duration::from_secs(3600));
     let second = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    assert_eq!(second.metadata.refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(second.metadata().refresh_reason, Some(RefreshReason::Expired));
     let forced = client
         .acquire_token_for_managed_identity(VAULT)
         .force_refresh(true)
         .await
         .unwrap();
-    assert_eq!(forced.metadata.refresh_reason, Some(RefreshReason::ForceRefresh));
-    let rejected = &forced.access_token;
+    assert_eq!(
+        forced.metadata().refresh_reason,
+        Some(RefreshReason::ForceRefresh)
+    );
+    let rejected = forced.access_token();
     let other = client
         .acquire_token_for_managed_identity(VAULT)
         .instead_of(rejected)
         .await
         .unwrap();
-    assert_ne!(&other.access_token, rejected);
+    assert_ne!(other.access_token(), rejected);
     let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
     let challenged = client
         .acquire_token_for_managed_identity(VAULT)
         .claims(claims)
         .await
         .unwrap();
-    assert_eq!(challenged.metadata.source, TokenSource::Authority);
+    assert_eq!(challenged.metadata().source, TokenSource::Authority);
     assert_eq!(scene.endpoint.tokens(), 5);
 }

@@ -34,7 +34,7 @@ async fn is_repeated_after(failure: Failure, pause: Duration) {
     assert_eq!(scene.endpoint.requests().len(), 1);
     scene.clock.advance(Duration::from_millis(1));
     let result = acquiring.await.unwrap().unwrap();
-    assert!(result.access_token.expose().starts_with("canary-token-1"));
+    assert!(result.access_token().expose().starts_with("canary-token-1"));
     assert_eq!(scene.endpoint.requests().len(), 2, "{failure:?}");
 }
 
@@ -148,7 +148,7 @@ async fn a_failed_request_never_discards_a_token_that_is_still_valid() {
     scene.clock.advance(Duration::from_secs(3600 - 60));
     scene.endpoint.fail_next(Failure::Status(503));
     let second = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    assert_eq!(first.access_token, second.access_token);
+    assert_eq!(first.access_token(), second.access_token());
     assert_eq!(scene.endpoint.requests().len(), 2);
 }
 

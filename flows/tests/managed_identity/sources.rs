@@ -27,17 +27,17 @@ async fn is_given(scene: &Scene, identity: ManagedIdentityId, source: ManagedIde
     let client = scene.client(identity).await;
     assert_eq!(client.source(), source);
     let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
-    let token = result.access_token.expose();
+    let token = result.access_token().expose();
     assert!(
         token.starts_with("canary-token-") && token.ends_with(expected),
         "{token}"
     );
-    assert_eq!(result.metadata.source, TokenSource::Authority);
-    assert_eq!(result.expires_on.0, ManualClock::START.to_seconds().0 + 3600);
-    assert_eq!(result.scopes.as_str(), VAULT);
-    assert!(result.account.is_none() && result.id_token.is_none());
+    assert_eq!(result.metadata().source, TokenSource::Authority);
+    assert_eq!(result.expires_on().0, ManualClock::START.to_seconds().0 + 3600);
+    assert_eq!(result.scopes().as_str(), VAULT);
+    assert!(result.account().is_none() && result.id_token().is_none());
     let asked = scene.endpoint.requests().pop().unwrap();
-    let correlation_id = result.correlation_id.unwrap().to_string();
+    let correlation_id = result.correlation_id().unwrap().to_string();
     assert_eq!(
         asked.header("x-ms-client-request-id"),
         Some(correlation_id.as_str())
@@ -48,9 +48,9 @@ async fn is_given(scene: &Scene, identity: ManagedIdentityId, source: ManagedIde
         .acquire_token_for_managed_identity(format!("{VAULT}/.default"))
         .await
         .unwrap();
-    assert_eq!(again.access_token.expose(), token);
-    assert_eq!(again.metadata.source, TokenSource::Memory);
-    assert_eq!(again.correlation_id, None);
+    assert_eq!(again.access_token().expose(), token);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
+    assert_eq!(again.correlation_id(), None);
     assert_eq!(scene.endpoint.tokens(), before + 1);
 }
 
@@ -124,12 +124,12 @@ async fn service_fabric_is_told_which_token_was_rejected() {
     let first = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
     let second = client
         .acquire_token_for_managed_identity(VAULT)
-        .instead_of(&first.access_token)
+        .instead_of(first.access_token())
         .await
         .unwrap();
-    assert_ne!(first.access_token, second.access_token);
+    assert_ne!(first.access_token(), second.access_token());
     let hash: String = first
-        .access_token
+        .access_token()
         .sha256()
         .iter()
         .map(|b| format!("{b:02x}"))
@@ -181,8 +181,8 @@ async fn every_form_of_expiry_is_understood() {
             .force_refresh(true)
             .await
             .unwrap();
-        assert_eq!(result.expires_on.0, start + 3600, "{expiry:?}");
-        assert_eq!(result.metadata.refresh_on, None);
+        assert_eq!(result.expires_on().0, start + 3600, "{expiry:?}");
+        assert_eq!(result.metadata().refresh_on, None);
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_token_with_a_long_life_is_due_when_half_of_it_is_over() {
     let client = scene.client(SYSTEM).await;
     let result = client.acquire_token_for_managed_identity(VAULT).await.unwrap();
     let due = ManualClock::START.to_seconds().0 + 12 * 3600;
-    assert_eq!(result.metadata.refresh_on.map(|moment| moment.0), Some(due));
+    assert_eq!(result.metadata().refresh_on.map(|moment| moment.0), Some(due));
 }
 
 #[tokio::test]

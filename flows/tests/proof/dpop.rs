@@ -27,7 +27,7 @@ async fn bound(scene: &Entra) -> PublicClient {
 }
 
 fn key_of(result: &AuthenticationResult) -> String {
-    let TokenType::Bound { scheme, key_id } = &result.token_type else {
+    let TokenType::Bound { scheme, key_id } = &result.token_type() else {
         panic!("{result:?}")
     };
     assert_eq!(&**scheme, "DPoP");
@@ -48,7 +48,7 @@ fn owner(result: &AuthenticationResult, account: &CachedAccount) -> ProofKeyOwne
         authority: account.partition.authority().unwrap().clone(),
         client_id: PUBLIC_CLIENT.into(),
         home_account_id: result
-            .account
+            .account()
             .as_ref()
             .map(|account| account.home_account_id.clone()),
     }
@@ -70,14 +70,14 @@ async fn a_device_signs_in_and_its_tokens_stay_bound_to_one_key_through_refreshe
     };
     let cached = silent().await;
     assert_eq!(
-        (cached.metadata.source, &key_of(&cached)),
+        (cached.metadata().source, &key_of(&cached)),
         (TokenSource::Memory, &key)
     );
     for _ in 0..3 {
         scene.advance(HOUR);
         let refreshed = silent().await;
         assert_eq!(
-            (refreshed.metadata.source, &key_of(&refreshed)),
+            (refreshed.metadata().source, &key_of(&refreshed)),
             (TokenSource::Authority, &key)
         );
     }
@@ -122,7 +122,7 @@ async fn a_restart_finds_the_key_in_sqlite_and_refreshes_with_it() {
                 .account(&account)
                 .await
                 .unwrap();
-            assert_eq!(refreshed.metadata.source, TokenSource::Authority);
+            assert_eq!(refreshed.metadata().source, TokenSource::Authority);
             keys.push(key_of(&refreshed));
         }
         client.cache().shutdown(Duration::from_secs(5)).await;
@@ -158,7 +158,7 @@ async fn an_application_s_token_is_bound_to_the_one_key_that_all_its_processes_h
         .await
         .unwrap();
     assert_eq!(
-        plain.token_type,
+        plain.token_type(),
         TokenType::Bearer,
         "a bound token never stands in"
     );
@@ -172,7 +172,7 @@ async fn an_application_s_token_is_bound_to_the_one_key_that_all_its_processes_h
         .acquire_token_for_client(["api://tokenkeep/.default"])
         .await
         .unwrap();
-    assert_ne!(again.metadata.source, TokenSource::Authority);
+    assert_ne!(again.metadata().source, TokenSource::Authority);
     assert!(keys.contains(&key_of(&again)));
 }
 
@@ -320,7 +320,7 @@ async fn bearer_and_bound_tokens_of_one_account_never_cross() {
     };
     let upgraded = silent(client.clone()).await;
     assert_eq!(
-        upgraded.metadata.source,
+        upgraded.metadata().source,
         TokenSource::Authority,
         "a bearer token does not stand in"
     );
@@ -328,8 +328,8 @@ async fn bearer_and_bound_tokens_of_one_account_never_cross() {
     assert_eq!(key_of(&silent(client).await), key);
     let kept = silent(plain).await;
     assert_eq!(
-        (kept.token_type, kept.access_token),
-        (TokenType::Bearer, first.access_token)
+        (kept.token_type(), kept.access_token()),
+        (TokenType::Bearer, first.access_token())
     );
 }
 

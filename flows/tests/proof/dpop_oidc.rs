@@ -15,10 +15,10 @@ use crate::scene::{Oidc, only_account};
 
 fn key_of(result: &AuthenticationResult) -> String {
     assert!(
-        matches!(&result.token_type, TokenType::Bound { scheme, .. } if &**scheme == "DPoP"),
+        matches!(&result.token_type(), TokenType::Bound { scheme, .. } if &**scheme == "DPoP"),
         "{result:?}"
     );
-    result.token_type.key_id().unwrap().to_owned()
+    result.token_type().key_id().unwrap().to_owned()
 }
 
 async fn refreshed(client: &PublicClient) -> Result<AuthenticationResult, Error> {
@@ -38,7 +38,7 @@ async fn a_device_signs_in_and_refreshes_with_its_key_with_and_without_the_provi
     let first = scene.sign_in(&client).await;
     let second = refreshed(&client).await.unwrap();
     assert_eq!(
-        (second.metadata.source, key_of(&second)),
+        (second.metadata().source, key_of(&second)),
         (TokenSource::Authority, key_of(&first))
     );
     scene.provider.set_dpop_nonce_required(false).await.unwrap();
@@ -88,8 +88,8 @@ async fn an_application_gets_a_bound_token() {
     let first = client.acquire_token_for_client(["api:read"]).await.unwrap();
     let again = client.acquire_token_for_client(["api:read"]).await.unwrap();
     assert_eq!(
-        (key_of(&again), again.access_token),
-        (key_of(&first), first.access_token)
+        (key_of(&again), again.access_token()),
+        (key_of(&first), first.access_token())
     );
 }
 
@@ -128,7 +128,7 @@ async fn a_code_is_bound_to_the_key_from_the_first() {
         .acquire_token_by_authorization_code(&pending, &back)
         .await
         .unwrap();
-    assert!(!key_of(&signed_in).is_empty() && signed_in.account.is_some());
+    assert!(!key_of(&signed_in).is_empty() && signed_in.account().is_some());
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_token_in_memory_is_served_without_a_look_at_its_key() {
     let client = bound(&scene).await;
     let account = only_account(&client).await;
     let silent = || client.acquire_token_silent(["User.Read"]).account(&account);
-    assert_ne!(silent().await.unwrap().metadata.source, TokenSource::Authority);
+    assert_ne!(silent().await.unwrap().metadata().source, TokenSource::Authority);
     faults.inject(
         Fault::fail(ErrorKind::Unavailable)
             .on(Operation::Get)
@@ -39,7 +39,7 @@ async fn a_token_in_memory_is_served_without_a_look_at_its_key() {
     );
     faults.reset_counts();
     for _ in 0..3 {
-        assert_eq!(silent().await.unwrap().metadata.source, TokenSource::Memory);
+        assert_eq!(silent().await.unwrap().metadata().source, TokenSource::Memory);
     }
     assert_eq!(faults.total(), 0);
 }
@@ -51,10 +51,10 @@ async fn an_account_that_another_process_signed_in_anew_is_served_its_new_token_
     let first = scene.sign_in(&client).await;
     let account = only_account(&client).await;
     let second = scene.sign_in(&other).await;
-    assert_ne!(first.token_type, second.token_type);
+    assert_ne!(first.token_type(), second.token_type());
     for _ in 0..2 {
         let served = client.acquire_token_silent(["User.Read"]).account(&account).await;
-        assert_eq!(served.unwrap().access_token, second.access_token);
+        assert_eq!(served.unwrap().access_token(), second.access_token());
     }
     assert_eq!(scene.refreshes(), 0);
 }

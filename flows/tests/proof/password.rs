@@ -25,7 +25,7 @@ async fn a_password_signs_in_and_silence_follows() {
         .await
         .unwrap();
     assert_eq!(
-        signed_in.account.unwrap().username,
+        signed_in.account().unwrap().username,
         ALICE,
         "as the authority writes it"
     );
@@ -36,8 +36,8 @@ async fn a_password_signs_in_and_silence_follows() {
         .await
         .unwrap();
     assert_eq!(
-        (silent.metadata.source, silent.access_token),
-        (TokenSource::Memory, signed_in.access_token)
+        (silent.metadata().source, silent.access_token()),
+        (TokenSource::Memory, signed_in.access_token())
     );
     scene.advance(HOUR);
     client
@@ -109,7 +109,7 @@ async fn a_confidential_client_takes_passwords_only_when_it_was_told_to() {
         .acquire_token_by_username_password(["User.Read"], ALICE, secret())
         .await
         .unwrap();
-    assert_eq!(signed_in.account.unwrap().username, ALICE);
+    assert_eq!(signed_in.account().unwrap().username, ALICE);
 }
 
 #[tokio::test]
@@ -128,12 +128,12 @@ async fn a_real_provider_takes_the_right_password_and_refuses_another() {
         "{refused:?}"
     );
     let signed_in = sign_in(oidc_provider::PASSWORD).await.unwrap();
-    assert_eq!(signed_in.account.unwrap().username, oidc_provider::USERNAME);
+    assert_eq!(signed_in.account().unwrap().username, oidc_provider::USERNAME);
     let account = only_account(&client).await;
     let silent = client
         .acquire_token_silent(["openid", "api:read"])
         .account(&account)
         .force_refresh(true)
         .await;
-    assert_eq!(silent.unwrap().metadata.source, TokenSource::Authority);
+    assert_eq!(silent.unwrap().metadata().source, TokenSource::Authority);
 }

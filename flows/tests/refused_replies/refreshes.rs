@@ -78,8 +78,8 @@ async fn a_refresh_that_lies_is_refused_by_name_and_every_row_stays() {
         assert_eq!(cause(&error), expected, "{shown}");
         assert_eq!(scene.rows().await, before, "{shown}");
         let valid = scene.silent(&account, "User.Read").await.unwrap();
-        assert_eq!(valid.metadata.source, TokenSource::Memory);
-        assert_eq!(valid.access_token, signed_in.access_token);
+        assert_eq!(valid.metadata().source, TokenSource::Memory);
+        assert_eq!(valid.access_token(), signed_in.access_token());
         assert_eq!(
             scene.authority.grant_count(Grant::RefreshToken).requests,
             1,

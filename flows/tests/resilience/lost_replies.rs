@@ -87,7 +87,7 @@ impl Scene {
             let client = &self.fleet[number % PROCESSES];
             let served = client.acquire_token_silent(["a"]).account(account).await.unwrap();
             let user = &account.account.home_account_id;
-            assert_eq!(served.access_token.expose(), format!("at-of-{user}"));
+            assert_eq!(served.access_token().expose(), format!("at-of-{user}"));
         }
     }
 }

@@ -140,7 +140,7 @@ impl Scene {
                     "{refused:?}"
                 );
                 let served = client.acquire_token_silent([scope]).account(&account).await;
-                assert_eq!(served.unwrap().access_token, signed_in.access_token);
+                assert_eq!(served.unwrap().access_token(), signed_in.access_token());
             }
             if round == 0 {
                 SystemClock

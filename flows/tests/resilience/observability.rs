@@ -176,10 +176,11 @@ async fn observe(personal_data: bool) -> Observed {
     let scope = "https://graph.microsoft.com/.default";
     let application = service.acquire_token_for_client([scope]).await.unwrap();
 
-    let tokens = [&signed_in, &refreshed, &application].map(|result| result.access_token.expose().to_owned());
+    let tokens =
+        [&signed_in, &refreshed, &application].map(|result| result.access_token().expose().to_owned());
     let mut secrets = Vec::from(tokens);
     secrets.extend([ALICE, "canary", CONFIDENTIAL_SECRET, &*account.account.username].map(str::to_owned));
-    secrets.push(signed_in.id_token.as_ref().unwrap().expose().to_owned());
+    secrets.push(signed_in.id_token().unwrap().expose().to_owned());
     for index in 0..fake.requests().len() {
         let form = fake.request_form(index).unwrap_or_default();
         let is_secret = |name: &str| ["refresh_token", "device_code", "client_secret"].contains(&name);

@@ -69,7 +69,7 @@ async fn a_refresh_that_is_told_to_wait_leaves_no_marker_and_is_held_back() {
     };
     assert_eq!(throttled.because(), ThrottledBecause::TooManyRequests);
     assert_eq!(throttled.host(), "id.example");
-    assert_eq!(ask("a").await.unwrap().access_token.expose(), "at-of-user");
+    assert_eq!(ask("a").await.unwrap().access_token().expose(), "at-of-user");
     assert_eq!(scene.issuer.requests(), 1);
     // No marker is left: another scope's request gets the token at once, in this process as in any other.
     ask("c").await.unwrap();

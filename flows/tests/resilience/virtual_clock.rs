@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, CoarseTime, UnixMillis};
 
 /// 2026-01-01T00:00:00Z at its start. Use it under `#[tokio::test(start_paused = true)]`.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,10 @@ impl Clock for VirtualClock {
 
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -137,7 +137,7 @@ async fn a_reply_of_another_type_is_refused_and_nothing_is_kept() {
     scene.answers(issued(ACCESS_TOKEN));
     let result = scene.exchange(None).await.unwrap();
     assert_eq!(
-        result.metadata.source,
+        result.metadata().source,
         TokenSource::Authority,
         "nothing was cached before"
     );
@@ -154,9 +154,9 @@ async fn what_names_nobody_is_kept_no_longer_than_its_token_and_without_its_refr
         "refresh_token": "r",
     }));
     let first = scene.exchange(None).await.unwrap();
-    assert!(first.account.is_none());
+    assert!(first.account().is_none());
     assert_eq!(
-        scene.exchange(None).await.unwrap().metadata.source,
+        scene.exchange(None).await.unwrap().metadata().source,
         TokenSource::Memory
     );
     assert_eq!(*scene.issuer.asked.lock().unwrap(), 1);

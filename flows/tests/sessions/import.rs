@@ -21,7 +21,7 @@ async fn a_refresh_token_is_moved_here_and_the_old_one_is_spent() {
         .acquire_token_by_refresh_token(&old, ["User.Read"])
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().username, ALICE);
+    assert_eq!(result.account().unwrap().username, ALICE);
 
     let other = scene.public().await;
     let account = other.accounts().await.unwrap().accounts.remove(0);
@@ -30,7 +30,7 @@ async fn a_refresh_token_is_moved_here_and_the_old_one_is_spent() {
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.metadata.source, TokenSource::Store);
+    assert_eq!(silent.metadata().source, TokenSource::Store);
     scene.advance(2 * HOUR);
     other
         .acquire_token_silent(["User.Read"])

@@ -27,7 +27,7 @@ async fn a_session_starts_goes_on_in_another_process_and_stops() {
         .begin_long_running_session(&id, &alice, SCOPES)
         .await
         .unwrap();
-    assert_eq!(begun.account.as_ref().unwrap().username, ALICE);
+    assert_eq!(begun.account().unwrap().username, ALICE);
 
     // Another process that was told the ID, long after the assertion has expired.
     let told = SessionId::parse(id.expose()).unwrap();
@@ -36,25 +36,25 @@ async fn a_session_starts_goes_on_in_another_process_and_stops() {
         .await
         .unwrap();
     assert_eq!(
-        cached.metadata.source,
+        cached.metadata().source,
         TokenSource::Store,
         "wherever the session was found first"
     );
-    assert_eq!(cached.access_token, begun.access_token);
+    assert_eq!(cached.access_token(), begun.access_token());
     let again = worker.acquire_token_in_long_running_session(&told, SCOPES).await;
-    assert_eq!(again.unwrap().metadata.source, TokenSource::Memory);
+    assert_eq!(again.unwrap().metadata().source, TokenSource::Memory);
     scene.advance(5 * HOUR);
     let refreshed = worker
         .acquire_token_in_long_running_session(&told, SCOPES)
         .await
         .unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
     // More scopes than it began with spend the session's refresh token too.
     let more = worker
         .acquire_token_in_long_running_session(&told, ["Files.Read"])
         .await
         .unwrap();
-    assert_eq!(more.account.unwrap().username, ALICE);
+    assert_eq!(more.account().unwrap().username, ALICE);
     assert_eq!((scene.asked_on_behalf_of(), scene.refreshes()), (1, 2));
 
     assert!(front.stop_long_running_session(&id).await.unwrap());
@@ -106,7 +106,7 @@ async fn four_caches_over_one_sqlite_file_refresh_a_session_once() {
         .collect();
     let mut tokens = Vec::new();
     for call in calls {
-        tokens.push(call.await.unwrap().unwrap().access_token);
+        tokens.push(call.await.unwrap().unwrap().access_token().to_secret());
     }
     assert!(tokens.iter().all(|token| *token == tokens[0]));
     assert_eq!((scene.refreshes(), scene.authority.families_revoked()), (1, 0));
@@ -130,7 +130,7 @@ async fn a_session_is_neither_a_web_session_nor_an_assertion_s_nor_another_id_s(
     assert!(matches!(error, Err(Error::InteractionRequired(_))), "{error:?}");
     assert!(!service.end_session(&mine).await.unwrap());
     let asked = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
-    assert_eq!(asked.metadata.source, TokenSource::Authority);
+    assert_eq!(asked.metadata().source, TokenSource::Authority);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +140,7 @@ async fn a_name_that_can_be_guessed_is_refused_and_one_with_an_account_is_that_a
     let service = scene.service().await;
     let (alice, bob) = (scene.alice().await, scene.assertion(BOB).await);
     let known = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
-    let alice_id = known.account.unwrap().home_account_id;
+    let alice_id = known.account().unwrap().home_account_id.clone();
     let named = SessionId::with_expected_account("job-7", &alice_id).unwrap();
 
     // Another's assertion begins nothing under it.
@@ -187,7 +187,7 @@ async fn a_name_that_can_be_guessed_is_refused_and_one_with_an_account_is_that_a
         .acquire_token_in_long_running_session(&named, SCOPES)
         .await
         .unwrap();
-    assert_eq!(unchanged.access_token, begun.access_token);
+    assert_eq!(unchanged.access_token(), begun.access_token());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +214,7 @@ async fn a_refresh_that_answers_for_somebody_else_is_refused_and_the_session_end
             .acquire_token_in_long_running_session(&id, SCOPES)
             .await
             .unwrap();
-        assert_eq!(refreshed.account.unwrap().username, ALICE);
+        assert_eq!(refreshed.account().unwrap().username, ALICE);
     }
 
     scene.advance(9 * HOUR);
@@ -240,7 +240,7 @@ async fn a_session_begun_at_a_shared_authority_goes_on_in_its_tenant() {
         .await
         .unwrap();
     assert_eq!(
-        (&*cached.tenant, cached.metadata.source),
+        (cached.tenant(), cached.metadata().source),
         (HOME_TENANT, TokenSource::Memory)
     );
 }

@@ -84,17 +84,17 @@ impl Provider {
 async fn an_assertion_and_a_long_running_session_at_a_real_provider() {
     let provider = Provider::start().await;
     let service = provider.service().await;
-    let alice = UserAssertion::jwt(provider.alice().await.access_token);
+    let alice = UserAssertion::jwt(provider.alice().await.access_token().to_secret());
     let first = service
         .acquire_token_on_behalf_of(&alice, ["api:read"])
         .await
         .unwrap();
-    assert_eq!(first.account.unwrap().home_account_id, "alice");
+    assert_eq!(first.account().unwrap().home_account_id, "alice");
     let again = service
         .acquire_token_on_behalf_of(&alice, ["api:read"])
         .await
         .unwrap();
-    assert_eq!(again.metadata.source, TokenSource::Memory);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
     assert_eq!(provider.granted(JWT_BEARER).await, 1);
 
     let id = SessionId::random(&OsRandom).unwrap();
@@ -108,7 +108,7 @@ async fn an_assertion_and_a_long_running_session_at_a_real_provider() {
             .acquire_token_in_long_running_session(&id, ["api:read"])
             .await
             .unwrap();
-        assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
+        assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
     }
     let statistics = provider.provider.statistics().await.unwrap();
     assert_eq!(
@@ -138,7 +138,7 @@ async fn an_assertion_and_a_long_running_session_at_a_real_provider() {
 async fn a_token_is_exchanged_with_and_without_an_actor_at_a_real_provider() {
     let provider = Provider::start().await;
     let service = provider.service().await;
-    let subject = provider.alice().await.access_token;
+    let subject = provider.alice().await.access_token().to_secret();
     let actor = service.acquire_token_for_client(["api:read"]).await.unwrap();
     let exchange = || {
         service
@@ -147,11 +147,11 @@ async fn a_token_is_exchanged_with_and_without_an_actor_at_a_real_provider() {
     };
     let alone = exchange().await.unwrap();
     assert!(
-        alone.account.is_none(),
+        alone.account().is_none(),
         "the reply has no ID token, so nobody knows whose it is"
     );
     let acting = exchange()
-        .actor(&actor.access_token, SubjectTokenType::AccessToken)
+        .actor(&actor.access_token().to_secret(), SubjectTokenType::AccessToken)
         .await
         .unwrap();
     let elsewhere = exchange()
@@ -160,7 +160,7 @@ async fn a_token_is_exchanged_with_and_without_an_actor_at_a_real_provider() {
         .await
         .unwrap();
     let named = exchange().audience("billing").await.unwrap();
-    let tokens = [&alone, &acting, &elsewhere, &named].map(|result| result.access_token.clone());
+    let tokens = [&alone, &acting, &elsewhere, &named].map(|result| result.access_token().to_secret());
     for (index, token) in tokens.iter().enumerate() {
         assert!(!tokens[..index].contains(token), "{index} is another's");
     }
@@ -170,12 +170,12 @@ async fn a_token_is_exchanged_with_and_without_an_actor_at_a_real_provider() {
     let cached = replica
         .acquire_token_by_token_exchange(&subject, SubjectTokenType::AccessToken)
         .scopes(["api:read"])
-        .actor(&actor.access_token, SubjectTokenType::AccessToken)
+        .actor(&actor.access_token().to_secret(), SubjectTokenType::AccessToken)
         .await
         .unwrap();
     assert_eq!(
-        (cached.metadata.source, cached.access_token),
-        (TokenSource::Store, acting.access_token)
+        (cached.metadata().source, cached.access_token()),
+        (TokenSource::Store, acting.access_token())
     );
     assert_eq!(provider.granted(TOKEN_EXCHANGE).await, 4);
     let error = exchange()
@@ -217,8 +217,8 @@ async fn a_web_session_at_a_real_provider() {
         .in_session(&id)
         .await
         .unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
-    assert_eq!(refreshed.account.unwrap().home_account_id, "alice");
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(refreshed.account().unwrap().home_account_id, "alice");
 
     let exported = service.cache().export().await.unwrap();
     let exported: serde_json::Value = serde_json::from_slice(exported.json.expose()).unwrap();
@@ -262,12 +262,12 @@ async fn another_program_s_refresh_token_is_taken_over_at_a_real_provider() {
         .acquire_token_by_refresh_token(&secret, ["api:read"])
         .await
         .unwrap();
-    assert_eq!(imported.account.unwrap().home_account_id, "alice");
+    assert_eq!(imported.account().unwrap().home_account_id, "alice");
     let account = service.accounts().await.unwrap().accounts.remove(0);
     let silent = service
         .acquire_token_silent(["api:read"])
         .account(&account)
         .await
         .unwrap();
-    assert_eq!(silent.metadata.source, TokenSource::Memory);
+    assert_eq!(silent.metadata().source, TokenSource::Memory);
 }

@@ -22,20 +22,23 @@ async fn an_assertion_is_exchanged_once_and_again_when_the_token_has_expired() {
         .acquire_token_on_behalf_of(&alice, SCOPES)
         .await
         .unwrap();
-    assert_eq!(first.account.as_ref().unwrap().username, ALICE);
-    assert_eq!(first.metadata.refresh_reason, Some(RefreshReason::NoCachedToken));
+    assert_eq!(first.account().unwrap().username, ALICE);
+    assert_eq!(
+        first.metadata().refresh_reason,
+        Some(RefreshReason::NoCachedToken)
+    );
     let again = services[0]
         .acquire_token_on_behalf_of(&alice, SCOPES)
         .await
         .unwrap();
-    assert_eq!(again.metadata.source, TokenSource::Memory);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
     let elsewhere = services[1]
         .acquire_token_on_behalf_of(&alice, SCOPES)
         .await
         .unwrap();
-    assert_eq!(elsewhere.metadata.source, TokenSource::Store);
-    assert_eq!(elsewhere.access_token, first.access_token);
-    assert_eq!(elsewhere.account, first.account);
+    assert_eq!(elsewhere.metadata().source, TokenSource::Store);
+    assert_eq!(elsewhere.access_token(), first.access_token());
+    assert_eq!(elsewhere.account(), first.account());
     assert_eq!(scene.asked_on_behalf_of(), 1);
 
     // Its own assertion has expired too by then, and the authority says so: ask the user.
@@ -50,7 +53,7 @@ async fn an_assertion_is_exchanged_once_and_again_when_the_token_has_expired() {
         .acquire_token_on_behalf_of(&fresh, SCOPES)
         .await
         .unwrap();
-    assert_ne!(renewed.access_token, first.access_token);
+    assert_ne!(renewed.access_token(), first.access_token());
     assert_eq!((scene.asked_on_behalf_of(), scene.refreshes()), (3, 0));
 }
 
@@ -66,8 +69,8 @@ async fn a_token_that_expires_before_its_assertion_is_replaced_by_the_assertion_
     let first = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
     scene.advance(HOUR / 2);
     let second = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
-    assert_eq!(second.metadata.refresh_reason, Some(RefreshReason::Expired));
-    assert_ne!(first.access_token, second.access_token);
+    assert_eq!(second.metadata().refresh_reason, Some(RefreshReason::Expired));
+    assert_ne!(first.access_token(), second.access_token());
     assert_eq!((scene.asked_on_behalf_of(), scene.refreshes()), (2, 0));
     let asked: Vec<_> = scene
         .authority
@@ -102,7 +105,7 @@ async fn two_users_and_two_assertions_of_one_user_never_cross() {
     }
     let names: Vec<_> = tokens
         .iter()
-        .map(|result| result.account.as_ref().unwrap().username.as_str())
+        .map(|result| result.account().unwrap().username.as_str())
         .collect();
     assert_eq!(names, [ALICE, ALICE, BOB]);
     for (index, assertion) in assertions.iter().enumerate() {
@@ -110,10 +113,10 @@ async fn two_users_and_two_assertions_of_one_user_never_cross() {
             .acquire_token_on_behalf_of(assertion, SCOPES)
             .await
             .unwrap();
-        assert_eq!(again.access_token, tokens[index].access_token);
+        assert_eq!(again.access_token(), tokens[index].access_token());
         let others = tokens
             .iter()
-            .filter(|token| token.access_token == again.access_token);
+            .filter(|token| token.access_token() == again.access_token());
         assert_eq!(others.count(), 1);
     }
     assert_eq!(scene.asked_on_behalf_of(), 3);
@@ -134,7 +137,7 @@ async fn fifty_concurrent_calls_make_one_request() {
         .collect();
     let mut tokens = Vec::new();
     for call in calls {
-        tokens.push(call.await.unwrap().access_token);
+        tokens.push(call.await.unwrap().access_token().to_secret());
     }
     assert!(tokens.iter().all(|token| *token == tokens[0]));
     assert_eq!(scene.asked_on_behalf_of(), 1);
@@ -153,12 +156,12 @@ async fn a_saml_assertion_brings_a_token_too() {
         .acquire_token_on_behalf_of(&assertion, SCOPES)
         .await
         .unwrap();
-    assert_eq!(result.account.unwrap().username, BOB);
+    assert_eq!(result.account().unwrap().username, BOB);
     let again = service
         .acquire_token_on_behalf_of(&assertion, SCOPES)
         .await
         .unwrap();
-    assert_eq!(again.metadata.source, TokenSource::Memory);
+    assert_eq!(again.metadata().source, TokenSource::Memory);
     let as_jwt = UserAssertion::jwt(Secret::new(format!("{xml} ")));
     let error = service
         .acquire_token_on_behalf_of(&as_jwt, SCOPES)
@@ -205,7 +208,7 @@ async fn a_claims_challenge_reaches_the_caller_and_the_answer_to_it_the_authorit
         .claims(claims)
         .await
         .unwrap();
-    assert_eq!(answered.metadata.source, TokenSource::Authority);
+    assert_eq!(answered.metadata().source, TokenSource::Authority);
     let last = scene.authority.requests().pop().unwrap();
     assert!(last.has_claims && last.endpoint == Endpoint::Token);
 }
@@ -218,14 +221,14 @@ async fn a_forced_or_rejected_token_is_replaced_and_an_outage_leaves_the_valid_o
     let first = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
     let second = service
         .acquire_token_on_behalf_of(&alice, SCOPES)
-        .instead_of(&first.access_token)
+        .instead_of(first.access_token())
         .await
         .unwrap();
-    assert_ne!(first.access_token, second.access_token);
+    assert_ne!(first.access_token(), second.access_token());
     scene.advance(HOUR - std::time::Duration::from_secs(120));
     scene.authority.script(Script::status(503).times(9));
     let still = service.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
-    assert_eq!(still.access_token, second.access_token);
+    assert_eq!(still.access_token(), second.access_token());
     // After that answer nothing is sent for some seconds.
     scene.advance(std::time::Duration::from_secs(60));
     let error = service
@@ -255,7 +258,7 @@ async fn a_shared_authority_needs_the_tenant_of_the_assertion() {
                 .tenant(tenant)
                 .await
                 .unwrap();
-            assert_eq!((&*result.tenant, result.metadata.source), (tenant, source));
+            assert_eq!((result.tenant(), result.metadata().source), (tenant, source));
         }
     }
     assert_eq!(scene.asked_on_behalf_of(), 2);

@@ -33,7 +33,7 @@ async fn signing_an_account_out_by_its_id_ends_all_its_sessions_in_another_proce
         "a pure middle tier knows no accounts"
     );
 
-    let home_account_id = result.account.unwrap().home_account_id;
+    let home_account_id = result.account().unwrap().home_account_id.clone();
     assert!(
         second
             .remove_account_by_home_id(&home_account_id)
@@ -56,10 +56,10 @@ async fn signing_an_account_out_by_its_id_ends_all_its_sessions_in_another_proce
     // Who still holds the assertion can begin anew: to end that is up to who issued it.
     let asked = scene.asked_on_behalf_of();
     let anew = late.acquire_token_on_behalf_of(&alice, SCOPES).await.unwrap();
-    assert_eq!(anew.metadata.source, TokenSource::Authority);
+    assert_eq!(anew.metadata().source, TokenSource::Authority);
     assert_eq!(scene.asked_on_behalf_of(), asked + 1);
     let untouched = late.acquire_token_on_behalf_of(&bob, SCOPES).await.unwrap();
-    assert_eq!(untouched.metadata.source, TokenSource::Store);
+    assert_eq!(untouched.metadata().source, TokenSource::Store);
 }
 
 #[tokio::test(flavor = "multi_thread")]

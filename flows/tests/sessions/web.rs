@@ -25,16 +25,16 @@ async fn two_browsers_of_one_user_have_tokens_of_their_own_and_end_alone() {
             .unwrap();
         begun.push(result);
     }
-    assert_ne!(begun[0].access_token, begun[1].access_token);
+    assert_ne!(begun[0].access_token(), begun[1].access_token());
     for (id, begun) in ids.iter().zip(&begun) {
         let found = replica
             .acquire_token_silent(["User.Read"])
             .in_session(id)
             .await
             .unwrap();
-        assert_ne!(found.metadata.source, TokenSource::Authority);
-        assert_eq!(found.access_token, begun.access_token);
-        assert_eq!(found.account.unwrap().username, ALICE);
+        assert_ne!(found.metadata().source, TokenSource::Authority);
+        assert_eq!(found.access_token(), begun.access_token());
+        assert_eq!(found.account().unwrap().username, ALICE);
     }
     assert!(
         replica.accounts().await.unwrap().accounts.is_empty(),
@@ -47,7 +47,7 @@ async fn two_browsers_of_one_user_have_tokens_of_their_own_and_end_alone() {
         .in_session(&ids[0])
         .await
         .unwrap();
-    assert_eq!(refreshed.metadata.refresh_reason, Some(RefreshReason::Expired));
+    assert_eq!(refreshed.metadata().refresh_reason, Some(RefreshReason::Expired));
     let refreshed = &scene.authority.families()[..2];
     assert_eq!((refreshed[0].refreshes, refreshed[1].refreshes), (1, 0));
 

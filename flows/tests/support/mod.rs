@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::secret::SecretBytes;
-use cache_core::time::{Clock, SystemClock, UnixMillis};
+use cache_core::time::{Clock, CoarseTime, SystemClock, UnixMillis};
 use flows::http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -250,6 +250,10 @@ impl Clock for StepClock {
 
     fn monotonic(&self) -> Duration {
         *self.0.lock().unwrap()
+    }
+
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     async fn sleep(&self, duration: Duration) {

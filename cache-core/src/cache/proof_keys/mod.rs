@@ -330,8 +330,8 @@ impl Inner {
                 return Ok(());
             };
             let rows = self.sight_rows_latest(&user).await?;
-            let partition = rows.as_ref().map(|rows| rows.partition.partition());
-            if partition.is_some_and(|partition| clients_of(partition).contains(&owner.client_id)) {
+            let partition = rows.map(|rows| rows.partition.rows());
+            if partition.is_some_and(|partition| clients_of(&partition).contains(&owner.client_id)) {
                 return Ok(());
             }
             match self.store.delete(&stored_key, Some(version)).await {
@@ -356,9 +356,9 @@ impl Inner {
             rows => rows,
         };
         let Some(rows) = rows else { return Ok(None) };
-        let mut tokens = rows.partition.partition().refresh_tokens.iter();
+        let mut tokens = rows.partition.rows().refresh_tokens.into_iter();
         let own = tokens.find(|row| row.client_id == owner.client_id);
-        Ok(own.map(|row| row.secret.clone()))
+        Ok(own.map(|row| row.secret))
     }
 }
 

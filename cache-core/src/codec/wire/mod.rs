@@ -5,9 +5,11 @@
 //! both directions, so secrets are copied once, straight into their wiping types.
 
 mod json;
+mod parts;
 mod rows;
 mod state;
 
+pub(crate) use parts::{WireParts, WireTail, WireToken, decode_foreign};
 pub(super) use rows::{WireAccessToken, WireAccount, WireAppMetadata, WireIdToken, WireRefreshToken};
 
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ use crate::time::UnixMillis;
 
 /// What is wrong with a wire struct that has the right layout; it never shows a value.
 pub(super) type Reason = &'static str;
+
+const NOT_CANONICAL: Reason = "the partition key is not canonical";
 
 /// A whole partition.
 #[derive(Encode, BorrowDecode)]
@@ -69,7 +73,7 @@ impl<'a> WirePartition<'a> {
     }
 
     pub(super) fn into_partition(self) -> Result<Partition, Reason> {
-        let key = PartitionKey::from_bytes(self.key).ok_or("the partition key is not canonical")?;
+        let key = PartitionKey::from_bytes(self.key).ok_or(NOT_CANONICAL)?;
         Ok(Partition {
             key,
             accounts: rows(self.accounts)?,

@@ -23,6 +23,29 @@ pub(in crate::codec) struct WireAccount<'a> {
     foreign: Option<WireForeign<'a>>,
 }
 
+impl<'a> WireAccount<'a> {
+    /// Adds what other rows may have too.
+    pub(super) fn names(&self, names: &mut Vec<&'a str>) {
+        names.extend([
+            self.home_account_id,
+            self.environment,
+            self.realm,
+            self.local_account_id,
+        ]);
+        for profile in &self.tenant_profiles {
+            names.extend([profile.tenant_id, profile.local_account_id]);
+        }
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign.is_some()
+            || self
+                .tenant_profiles
+                .iter()
+                .any(|profile| profile.foreign.is_some())
+    }
+}
+
 impl<'a> From<&'a Account> for WireAccount<'a> {
     fn from(row: &'a Account) -> Self {
         Self {
@@ -105,6 +128,17 @@ pub(in crate::codec) struct WireIdToken<'a> {
     client_id: &'a str,
     secret: &'a str,
     foreign: Option<WireForeign<'a>>,
+}
+
+impl<'a> WireIdToken<'a> {
+    /// Adds what other rows may have too.
+    pub(super) fn names(&self, names: &mut Vec<&'a str>) {
+        names.extend([self.home_account_id, self.environment, self.realm, self.client_id]);
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
 }
 
 impl<'a> From<&'a IdToken> for WireIdToken<'a> {
@@ -209,6 +243,18 @@ pub(in crate::codec) struct WireRefreshToken<'a> {
     foreign: Option<WireForeign<'a>>,
 }
 
+impl<'a> WireRefreshToken<'a> {
+    /// Adds what other rows may have too.
+    pub(super) fn names(&self, names: &mut Vec<&'a str>) {
+        names.extend([self.home_account_id, self.environment, self.client_id]);
+        names.extend(self.target);
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+}
+
 impl<'a> From<&'a RefreshToken> for WireRefreshToken<'a> {
     fn from(row: &'a RefreshToken) -> Self {
         Self {
@@ -253,6 +299,17 @@ pub(in crate::codec) struct WireAppMetadata<'a> {
     environment: &'a str,
     family_id: Option<&'a str>,
     foreign: Option<WireForeign<'a>>,
+}
+
+impl<'a> WireAppMetadata<'a> {
+    /// Adds what other rows may have too.
+    pub(super) fn names(&self, names: &mut Vec<&'a str>) {
+        names.extend([self.client_id, self.environment]);
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
 }
 
 impl<'a> From<&'a AppMetadata> for WireAppMetadata<'a> {

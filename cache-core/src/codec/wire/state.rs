@@ -41,6 +41,16 @@ pub(super) struct WireContext<'a> {
     components: Vec<(&'a str, &'a str)>,
 }
 
+impl WireContext<'_> {
+    /// Whether nothing sets the request apart.
+    pub(super) fn is_plain(&self) -> bool {
+        self.resource.is_none()
+            && !self.continuous_access_evaluation
+            && self.assertion_hash.is_none()
+            && self.components.is_empty()
+    }
+}
+
 impl<'a> From<&'a TokenContext> for WireContext<'a> {
     fn from(context: &'a TokenContext) -> Self {
         Self {

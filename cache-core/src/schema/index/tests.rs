@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::schema::{AccessToken, ScopeRules, ScopeSet, TokenRequest, environment};
 use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenType};
 use crate::secret::Secret;
 
@@ -126,6 +127,50 @@ fn matches(token: &AccessToken, request: &TokenRequest) -> bool {
         && words(request.scopes()).iter().all(is_granted)
 }
 
+fn many_scopes() -> impl Strategy<Value = ScopeSet> {
+    const SCOPES: &[&str] = &[
+        "a",
+        "A",
+        "b",
+        "email",
+        "openid",
+        "https://graph.microsoft.com/a",
+        "https://graph.microsoft.com/A",
+        "00000003-0000-0000-c000-000000000000/b",
+        "https://graph.microsoft.com//a",
+        "api://x/a",
+        "api://x/.default",
+        "https://y//.default",
+    ];
+    prop::collection::vec(prop::sample::select(SCOPES), 0..4).prop_map(ScopeSet::of)
+}
+
+/// The rules of a lookup over all tokens, one after the other.
+fn looked_through(tokens: &[AccessToken], request: &TokenRequest) -> Option<u32> {
+    let kind = request.authority_kind();
+    let serves = |token: &AccessToken| {
+        let again = token.requested_scopes().is_some_and(|requested| {
+            ScopeSet::parse(requested).is_same_set(request.scopes(), kind.scopes_ignore_case())
+        });
+        token.client_id == request.client_id()
+            && token.realm == request.realm()
+            && token.token_type == *request.requested_token_type()
+            && token.context == *request.requested_context()
+            && environment::same(&token.environment, request.environment())
+            && (ScopeRules::of(kind, &token.environment).serve(&token.target, request.scopes()) || again)
+            && is_unexpired(token, NOW)
+    };
+    let is_exact = |token: &AccessToken| {
+        token
+            .target
+            .is_same_set(request.scopes(), kind.scopes_ignore_case())
+    };
+    let serving = (0..).zip(tokens).filter(|(_, token)| serves(token));
+    serving
+        .max_by_key(|(_, token)| (is_exact(token), token.expires_on))
+        .map(|(index, _)| index)
+}
+
 fn is_valid(token: &AccessToken) -> bool {
     let margin = 300.min((token.expires_on.0 - token.cached_at.0) / 10);
     token.expires_on.0 > NOW.0 + margin && token.cached_at.0 <= NOW.0 + 300
@@ -154,11 +199,11 @@ fn token_for(scopes: &str, lifetime: i64) -> AccessToken {
 fn two_cases_of_a_scope_are_one_only_where_case_does_not_matter() {
     let mut partition = Partition::new(key());
     partition.access_tokens = vec![token_for("a", 1000), token_for("a A", 2000)];
-    let indexed = IndexedPartition::new(partition);
+    let indexed = IndexedPartition::new(partition).unwrap();
     let found = |scopes: &str, kind: AuthorityKind| {
         let request = request_for(&token_for(scopes, 0), kind);
         let found = indexed.find(&request, |token| is_fresh(token, NOW));
-        found.map(|token| token.target.as_str())
+        found.map(|index| indexed.token(index).target.as_str())
     };
     assert_eq!(found("a", AuthorityKind::Oidc), Some("a"));
     assert_eq!(found("A", AuthorityKind::Oidc), Some("a A"));
@@ -181,9 +226,9 @@ proptest! {
     ) {
         let mut partition = Partition::new(key());
         partition.access_tokens = tokens;
-        let indexed = IndexedPartition::new(partition);
+        let indexed = IndexedPartition::new(partition).unwrap();
         let kind = if entra { AuthorityKind::Entra } else { AuthorityKind::Oidc };
-        let rows = &indexed.partition().access_tokens;
+        let rows = &indexed.rows().access_tokens;
         for asked in asked.iter().chain(rows.first()) {
             let request = request_for(asked, kind);
             let serving: Vec<_> = rows
@@ -193,6 +238,7 @@ proptest! {
             match indexed.find(&request, |token| is_fresh(token, NOW)) {
                 None => prop_assert!(serving.is_empty(), "missed {:?}", serving),
                 Some(found) => {
+                    let found = &rows[found as usize];
                     prop_assert!(serving.iter().any(|token| std::ptr::eq(*token, found)), "wrong hit");
                     let exact = |token: &&&AccessToken| token.target.is_same_set(request.scopes(), entra);
                     let best = serving.iter().filter(exact).map(|token| token.expires_on).max();
@@ -218,5 +264,42 @@ proptest! {
             && sorted(&one.target) == sorted(&two.target);
         let (one, two) = (request_for(&one, kind), request_for(&two, kind));
         prop_assert_eq!(one.hash() == two.hash(), same);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Also among more tokens than are looked through, with every form of scope and with tokens that less was granted for.
+    #[test]
+    fn an_index_of_many_tokens_gives_what_looking_through_them_gives(
+        mut tokens in prop::collection::vec(token(), 1..90),
+        scopes in prop::collection::vec(many_scopes(), 90),
+        less in prop::collection::vec(prop::option::weighted(0.1, many_scopes()), 90),
+        asked in prop::collection::vec((0..90_usize, many_scopes()), 1..8),
+        kind in prop::sample::select(&[AuthorityKind::Entra, AuthorityKind::Oidc, AuthorityKind::B2c][..]),
+    ) {
+        for ((token, scopes), less) in tokens.iter_mut().zip(scopes).zip(less) {
+            token.target = scopes;
+            // Else hardly two would meet.
+            (token.token_type, token.context) = (TokenType::Bearer, TokenContext::default());
+            if token.client_id != "c2" {
+                (token.environment, token.realm) = (HOSTS[0].into(), "t1".into());
+            }
+            if let Some(less) = less {
+                token.note_requested(&less);
+            }
+        }
+        let mut partition = Partition::new(key());
+        partition.access_tokens = tokens.clone();
+        let indexed = IndexedPartition::new(partition.clone()).unwrap();
+        prop_assert!(indexed.rows() == partition);
+        for (number, scopes) in asked {
+            let mut asked = tokens[number % tokens.len()].clone();
+            asked.target = if number % 2 == 0 { scopes } else { asked.target };
+            let request = request_for(&asked, kind);
+            let found = indexed.find(&request, |token| is_unexpired(token, NOW));
+            prop_assert_eq!(found, looked_through(&tokens, &request), "{:?} in {:?}", request, tokens);
+        }
     }
 }

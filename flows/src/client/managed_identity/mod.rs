@@ -11,7 +11,7 @@ use cache_core::cache::{
     AcquireOptions, AppTokenCall, CacheError, Freshness, TokenCache, UnknownOutcomePolicy,
 };
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenRequest};
-use cache_core::secret::Secret;
+use cache_core::secret::SecretRef;
 use cache_core::store::CompareAndSwap;
 
 use self::question::Call;
@@ -275,7 +275,7 @@ impl AcquireTokenForManagedIdentity<'_> {
             .await
             .map_err(typed)?;
         let elapsed = inner.cache.clock().monotonic().saturating_sub(began);
-        Ok(outcome::result(&acquired, call.correlation_id.drawn(), elapsed))
+        Ok(outcome::result(acquired, call.correlation_id.drawn(), elapsed))
     }
 }
 
@@ -284,7 +284,7 @@ impl<'a> IntoFuture for AcquireTokenForManagedIdentity<'a> {
     type IntoFuture = Acquisition<'a>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Acquisition::boxed(self.run())
     }
 }
 

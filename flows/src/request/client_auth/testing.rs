@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cache_core::random::OsRandom;
 use cache_core::secret::Secret;
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, CoarseTime, UnixMillis};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, SignatureAlgorithm};
 
 use crate::Transport;
@@ -61,6 +61,10 @@ impl Clock for Frozen {
 
     fn monotonic(&self) -> Duration {
         Duration::ZERO
+    }
+
+    fn coarse(&self) -> CoarseTime {
+        CoarseTime::exact(self)
     }
 
     async fn sleep(&self, _duration: Duration) {}

@@ -16,6 +16,7 @@ fn finds(partition: &Partition, scopes: &str) -> bool {
     let scopes = ScopeSet::parse(scopes);
     let request = TokenRequest::new(key(), AuthorityKind::Entra, "c", HOST, "t", scopes);
     IndexedPartition::new(partition.clone())
+        .unwrap()
         .find(&request, |_| true)
         .is_some()
 }

@@ -1,0 +1,236 @@
+//! Answers: which token serves arguments that were asked before, found by their hash and told from others byte for byte.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::table::{Entry, Table};
+use crate::cache::acquired::Described;
+use crate::cache::arguments::{Arguments, OwnedArguments};
+use crate::schema::index::IndexedPartition;
+use crate::store::StoreKey;
+use crate::time::{CoarseTime, UnixMillis};
+
+/// The token that serves a request, and until when that needs no second look.
+///
+/// In this order, so that what decides whether it holds is in the cache lines that come first.
+#[repr(C)]
+pub(crate) struct Answer {
+    hash: u64,
+    /// Cleared when a partition that it was computed from is changed, or not kept any more.
+    is_alive: AtomicBool,
+    window: Window,
+    /// The gap in the store's reports that it was computed after.
+    epoch: u64,
+    /// In which round of evictions its partition was last said to be in use.
+    noted_in: AtomicU64,
+    pub(crate) partition: Arc<IndexedPartition>,
+    pub(crate) index: u32,
+    pub(crate) described: OnceLock<Box<Described>>,
+    /// The partition that it was computed from.
+    pub(super) stored_key: Option<StoreKey>,
+    arguments: OwnedArguments,
+}
+
+/// From when to when an answer needs no second look, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// On the wall clock. If that is set back, everything is looked at again.
+    pub(crate) since: UnixMillis,
+    pub(crate) until: UnixMillis,
+    /// On the coarse monotonic clock.
+    pub(crate) until_monotonic: u64,
+}
+
+impl Window {
+    #[inline]
+    fn holds(&self, now: CoarseTime) -> bool {
+        now.wall >= self.since && now.wall < self.until && now.monotonic < self.until_monotonic
+    }
+
+    /// One in which nothing holds.
+    const CLOSED: Self = Self {
+        since: UnixMillis(0),
+        until: UnixMillis(0),
+        until_monotonic: 0,
+    };
+}
+
+impl Answer {
+    pub(super) fn new(
+        arguments: &Arguments<'_>,
+        hash: u64,
+        window: Window,
+        epoch: u64,
+        stored_key: StoreKey,
+        partition: Arc<IndexedPartition>,
+        index: u32,
+    ) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            hash,
+            is_alive: AtomicBool::new(true),
+            window,
+            epoch,
+            noted_in: AtomicU64::new(0),
+            partition,
+            index,
+            arguments: OwnedArguments::new(arguments)?,
+            stored_key: Some(stored_key),
+            described: OnceLock::new(),
+        }))
+    }
+
+    /// A token that answers nothing but the call that brought it.
+    pub(crate) fn once(partition: Arc<IndexedPartition>, index: u32) -> Arc<Self> {
+        Arc::new(Self {
+            hash: 0,
+            is_alive: AtomicBool::new(false),
+            window: Window::CLOSED,
+            epoch: 0,
+            noted_in: AtomicU64::new(0),
+            partition,
+            index,
+            arguments: OwnedArguments::none(),
+            stored_key: None,
+            described: OnceLock::new(),
+        })
+    }
+
+    /// Whether it is the answer to these.
+    #[inline]
+    pub(super) fn is_for(&self, arguments: &Arguments<'_>) -> bool {
+        self.arguments.are(arguments)
+    }
+
+    /// Whether it holds `now`, if there was no gap in the store's reports after `epoch`.
+    #[inline]
+    pub(super) fn holds(&self, now: CoarseTime, epoch: u64) -> bool {
+        self.is_alive() && self.epoch == epoch && self.window.holds(now)
+    }
+
+    /// Whether its partition is yet to be said to be in use in this round of evictions. Says so once.
+    #[inline]
+    pub(super) fn is_new_in(&self, round: u64) -> bool {
+        self.noted_in.load(Ordering::Relaxed) != round
+            && self.noted_in.swap(round, Ordering::Relaxed) != round
+    }
+
+    fn bytes(&self) -> usize {
+        // Its place in the table and in its partition's list, and what an allocation takes.
+        size_of::<Self>() + self.arguments.heap_bytes() + 64
+    }
+}
+
+impl Entry for Answer {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
+    fn is_alive(&self) -> bool {
+        self.is_alive.load(Ordering::Acquire)
+    }
+
+    /// Answers nothing any more.
+    fn end(&self) {
+        self.is_alive.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+/// The answers that were computed from one partition in memory. It ends with the partition's time there.
+#[derive(Debug, Default)]
+pub(crate) struct Life(Mutex<Given>);
+
+#[derive(Debug, Default)]
+struct Given {
+    is_over: bool,
+    answers: Vec<Arc<Answer>>,
+    /// At how many those that have ended otherwise are dropped.
+    pruned_at: usize,
+    /// Which answer makes room for the next, once there are too many.
+    oldest: usize,
+    bytes: usize,
+    /// As how many they count among the tier's.
+    counted: usize,
+}
+
+/// What became of an answer that was to be listed.
+pub(super) enum Listing {
+    /// The partition's time is over already.
+    TooLate,
+    Listed,
+    /// Listed, and all together count as so many bytes from now on.
+    Counts(usize),
+}
+
+impl Life {
+    /// Lists `answer`, so that the partition's end is its own, and drops another if there are more than `most`. Bytes
+    /// are counted in steps, so that most answers need not be weighed.
+    pub(super) fn list(&self, answer: &Arc<Answer>, most: usize, answers: &Table<Answer>) -> Listing {
+        let mut given = self.lock();
+        if given.is_over {
+            return Listing::TooLate;
+        }
+        if given.answers.len() >= given.pruned_at {
+            given.prune();
+        }
+        given.bytes += answer.bytes();
+        if given.answers.len() < most {
+            given.answers.push(Arc::clone(answer));
+        } else {
+            let oldest = given.oldest % given.answers.len().max(1);
+            given.oldest = oldest + 1;
+            if let Some(place) = given.answers.get_mut(oldest) {
+                let dropped = std::mem::replace(place, Arc::clone(answer));
+                given.bytes -= dropped.bytes();
+                dropped.end();
+                answers.remove(&dropped);
+            }
+        }
+        if given.bytes <= given.counted {
+            return Listing::Listed;
+        }
+        given.counted = given.bytes.next_power_of_two();
+        Listing::Counts(given.counted)
+    }
+
+    /// Ends it, and with it every answer.
+    pub(super) fn end(&self, answers: &Table<Answer>) {
+        let mut given = self.lock();
+        given.is_over = true;
+        given.drop_all(answers);
+    }
+
+    /// Ends the answers alone.
+    pub(super) fn drop_answers(&self, answers: &Table<Answer>) {
+        self.lock().drop_all(answers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Given> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Given {
+    /// Drops the answers that have ended: replaced by others for the same arguments, or with another partition.
+    fn prune(&mut self) {
+        self.answers.retain(|answer| answer.is_alive());
+        self.bytes = self.answers.iter().map(|answer| answer.bytes()).sum();
+        self.pruned_at = (self.answers.len() * 2).max(16);
+    }
+
+    fn drop_all(&mut self, answers: &Table<Answer>) {
+        self.bytes = 0;
+        for answer in std::mem::take(&mut self.answers) {
+            answer.end();
+            answers.remove(&answer);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Slots that go: how their bytes are counted, and what ends with them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::{Lifecycle, Weighter};
+
+use super::super::answers::Answer;
+use super::super::table::Table;
+use super::Kept;
+use crate::store::StoreKey;
+
+/// What every hit reads, and few events write.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Shared {
+    /// How many gaps there were in the store's reports.
+    pub(super) epoch: AtomicU64,
+    /// How many slots were evicted.
+    pub(super) evicted: AtomicU64,
+    /// The round of evictions: in each, an answer that hits says once that its partition is in use.
+    pub(super) round: AtomicU64,
+}
+
+/// What happens when a slot is replaced, or makes room for another. All of it under the lock under which the slot goes, so that no
+/// answer of a slot that cannot be found any more is ever given.
+#[derive(Clone, Debug)]
+pub(super) struct Evictions {
+    pub(super) answers: Arc<Table<Answer>>,
+    pub(super) shared: Arc<Shared>,
+    /// How many evictions make a round.
+    pub(super) a_round: u64,
+}
+
+impl Lifecycle<StoreKey, Kept> for Evictions {
+    /// Wiped when the lock is free again.
+    type RequestState = Vec<Kept>;
+
+    fn on_evict(&self, gone: &mut Vec<Kept>, _: StoreKey, kept: Kept) {
+        kept.life.end(&self.answers);
+        gone.push(kept);
+        let evicted = self.shared.evicted.fetch_add(1, Ordering::Relaxed) + 1;
+        if evicted.is_multiple_of(self.a_round) {
+            self.shared.round.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct BytesOfSlot;
+
+impl Weighter<StoreKey, Kept> for BytesOfSlot {
+    fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
+        (key.as_str().len() + kept.slot.partition.approximate_bytes()) as u64 + kept.answer_bytes
+    }
+}
