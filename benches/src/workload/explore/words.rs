@@ -56,7 +56,12 @@ pub fn waits_of(workload: &Workload) -> &'static str {
 /// Why it is this one: what each choice would be worth that differs in one thing, the most telling first.
 #[must_use]
 pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
-    const NAMES: [&str; 3] = ["the slowest waits", "requests at the authority", "processor time"];
+    const NAMES: [&str; 4] = [
+        "the slowest waits",
+        "the median wait",
+        "requests at the authority",
+        "processor time",
+    ];
     let Some((ours, mine)) = contenders
         .get(chosen)
         .and_then(|contender| Some((contender, median_figures(&contender.runs)?)))
@@ -93,7 +98,7 @@ pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
 
 fn shown(which: usize, figures: &Figures) -> String {
     let value = measures(figures)[which];
-    if which == 1 {
+    if which == 2 {
         format!("{} a second", rate(value))
     } else {
         duration(value)
