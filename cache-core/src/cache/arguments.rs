@@ -65,8 +65,13 @@ impl<'a> Arguments<'a> {
         if request.requested_claims().is_some() {
             return None;
         }
+        let partition = PartitionRef::of(request.partition())?;
         Some(Self::new(
-            PartitionRef::of(request.partition())?,
+            if request.is_by_scopes() {
+                partition.by_scopes()
+            } else {
+                partition
+            },
             request.authority_kind(),
             [request.client_id(), request.environment(), request.realm()],
             Scopes::Joined(request.scopes().as_str()),
@@ -101,6 +106,12 @@ impl<'a> Arguments<'a> {
                 resource,
                 Some(components),
             ),
+            PartitionRef::AppByScopes {
+                client_id,
+                tenant,
+                components,
+                ..
+            } => (5, client_id.as_bytes(), tenant.as_bytes(), None, Some(components)),
             PartitionRef::Session { client_id, key, .. } => {
                 let kind = match key {
                     SessionKey::AssertionHash(_) => 2,
