@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
-use cache_core::schema::{AuthorityKind, PartitionKey, ScopeSet, TokenContext};
+use cache_core::schema::{AuthorityKind, ScopeSet, TokenContext};
 
 use super::application::Application;
 use super::password::PasswordGrant;
