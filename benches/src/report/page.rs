@@ -101,7 +101,7 @@ fn headline(findings: &Findings) -> String {
             parts.push("write behind");
         }
     }
-    format!("{}, on {}", parts.join(", "), findings.candidate.store.title())
+    format!("{}, with {}", parts.join(", "), findings.candidate.store.title())
 }
 
 fn cards(findings: &Findings) -> Markup {

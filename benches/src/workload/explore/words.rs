@@ -2,7 +2,7 @@
 
 use super::choice::{Choice, Contender, measures, median_figures, ratios};
 use super::{Confirmation, Outcome};
-use crate::report::units::{duration, rate, times};
+use crate::report::units::{count, duration, rate, times};
 use crate::workload::file::{StoreKind, Workload};
 use crate::workload::measured::Figures;
 
@@ -39,6 +39,13 @@ pub fn paragraph(
         ));
     }
     sentences.extend(confirmation.map(confirmed));
+    if contender.candidate.store == StoreKind::Memory {
+        sentences.push(format!(
+            "Nothing survives a restart then, which costs {} requests in each process: if that is too much, take the best of the other stores \
+             in the table.",
+            count(workload.tokens())
+        ));
+    }
     sentences.extend(beyond_one_machine(workload, contenders, choice.chosen));
     sentences.join(" ")
 }
