@@ -245,7 +245,7 @@ fn compare_partitions(question: &mut Question, name: &str, world: &World, users:
     let hits = moka::sync::Cache::new(u64::MAX);
     let naive = Naive::default();
     let keys: Vec<MokaKey> = (0..users).map(|user| MokaKey::new(payload, user)).collect();
-    for user in 0..users {
+    for (user, key) in keys.iter().enumerate() {
         bare.insert(
             &Arc::new(Bare {
                 hash: mixed(user),
@@ -255,17 +255,17 @@ fn compare_partitions(question: &mut Question, name: &str, world: &World, users:
         );
         let expires_on = SystemClock.now().to_seconds().saturating_add(LIFETIME);
         let token = "t".repeat(100);
-        hits.insert(keys[user].clone(), Arc::new((token.clone(), expires_on)));
+        hits.insert(key.clone(), Arc::new((token.clone(), expires_on)));
         let kept = Kept {
             token,
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             expires_on,
         };
-        let key = naive_key(&payload.home_account_id(user));
+        let naive_key = naive_key(&payload.home_account_id(user));
         naive
             .write()
             .unwrap_or_else(|error| error.into_inner())
-            .insert(key, vec![kept]);
+            .insert(naive_key, vec![kept]);
     }
     let offline = offline(payload);
     let options = AcquireOptions::default();

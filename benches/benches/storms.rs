@@ -34,7 +34,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// When the authority recommends to replace a token.
 const REFRESH_AFTER: Duration = LIFETIME.checked_div(2).expect("two is not zero");
 /// How long the time is over which requests are counted.
-const COUNTED_OVER: Duration = Duration::from_secs(30);
+const COUNTED_OVER: Duration = Duration::from_secs(60);
 
 async fn ask(question: &mut Question) -> Result<(), QuestionError> {
     let accounts = question.sized(10_000, 200);
@@ -85,7 +85,7 @@ const MEANS: [&str; 3] = [
      but without jitter the authority meets the same wall earlier. **With jitter** each token has a moment of its own within the given share of \
      the time that is left, so the load is spread over minutes; it is the same moment in every process, so that no account is refreshed twice.",
     "Choose to refresh ahead, with the default jitter, for everything that serves more than a few accounts. A larger jitter lowers the peak further and \
-     leaves less time to ride out an outage of the authority.",
+     leaves less time to ride out an outage of the authority; one of 1 lets some tokens come so near their end that callers wait for them.",
 ];
 
 /// Accounts that signed in together.
@@ -169,6 +169,8 @@ impl Storm {
             }
         }
         outcome.requests = self.requests();
+        let busy = outcome.rates.iter().rposition(|(_, rate)| *rate > 0.0);
+        outcome.rates.truncate(busy.map_or(0, |last| last + 1));
         Ok(outcome)
     }
 

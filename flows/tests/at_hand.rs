@@ -11,6 +11,7 @@ use cache_core::random::OsRandom;
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
 use cache_core::store::{MemoryStore, Store};
+use cache_core::strategy::{Partitioning, Strategy};
 use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::{
     ALICE, CONFIDENTIAL_CLIENT, CONFIDENTIAL_SECRET, Config, FakeAuthority, GUEST_TENANT, HOME_TENANT,
@@ -52,8 +53,13 @@ impl Scene {
     }
 
     async fn cache(&self) -> TokenCache {
+        self.cache_with(Strategy::desktop_tool()).await
+    }
+
+    async fn cache_with(&self, strategy: Strategy) -> TokenCache {
         let key = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
         TokenCache::builder(Arc::clone(&self.store))
+            .strategy(strategy)
             .clock(Arc::new(self.clock.clone()))
             .open_sealed(Namespace::default(), key)
             .await
@@ -69,9 +75,13 @@ impl Scene {
     }
 
     async fn confidential(&self, tenant: &str) -> ConfidentialClient {
+        self.confidential_over(tenant, self.cache().await)
+    }
+
+    fn confidential_over(&self, tenant: &str, cache: TokenCache) -> ConfidentialClient {
         let authority = Authority::detect(&self.authority.authority_url(tenant)).unwrap();
         let secret = ClientCredential::secret(Secret::new(CONFIDENTIAL_SECRET));
-        ConfidentialClient::builder(CONFIDENTIAL_CLIENT, authority, secret, self.cache().await)
+        ConfidentialClient::builder(CONFIDENTIAL_CLIENT, authority, secret, cache)
             .http(Arc::clone(&self.http))
             .build()
             .unwrap()
@@ -160,6 +170,30 @@ async fn an_applications_own_token_is_ready_at_once_and_allocates_nothing() {
     let nowhere = scene.confidential("common").await;
     let refused = nowhere.acquire_token_for_client(DEFAULT).await;
     assert!(matches!(refused, Err(Error::Configuration(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applications_own_tokens_are_at_hand_where_each_resource_has_a_partition() {
+    const OTHER: [&str; 1] = ["https://vault.azure.net/.default"];
+    let scene = Scene::new().await;
+    let strategy = Strategy::desktop_tool().partitioning(Partitioning::AppByResource);
+    let client = scene.confidential_over(HOME_TENANT, scene.cache_with(strategy).await);
+    let mut tokens = Vec::new();
+    for scopes in [DEFAULT, OTHER] {
+        assert!(at_once(client.acquire_token_for_client(scopes)).is_none());
+        for _ in 0..3 {
+            client.acquire_token_for_client(scopes).await.unwrap();
+        }
+        let mut found = None;
+        let allocated = allocation_counter::measure(|| {
+            found = at_once(client.acquire_token_for_client(scopes));
+        });
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.scopes().as_str(), scopes[0]);
+        assert_eq!(allocated.count_total, 0, "{allocated:?}");
+        tokens.push(found.access_token().to_secret());
+    }
+    assert_ne!(tokens[0], tokens[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -364,7 +364,7 @@ mod tests {
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
              chromium-driver glewlwyd redis-server dbus gnome-keyring keepassxc keyutils libsecret-tools libsecret-1-dev \
-             python3-gi gir1.2-secret-1 default-jdk-headless util-linux"
+             python3-gi gir1.2-secret-1 default-jdk-headless util-linux valgrind"
         ));
     }
 

@@ -96,7 +96,17 @@ fn compare(
         moka.insert(CLIENT_ID, scopes, expected(resource), expires_on);
     }
 
-    let (mut ours, mut azures, mut yups, mut mokas) = (picker(), picker(), picker(), picker());
+    let prepared: Vec<_> = scopes
+        .iter()
+        .map(|scopes| client.prepare_for_client(scopes))
+        .collect();
+    if prepared.iter().any(|prepared| prepared.peek().is_none()) {
+        return Err("a prepared request does not find the token in memory".into());
+    }
+
+    let (mut ours, mut peeked) = (picker(), picker());
+    let (mut azures, mut yups, mut mokas) = (picker(), picker(), picker());
+    let peek = sync(|| prepared[peeked.pick()].peek().map(|found| found.expires_on()));
     let whole = on(&runtime, async || {
         client.acquire_token_for_client(&scopes[ours.pick()]).await
     });
@@ -109,6 +119,7 @@ fn compare(
         .compare(name)
         .batch(Duration::from_millis(4))
         .variant("acquire_token_for_client(…).await", whole)
+        .variant("the same prepared, borrowed", peek)
         .peer("moka, text to text", moka)
         .peer("azure_identity", azure)
         .peer("yup-oauth2", yup);

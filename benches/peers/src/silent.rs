@@ -158,7 +158,16 @@ fn compare(
         moka.insert(owner, &scopes, users.access_token(user), expires_on);
     }
 
-    let (mut ours, mut theirs) = (picker(), picker());
+    let prepared: Vec<_> = known
+        .iter()
+        .map(|account| client.prepare_silent(&scopes, account))
+        .collect();
+    if prepared.iter().any(|prepared| prepared.peek().is_none()) {
+        return Err("a prepared request does not find the token in memory".into());
+    }
+
+    let (mut ours, mut peeked, mut theirs) = (picker(), picker(), picker());
+    let peek = sync(|| prepared[peeked.pick()].peek().map(|found| found.expires_on()));
     let whole = on(&runtime, async || {
         client
             .acquire_token_silent(&scopes)
@@ -170,7 +179,8 @@ fn compare(
         .compare(name)
         // Where MSAL searches, what it costs depends on who is asked for: of many it has to be several.
         .batch(Duration::from_millis(if users.count() > 1000 { 50 } else { 4 }))
-        .variant(WHOLE, whole);
+        .variant(WHOLE, whole)
+        .variant("the same prepared, borrowed", peek);
     comparison = comparison.peer("moka, text to text", bare);
     for script in scripts.both() {
         let expected = |user| users.access_token(user);

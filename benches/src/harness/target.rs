@@ -106,7 +106,6 @@ impl std::fmt::Display for Criterion {
 }
 
 /// A target that was set with [`Question::target`](super::Question::target); says what to do about a miss.
-#[must_use = "a miss should have a reason and a next idea"]
 #[derive(Debug)]
 pub struct Target<'a>(&'a mut TargetReport);
 

@@ -101,7 +101,7 @@ fn headline(findings: &Findings) -> String {
             parts.push("write behind");
         }
     }
-    format!("{}, on {}", parts.join(", "), findings.candidate.store.title())
+    format!("{}, with {}", parts.join(", "), findings.candidate.store.title())
 }
 
 fn cards(findings: &Findings) -> Markup {
@@ -337,8 +337,8 @@ fn how(findings: &Findings) -> Markup {
             }
             @if findings.exploration.is_some() {
                 p {
-                    "A strategy’s cost is the weighted geometric mean of three ratios to the workload’s own strategy: " (tables::weights())
-                    ". Differences of 50 µs, half a request a second or 1 µs of a processor count for nothing. What cannot be told apart from the "
+                    "A strategy’s cost is the weighted geometric mean of its ratios to the workload’s own strategy: " (tables::weights())
+                    ". Differences of 50 µs in the slowest waits, 10 µs in the median, half a request a second or 1 µs of a processor count for little. What cannot be told apart from the "
                     "best counts as equal, and the safest and simplest of equals is recommended. What is not safe is not tried."
                 }
             }

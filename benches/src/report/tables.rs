@@ -200,11 +200,11 @@ pub(super) fn prices(exploration: &Exploration) -> Markup {
         return html! {};
     }
     let rows = exploration.prices.iter().map(|price| {
-        let [slowest, requests, processor] = ratios(&price.beside, &price.figures).map(times);
+        let [slowest, median, requests, processor] = ratios(&price.beside, &price.figures).map(times);
         html! {
             tr {
                 th scope="row" { (price.title) }
-                td { (slowest) } td { (requests) } td { (processor) }
+                td { (slowest) } td { (median) } td { (requests) } td { (processor) }
             }
         }
     });
@@ -225,12 +225,13 @@ pub(super) fn weights() -> Markup {
 }
 
 fn head(first: &str) -> Markup {
-    html! { thead { tr { th { (first) } th { "slowest 1 %" } th { "requests/s" } th { "processor" } } } }
+    html! { thead { tr { th { (first) } th { "slowest 1 %" } th { "median" } th { "requests/s" } th { "processor" } } } }
 }
 
 fn cells(figures: &Figures) -> Markup {
     html! {
         td { (duration(figures.slowest_nanoseconds)) }
+        td { (duration(figures.median_nanoseconds)) }
         td { (three_digits(figures.requests_per_second)) }
         td { (duration(figures.cpu_nanoseconds)) }
     }

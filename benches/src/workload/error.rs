@@ -47,7 +47,7 @@ pub enum BenchError {
         source: std::io::Error,
     },
     /// The store that is measured failed.
-    #[error("the {store} store failed to {doing}")]
+    #[error("{store} failed to {doing}")]
     Store {
         /// Which kind.
         store: &'static str,

@@ -135,7 +135,7 @@ impl StoreKind {
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Memory => "memory",
+            Self::Memory => "a store in memory",
             Self::Sqlite => "SQLite",
             Self::Redis => "Redis",
         }

@@ -111,7 +111,9 @@ impl Ages {
     fn new(workload: &Workload, strategy: &Chosen) -> Self {
         let tokens = &workload.tokens;
         let part = match strategy.refresh {
-            Refresh::Ahead if tokens.refresh_after > 0.0 => tokens.refresh_after,
+            Refresh::Ahead if tokens.refresh_after > 0.0 => {
+                tokens.refresh_after + strategy.refresh_jitter * (1.0 - tokens.refresh_after)
+            }
             // The rest is the margin within which no token is handed out.
             Refresh::Ahead | Refresh::OnDemand => 0.9,
         };
@@ -138,7 +140,7 @@ mod tests {
     fn as_many_tokens_are_replaced_each_second_from_the_first_on() {
         let workload = presets::workload("multi-tenant-daemon").unwrap();
         let mut strategy = workload.strategy.chosen();
-        for (refresh, oldest) in [(Refresh::Ahead, 30), (Refresh::OnDemand, 54)] {
+        for (refresh, oldest) in [(Refresh::Ahead, 37), (Refresh::OnDemand, 54)] {
             strategy.refresh = refresh;
             let ages = Ages::new(&workload, &strategy);
             let mut of_age = vec![0_u32; oldest];

@@ -106,7 +106,7 @@ pub enum Form {
     MsalJson,
 }
 
-/// [`SealPolicy`].
+/// [`SealPolicy`](cache_core::strategy::SealPolicy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sealing {

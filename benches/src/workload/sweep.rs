@@ -24,7 +24,7 @@ pub struct SweepPoint {
 }
 
 /// Runs the workload's tokens with ever more users or tenants, in one process with one task that never pauses, so that nothing but
-/// the number differs.
+/// the number differs; up to `most` of them.
 ///
 /// # Errors
 /// That a run failed.
@@ -33,11 +33,12 @@ pub async fn sweep(
     workload: &Workload,
     candidate: &Candidate,
     seed: u64,
+    most: u32,
     observer: &dyn Observer,
 ) -> Result<Vec<SweepPoint>, BenchError> {
     let numbers: Vec<_> = [1, 10, 100, 1000, 4000]
         .into_iter()
-        .filter(|number| scaled(workload, *number).tokens() <= MOST_TOKENS)
+        .filter(|number| *number <= most && scaled(workload, *number).tokens() <= MOST_TOKENS)
         .collect();
     let mut points = Vec::new();
     for (done, number) in numbers.iter().enumerate() {

@@ -4,14 +4,27 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
 use super::lookup::{Lookup, PartitionRef};
 use crate::schema::{AuthorityKind, SessionKey, TokenContext, TokenRequest, TokenType};
 
 /// The secrets of the hash, drawn once for the process: a [`TokenRequest`] keeps its hash and knows no cache.
-static SECRETS: LazyLock<RapidSecrets> =
-    LazyLock::new(|| RapidSecrets::seed(RandomState::new().hash_one(0_u8)));
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
+    let random = RandomState::new();
+    Secrets {
+        whole: RapidSecrets::seed(random.hash_one(0_u8)),
+        first: random.hash_one(1_u8),
+        // An even factor would lose a bit at each multiplication.
+        second: random.hash_one(2_u8) | 1,
+    }
+});
+
+struct Secrets {
+    whole: RapidSecrets,
+    first: u64,
+    second: u64,
+}
 
 /// How many texts there are beside the scopes.
 const TEXTS: usize = 11;
@@ -52,8 +65,13 @@ impl<'a> Arguments<'a> {
         if request.requested_claims().is_some() {
             return None;
         }
+        let partition = PartitionRef::of(request.partition())?;
         Some(Self::new(
-            PartitionRef::of(request.partition())?,
+            if request.is_by_scopes() {
+                partition.by_scopes()
+            } else {
+                partition
+            },
             request.authority_kind(),
             [request.client_id(), request.environment(), request.realm()],
             Scopes::Joined(request.scopes().as_str()),
@@ -88,6 +106,12 @@ impl<'a> Arguments<'a> {
                 resource,
                 Some(components),
             ),
+            PartitionRef::AppByScopes {
+                client_id,
+                tenant,
+                components,
+                ..
+            } => (5, client_id.as_bytes(), tenant.as_bytes(), None, Some(components)),
             PartitionRef::Session { client_id, key, .. } => {
                 let kind = match key {
                     SessionKey::AssertionHash(_) => 2,
@@ -131,18 +155,19 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A hash that says which answers to look at. It is never trusted: components are left out of it.
+    /// A hash that says which answers to look at. It is never trusted: components are left out of it, and of texts that seldom
+    /// tell lookups apart only the ends are in it.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
         let secrets = &*SECRETS;
-        let mut hash = u64::from(self.flags);
-        let mut part = |text: &[u8]| {
-            if !text.is_empty() {
-                hash = hash.rotate_left(9) ^ rapidhash_v3_inline::<true, true, false>(text, secrets);
-            }
-        };
-        self.texts.iter().for_each(|text| part(text));
-        self.scopes.each(|word| part(word.as_bytes()));
+        let whole = |text: &[u8]| rapidhash_v3_micro_inline::<false, false>(text, &secrets.whole);
+        let [holder, others @ ..] = &self.texts;
+        let mut hash = fold(secrets.first ^ u64::from(self.flags), whole(holder));
+        for text in others.iter().filter(|text| !text.is_empty()) {
+            hash = fold(hash ^ ends(text), secrets.second);
+        }
+        self.scopes
+            .each(|word| hash = fold(hash ^ whole(word.as_bytes()), secrets.second));
         hash
     }
 
@@ -151,6 +176,28 @@ impl<'a> Arguments<'a> {
     pub(crate) fn split(scopes: &[&'a str]) -> Option<Vec<&'a str>> {
         let has_several = scopes.iter().any(|text| text.contains(char::is_whitespace));
         has_several.then(|| scopes.iter().flat_map(|text| text.split_whitespace()).collect())
+    }
+}
+
+/// The product of two numbers, folded: every bit of it depends on all of both.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// The first and the last eight bytes of a text, and its length.
+#[inline]
+fn ends(text: &[u8]) -> u64 {
+    let eight = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    match text.len() {
+        length @ 8.. => {
+            eight(text.first_chunk()) ^ eight(text.last_chunk()).rotate_left(32) ^ (length as u64) << 56
+        }
+        _ => text
+            .iter()
+            .fold(text.len() as u64, |hash, byte| hash << 8 | u64::from(*byte)),
     }
 }
 

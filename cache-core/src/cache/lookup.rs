@@ -64,6 +64,18 @@ pub enum PartitionRef<'a> {
         /// Extra components that the caller wants in the cache key.
         components: &'a BTreeMap<String, String>,
     },
+    /// [`PartitionKey::App`] whose resource is the scopes that are asked for, as
+    /// [`Partitioning::AppByResource`](crate::strategy::Partitioning::AppByResource) has it: what is asked for there is found by this alone.
+    AppByScopes {
+        /// The client.
+        client_id: &'a str,
+        /// The authority.
+        authority: &'a AuthorityIdentity,
+        /// The tenant; empty for issuers without tenants.
+        tenant: &'a str,
+        /// Extra components that the caller wants in the cache key.
+        components: &'a BTreeMap<String, String>,
+    },
     /// [`PartitionKey::Session`].
     Session {
         /// The client.
@@ -113,11 +125,31 @@ impl<'a> PartitionRef<'a> {
         })
     }
 
+    /// The same, where a resource that is the scopes asked for is said to be them.
+    pub(super) fn by_scopes(self) -> Self {
+        match self {
+            Self::App {
+                client_id,
+                authority,
+                tenant,
+                resource: Some(_),
+                components,
+            } => Self::AppByScopes {
+                client_id,
+                authority,
+                tenant,
+                components,
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn authority(self) -> &'a AuthorityIdentity {
         match self {
-            Self::User { authority, .. } | Self::App { authority, .. } | Self::Session { authority, .. } => {
-                authority
-            }
+            Self::User { authority, .. }
+            | Self::App { authority, .. }
+            | Self::AppByScopes { authority, .. }
+            | Self::Session { authority, .. } => authority,
         }
     }
 }
@@ -140,6 +172,7 @@ impl fmt::Debug for PartitionRef<'_> {
         f.write_str(match self {
             Self::User { .. } => "User",
             Self::App { .. } => "App",
+            Self::AppByScopes { .. } => "AppByScopes",
             Self::Session { .. } => "Session",
         })
     }

@@ -21,6 +21,7 @@ pub struct TokenRequest {
     token_type: TokenType,
     context: TokenContext,
     claims: Option<String>,
+    is_by_scopes: bool,
     /// Few requests are told from others in other processes.
     hash: OnceLock<RequestHash>,
     context_hash: u64,
@@ -41,7 +42,12 @@ impl TokenRequest {
         realm: impl Into<String>,
         scopes: ScopeSet,
     ) -> Self {
+        let is_by_scopes = matches!(
+            &partition,
+            PartitionKey::App { resource: Some(resource), .. } if *resource == scopes.normalised()
+        );
         Self {
+            is_by_scopes,
             partition,
             kind,
             client_id: client_id.into(),
@@ -131,6 +137,11 @@ impl TokenRequest {
     /// As [`fingerprint`](Self::fingerprint), without the scopes.
     pub(crate) fn context_hash(&self) -> u64 {
         self.context_hash
+    }
+
+    /// Whether the partition's resource is the scopes, so that it says nothing of its own.
+    pub(crate) fn is_by_scopes(&self) -> bool {
+        self.is_by_scopes
     }
 
     /// The hash by which memory finds what answered the same arguments before.

@@ -21,8 +21,8 @@ zipf = 0.8
 processes = 2
 tasks = 2
 think_milliseconds = 4.0
-seconds = 1.0
-warm_up_seconds = 0.2
+seconds = 3.0
+warm_up_seconds = 0.6
 [tokens]
 lifetime_seconds = 3
 refresh_after = 0.4
@@ -70,7 +70,15 @@ async fn two_processes_share_a_store_and_nobody_is_signed_out() {
     // What the environment names is the user's own cache.
     let mut command = bench(
         &program,
-        &[&file, "--json", "--out", out.to_str().unwrap(), "--seed", "5"],
+        &[
+            &file,
+            "--quick",
+            "--json",
+            "--out",
+            out.to_str().unwrap(),
+            "--seed",
+            "5",
+        ],
     );
     command.env(
         "TOKENKEEP_STORE",
@@ -105,7 +113,7 @@ async fn a_store_in_memory_and_processes_that_live_shortly() {
     let out = program.path("memory.html");
     let ran = Ran::of(bench(
         &program,
-        &[&file, "--json", "--out", out.to_str().unwrap()],
+        &[&file, "--quick", "--json", "--out", out.to_str().unwrap()],
     ))
     .await;
     let object = ran.succeeded().object();
@@ -115,11 +123,11 @@ async fn a_store_in_memory_and_processes_that_live_shortly() {
         serde_json::json!({})
     );
 
-    let short = SMALL.replace("warm_up_seconds = 0.2", "requests_per_process = 2");
+    let short = SMALL.replace("warm_up_seconds = 0.6", "requests_per_process = 2");
     let file = workload(&program, &short);
     let ran = Ran::of(bench(
         &program,
-        &[&file, "--json", "--out", out.to_str().unwrap()],
+        &[&file, "--quick", "--json", "--out", out.to_str().unwrap()],
     ))
     .await;
     let measured = json_of(&ran.succeeded().object()["numbers"])["measurement"].clone();
@@ -145,7 +153,7 @@ async fn what_makes_no_sense_is_refused() {
     };
     let told = usage(&[&file]).await;
     assert!(
-        told.contains("is no workload") && told.contains("line 12") && told.contains("threads"),
+        told.contains("is no workload") && told.contains("line 13") && told.contains("threads"),
         "{told}"
     );
     assert!(
@@ -204,7 +212,7 @@ async fn shipped_workloads_are_listed_and_printed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_leaves_nothing_behind() {
     let program = Program::new();
-    let file = workload(&program, &SMALL.replace("seconds = 1.0", "seconds = 60.0"));
+    let file = workload(&program, &SMALL.replace("seconds = 3.0", "seconds = 60.0"));
     let out = program.path("never.html");
     let mut child = bench(&program, &[&file, "--out", out.to_str().unwrap()])
         .spawn()

@@ -27,7 +27,7 @@ pub(super) struct Application {
     pub(super) authority: Authority,
     /// The authority's, read out once.
     pub(super) identity: AuthorityIdentity,
-    /// Where the application's own tokens are; `None` where that depends on the scopes, and where it has no tenant.
+    /// Where the application's own tokens are if it asks for no scope; `None` where it has no tenant.
     pub(super) own_partition: Option<PartitionKey>,
     /// Whether the authority is one that tenants share, read out once.
     pub(super) is_multi_tenant: bool,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{TokenCache, UnknownOutcomePolicy};
-use cache_core::schema::{AuthorityKind, PartitionKey, ScopeSet, TokenContext};
+use cache_core::schema::{AuthorityKind, ScopeSet, TokenContext};
 
 use super::application::Application;
 use super::password::PasswordGrant;
@@ -260,13 +260,7 @@ impl<C> ClientBuilder<C> {
             cached_app_token::request(&self.cache, &self.authority, client.id(), ScopeSet::default())
                 .partition()
                 .clone();
-        let own_partition = match own_partition {
-            PartitionKey::App {
-                resource: Some(_), ..
-            } => None,
-            _ if self.authority.is_multi_tenant() => None,
-            partition => Some(partition),
-        };
+        let own_partition = Some(own_partition).filter(|_| !self.authority.is_multi_tenant());
         Ok(Arc::new(Application {
             telemetry,
             log_personal_data: self.log_personal_data,

@@ -15,7 +15,7 @@ that of the whole over all that was done, so two threads that do not hinder each
 ";
 
 /// The whole document.
-pub(super) fn write(rows: &[Row], reports: &[Report]) -> String {
+pub(super) fn write(rows: &[Row], reports: &[Report], workloads: Option<&str>) -> String {
     let mut text = format!("# Performance\n\n{HOW_TO_READ}\n");
     text.push_str("## The targets\n\n");
     text.push_str(&targets::as_markdown(&targets::judge(rows, reports)));
@@ -24,6 +24,7 @@ pub(super) fn write(rows: &[Row], reports: &[Report]) -> String {
     for report in reports {
         text.push_str(&question(report, &mut machine));
     }
+    text.push_str(workloads.unwrap_or_default());
     text
 }
 
@@ -117,7 +118,7 @@ mod tests {
             "series": [{"name": "load", "x": "s", "y": "requests/s", "points": [[0, 10000], [1, 0]]}],
             "means": ["Choose this."]}"#;
         let report: Report = serde_json::from_str(json).unwrap();
-        let text = write(&[], &[report.clone(), report]);
+        let text = write(&[], &[report.clone(), report], None);
         for part in [
             "## What?\n\nChoose this.\n\n*2026-11-21 21:40 UTC, 2 × Fast, 8.0 GiB, linux 6, rustc 1: `cargo bench`*",
             "| find |  | 30 ns | 29 ns–31 ns | 1.50 (1.40–1.60) |",

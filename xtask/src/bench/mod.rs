@@ -5,6 +5,7 @@ mod numbers;
 mod questions;
 mod report;
 mod targets;
+mod workloads;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,9 @@ pub(crate) fn run(selection: &Selection) -> Result<(), Failure> {
 
     let known = questions::all()?;
     for wanted in &selection.questions {
-        if !known.iter().any(|question| question == wanted) && wanted != PEERS {
+        if !known.iter().any(|question| question == wanted) && wanted != PEERS && wanted != WORKLOADS {
             return Err(Failure::new(format!(
-                "there is no question {wanted}; there are {} and {PEERS}",
+                "there is no question {wanted}; there are {}, {PEERS} and {WORKLOADS}",
                 known.join(", ")
             )));
         }
@@ -83,6 +84,12 @@ pub(crate) fn run(selection: &Selection) -> Result<(), Failure> {
         failed.push(format!("{PEERS}: {failure}"));
     }
 
+    if selection.wants(WORKLOADS)
+        && let Err(failure) = workloads::explore(selection.quick, &folder)
+    {
+        failed.push(format!("{WORKLOADS}: {failure}"));
+    }
+
     write(selection.quick, &folder)?;
     if failed.is_empty() {
         return Ok(());
@@ -92,13 +99,15 @@ pub(crate) fn run(selection: &Selection) -> Result<(), Failure> {
 
 /// The question of the package `benches/peers`.
 const PEERS: &str = "peers";
+/// `tokenkeep bench` on the shipped workloads.
+const WORKLOADS: &str = "workloads";
 
 fn write(quick: bool, folder: &Path) -> Result<(), Failure> {
     let rows = Row::all()?;
     let reports = Report::all(folder)?;
     println!("{}", targets::as_text(&targets::judge(&rows, &reports)));
 
-    let document = document::write(&rows, &reports);
+    let document = document::write(&rows, &reports, workloads::section(folder)?.as_deref());
     // What a smoke run says is not to be read.
     let path = if quick {
         folder.join("performance.md")

@@ -8,18 +8,22 @@ use crate::command::{Failure, cargo, root, run};
 
 const PACKAGE: [&str; 5] = ["--locked", "--package", "benches", "--features", "questions"];
 
-/// The names of all questions: those of the files in `benches/benches`.
+/// The names of all questions: those of the files and folders in `benches/benches`.
 pub(super) fn all() -> Result<Vec<String>, Failure> {
     let folder = root().join("benches/benches");
     let unreadable = |error| Failure::new(format!("could not read {}: {error}", folder.display()));
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if let (Some(stem), Some("rs")) = (
-            path.file_stem().and_then(|stem| stem.to_str()),
-            path.extension().and_then(|extension| extension.to_str()),
-        ) {
-            names.push(stem.to_owned());
+        // A question of several files has a folder with its `main.rs`.
+        let is_question =
+            path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file();
+        if let Some(name) = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|_| is_question)
+        {
+            names.push(name.to_owned());
         }
     }
     names.sort();

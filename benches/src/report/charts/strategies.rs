@@ -140,7 +140,7 @@ fn draw(area: &Area<'_>, panel: &Panel, bars: &[Bar], (left, top, width): (f64, 
 
 /// As much of `label` as has room.
 fn fitted(label: &str, width: f64) -> String {
-    let most = super::index(width / 6.4);
+    let most = super::index(width / 6.0);
     if label.chars().count() <= most {
         return label.to_owned();
     }
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(fitted("2  refresh ahead", 200.0), "2  refresh ahead");
         assert_eq!(
             fitted("2  refresh ahead, write behind, Redis", 200.0),
-            "2  refresh ahead, …"
+            "2  refresh ahead, write behind, …"
         );
     }
 }

@@ -6,14 +6,16 @@ use super::matrix::Candidate;
 use crate::workload::measured::Figures;
 
 /// How much each figure weighs. Safety does not weigh: what is not safe is not tried, and what fails calls is not chosen.
-pub const WEIGHTS: [(&str, f64); 3] = [
-    ("the slowest hundredth of what callers wait", 0.5),
-    ("requests at the authority", 0.3),
+pub const WEIGHTS: [(&str, f64); 4] = [
+    ("the slowest hundredth of what callers wait", 0.4),
+    ("the median of it", 0.15),
+    ("requests at the authority", 0.25),
     ("processor time", 0.2),
 ];
 
-/// What is too small to be worth a choice: nobody notices fifty microseconds, half a request a second, or a microsecond of a processor.
-const FLOORS: [f64; 3] = [50_000.0, 0.5, 1_000.0];
+/// What is too small to be worth a choice: nobody notices fifty microseconds now and then, ten each time, half a request a second, or
+/// a microsecond of a processor.
+const FLOORS: [f64; 4] = [50_000.0, 10_000.0, 0.5, 1_000.0];
 
 /// Two that differ by less are alike, however well their runs agree.
 const LEAST_NOISE: f64 = 0.05;
@@ -128,7 +130,7 @@ pub(super) fn score(runs: &[Figures], reference: &Figures) -> Score {
     }
 }
 
-/// The weighted geometric mean of the three ratios.
+/// The weighted geometric mean of the ratios.
 fn cost(run: &Figures, reference: &Figures) -> f64 {
     let pairs = measures(run).into_iter().zip(measures(reference));
     let logs = pairs.zip(FLOORS).zip(WEIGHTS);
@@ -137,19 +139,20 @@ fn cost(run: &Figures, reference: &Figures) -> f64 {
         .exp()
 }
 
-/// The three figures that are weighed.
+/// The figures that are weighed.
 #[must_use]
-pub(super) fn measures(figures: &Figures) -> [f64; 3] {
+pub(super) fn measures(figures: &Figures) -> [f64; 4] {
     [
         figures.slowest_nanoseconds,
+        figures.median_nanoseconds,
         figures.requests_per_second,
         figures.cpu_nanoseconds,
     ]
 }
 
-/// By how much each of the three figures of `other` is worse than those of `this`, small ones counting little.
+/// By how much each of the weighed figures of `other` is worse than those of `this`, small ones counting little.
 #[must_use]
-pub fn ratios(this: &Figures, other: &Figures) -> [f64; 3] {
+pub fn ratios(this: &Figures, other: &Figures) -> [f64; 4] {
     let (ours, theirs) = (measures(this), measures(other));
     std::array::from_fn(|index| (theirs[index] + FLOORS[index]) / (ours[index] + FLOORS[index]))
 }

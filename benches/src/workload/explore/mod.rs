@@ -16,15 +16,13 @@ pub use words::{paragraph, reasons, waits_of};
 
 use super::error::BenchError;
 use super::file::{StoreKind, Workload};
-use super::measured::{Figures, Measurement};
+use super::measured::{Figures, Measurement, lossy};
 use super::run::{Bench, Trial};
 
 /// How long the processes of an exploring run go on before they are measured, in seconds.
 const WARM_UP: f64 = 0.5;
 
-/// The shortest and the longest time that an exploring run is measured, in seconds. They are whole seconds, as expiries are: each
-/// run sees as many tokens expire.
-const SHORTEST: f64 = 1.0;
+/// The longest time that an exploring run is measured, in seconds, unless few tokens make it longer.
 const LONGEST: f64 = 6.0;
 
 /// How many are run again, in turn, before one is chosen.
@@ -220,10 +218,11 @@ impl Explorer<'_> {
         Ok(())
     }
 
+    /// In whole units: within each, as many tokens expire.
     fn measured_seconds(&self, runs: usize, seconds: f64) -> f64 {
-        (seconds / part(runs) - self.overhead)
-            .round()
-            .clamp(SHORTEST, LONGEST)
+        let unit = unit_seconds(self.workload);
+        let units = ((seconds / part(runs) - self.overhead) / unit).round();
+        units.clamp(1.0, (LONGEST / unit).floor().max(1.0)) * unit
     }
 
     async fn run(&self, candidate: &Candidate, seconds: f64, seed: u64) -> Result<Measurement, BenchError> {
@@ -350,6 +349,18 @@ impl Explorer<'_> {
             });
         }
         Ok(prices)
+    }
+}
+
+/// The time that runs are measured in: a second, as expiries are in whole seconds, or a token's life where so few tokens expire in a
+/// second that one run would see none and the next two.
+fn unit_seconds(workload: &Workload) -> f64 {
+    const FEW: f64 = 5.0;
+    let lifetime = f64::from(workload.tokens.lifetime_seconds);
+    if lossy(workload.tokens()) / lifetime < FEW {
+        lifetime.min(LONGEST)
+    } else {
+        1.0
     }
 }
 

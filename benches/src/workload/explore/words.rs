@@ -2,7 +2,7 @@
 
 use super::choice::{Choice, Contender, measures, median_figures, ratios};
 use super::{Confirmation, Outcome};
-use crate::report::units::{duration, rate, times};
+use crate::report::units::{count, duration, rate, times};
 use crate::workload::file::{StoreKind, Workload};
 use crate::workload::measured::Figures;
 
@@ -39,6 +39,13 @@ pub fn paragraph(
         ));
     }
     sentences.extend(confirmation.map(confirmed));
+    if contender.candidate.store == StoreKind::Memory {
+        sentences.push(format!(
+            "Nothing survives a restart then, which costs {} requests in each process: if that is too much, take the best of the other stores \
+             in the table.",
+            count(workload.tokens())
+        ));
+    }
     sentences.extend(beyond_one_machine(workload, contenders, choice.chosen));
     sentences.join(" ")
 }
@@ -56,7 +63,12 @@ pub fn waits_of(workload: &Workload) -> &'static str {
 /// Why it is this one: what each choice would be worth that differs in one thing, the most telling first.
 #[must_use]
 pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
-    const NAMES: [&str; 3] = ["the slowest waits", "requests at the authority", "processor time"];
+    const NAMES: [&str; 4] = [
+        "the slowest waits",
+        "the median wait",
+        "requests at the authority",
+        "processor time",
+    ];
     let Some((ours, mine)) = contenders
         .get(chosen)
         .and_then(|contender| Some((contender, median_figures(&contender.runs)?)))
@@ -93,7 +105,7 @@ pub fn reasons(contenders: &[Contender], chosen: usize) -> Vec<String> {
 
 fn shown(which: usize, figures: &Figures) -> String {
     let value = measures(figures)[which];
-    if which == 1 {
+    if which == 2 {
         format!("{} a second", rate(value))
     } else {
         duration(value)

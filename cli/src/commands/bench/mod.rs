@@ -152,7 +152,8 @@ async fn measure(
         };
         (candidate, bench.run(&trial).await?, None)
     };
-    let sweep = sweep(bench, workload, &candidate, arguments.seed, shown).await?;
+    let most = if arguments.quick { 100 } else { u32::MAX };
+    let sweep = sweep(bench, workload, &candidate, arguments.seed, most, shown).await?;
     Ok(Findings {
         made: made(arguments),
         workload: workload.clone(),
