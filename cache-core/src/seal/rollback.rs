@@ -138,8 +138,11 @@ pub enum Freshness {
 struct Lives {
     latest: (Incarnation, u64),
     /// Those before it, newest last.
-    earlier: Option<Box<[Option<(Incarnation, u64)>; LIVES - 1]>>,
+    earlier: Option<Box<Earlier>>,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Earlier([Option<(Incarnation, u64)>; LIVES - 1]);
 
 impl Lives {
     fn of(meta: &RecordMeta) -> Self {
@@ -150,7 +153,7 @@ impl Lives {
     }
 
     fn highest(&self, incarnation: Incarnation) -> Option<u64> {
-        let earlier = self.earlier.iter().flat_map(|earlier| earlier.iter().flatten());
+        let earlier = self.earlier.iter().flat_map(|earlier| earlier.0.iter().flatten());
         std::iter::once(&self.latest)
             .chain(earlier)
             .find(|life| life.0 == incarnation)
@@ -162,7 +165,7 @@ impl Lives {
         let earlier = self
             .earlier
             .iter_mut()
-            .flat_map(|earlier| earlier.iter_mut().flatten());
+            .flat_map(|earlier| earlier.0.iter_mut().flatten());
         let known = std::iter::once(&mut self.latest)
             .chain(earlier)
             .find(|life| life.0 == meta.incarnation);
@@ -172,8 +175,8 @@ impl Lives {
         }
         let before = std::mem::replace(&mut self.latest, (meta.incarnation, meta.generation));
         let earlier = self.earlier.get_or_insert_default();
-        earlier.rotate_left(1);
-        earlier[LIVES - 2] = Some(before);
+        earlier.0.rotate_left(1);
+        earlier.0[LIVES - 2] = Some(before);
     }
 }
 
