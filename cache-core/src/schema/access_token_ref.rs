@@ -173,6 +173,10 @@ impl<'a> ScopesRef<'a> {
 
     /// Whether a token for these scopes has all of `requested`.
     pub(super) fn covers(self, requested: &ScopeSet, ignore_case: bool) -> bool {
+        // Most ask for what they asked for before, in the same words.
+        if self.0 == requested.as_str() {
+            return true;
+        }
         requested
             .words()
             .all(|word| self.words().any(|granted| is_same(granted, word, ignore_case)))
@@ -180,6 +184,9 @@ impl<'a> ScopesRef<'a> {
 
     /// Whether the two hold the same words, in any order.
     pub(super) fn is_same_set(self, other: &ScopeSet, ignore_case: bool) -> bool {
+        if self.0 == other.as_str() {
+            return true;
+        }
         let is_asked = |granted: &str| other.words().any(|word| is_same(granted, word, ignore_case));
         self.granted().all(is_asked) && self.covers(other, ignore_case)
     }
