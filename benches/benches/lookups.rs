@@ -156,7 +156,7 @@ fn offline(payload: &Payload) -> Arc<FakeAuthority> {
 
 /// A number spread over all 64 bits.
 fn mixed(number: usize) -> u64 {
-    let product = u128::from(number as u64 + 1) * 0xd6e8_feb8_6659_fd93_9e37_79b9_7f4a_7c15;
+    let product = u128::from(number as u64 + 1).wrapping_mul(0xd6e8_feb8_6659_fd93_9e37_79b9_7f4a_7c15);
     (product ^ (product >> 64)) as u64
 }
 
