@@ -215,12 +215,13 @@ impl Clock for SystemClock {
 pub async fn with_deadline<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     // What is ready at once needs no timer.
-    if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-        return Some(output);
-    }
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = clock.sleep(limit) => None,
-    }
+    let mut sleep = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let sleep = sleep.get_or_insert_with(|| clock.sleep(limit));
+        sleep.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }

@@ -180,7 +180,11 @@ async fn an_applications_own_tokens_are_at_hand_where_each_resource_has_a_partit
     let client = scene.confidential_over(HOME_TENANT, scene.cache_with(strategy).await);
     let mut tokens = Vec::new();
     for scopes in [DEFAULT, OTHER] {
-        assert!(at_once(client.acquire_token_for_client(scopes)).is_none());
+        // The authority may have answered by the end of the first poll.
+        let unknown = at_once(client.acquire_token_for_client(scopes))
+            .transpose()
+            .unwrap();
+        assert!(unknown.is_none_or(|result| result.metadata().source == TokenSource::Authority));
         for _ in 0..3 {
             client.acquire_token_for_client(scopes).await.unwrap();
         }
