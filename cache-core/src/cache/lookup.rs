@@ -125,8 +125,9 @@ impl<'a> PartitionRef<'a> {
         })
     }
 
-    /// The same, where a resource that is the scopes asked for is said to be them.
-    pub(super) fn by_scopes(self) -> Self {
+    /// The same, for who knows that its resource, if it has one, is the scopes that are asked for.
+    #[must_use]
+    pub fn by_scopes(self) -> Self {
         match self {
             Self::App {
                 client_id,

@@ -16,22 +16,7 @@ use crate::authority::is_shared_tenant;
 impl Application {
     /// The application's own token.
     pub(super) fn own_token_at_hand(&self, scopes: &AskedScopes) -> Option<AuthenticationResult> {
-        let partition = match PartitionRef::of(self.own_partition.as_ref()?)? {
-            // Which one it is depends on the scopes.
-            PartitionRef::App {
-                client_id,
-                authority,
-                tenant,
-                resource: Some(_),
-                components,
-            } => PartitionRef::AppByScopes {
-                client_id,
-                authority,
-                tenant,
-                components,
-            },
-            partition => partition,
-        };
+        let partition = PartitionRef::of(self.own_partition.as_ref()?)?.by_scopes();
         let found = self.at_hand(partition, self.authority.tenant(), scopes)?;
         Some(AuthenticationResult::from_cache(found))
     }
