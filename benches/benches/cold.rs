@@ -19,7 +19,6 @@ use cache_core::codec::BincodeCodec;
 use cache_core::schema::TokenRequest;
 use cache_core::store::{Store, StoreKey};
 use cache_core::strategy::{MemoryTier, Strategy};
-use cache_core::time::SystemClock;
 use cache_redis::{RedisConfig, RedisStore};
 use cache_sqlite::{SqliteConfig, SqliteStore};
 use cache_testkit::redis::RedisServer;
@@ -98,17 +97,12 @@ impl Scene {
         let cache = open(Arc::clone(&store), strategy).await?;
         let users = (0..USERS).map(|user| payload.partition(user, 1));
         fill(&store, cache.sealer(), &BincodeCodec, users).await?;
-        let grants = payload.clone();
         Ok(Self {
             keys: (0..USERS)
                 .map(|user| cache.stored_key(&payload.key(user)))
                 .collect(),
             requests: (0..USERS).map(|user| payload.request(user, 0)).collect(),
-            authority: Arc::new(FakeAuthority::new(
-                Arc::new(SystemClock),
-                Duration::ZERO,
-                move || grants.response(0, 0),
-            )),
+            authority: FakeAuthority::at_once(&payload),
             store,
             cache,
             next: AtomicUsize::new(0),

@@ -82,7 +82,7 @@ impl World {
     ) -> Result<Self, QuestionError> {
         let payload = Payload::present(1).sizes(sizes);
         let cache = runtime.block_on(memory_cache(&payload, users, 1, strategy()))?;
-        let offline = offline(&payload);
+        let offline = FakeAuthority::at_once(&payload);
         let options = AcquireOptions {
             cache_only: true,
             ..AcquireOptions::default()
@@ -143,15 +143,6 @@ impl World {
             context: &self.context,
         }
     }
-}
-
-fn offline(payload: &Payload) -> Arc<FakeAuthority> {
-    let payload = payload.clone();
-    Arc::new(FakeAuthority::new(
-        Arc::new(SystemClock),
-        Duration::ZERO,
-        move || payload.response(0, 0),
-    ))
 }
 
 /// A number spread over all 64 bits.
@@ -267,7 +258,7 @@ fn compare_partitions(question: &mut Question, name: &str, world: &World, users:
             .unwrap_or_else(|error| error.into_inner())
             .insert(naive_key, vec![kept]);
     }
-    let offline = offline(payload);
+    let offline = FakeAuthority::at_once(payload);
     let options = AcquireOptions::default();
     let requests: Vec<Arc<TokenRequest>> = (0..users.min(1000))
         .map(|user| payload.request(user, 0))
@@ -412,7 +403,7 @@ fn tokens(question: &mut Question, runtime: &tokio::runtime::Runtime) -> Result<
         }
         let payload = Payload::present(1).sizes(TokenSizes::SMALL);
         let cache = runtime.block_on(memory_cache(&payload, 1, tokens, strategy()))?;
-        let offline = offline(&payload);
+        let offline = FakeAuthority::at_once(&payload);
         let options = AcquireOptions {
             cache_only: true,
             ..AcquireOptions::default()

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use allocation_counter::measure;
 use benches::harness::{Estimate, Question, QuestionError, Row, answer, at_least, at_most};
@@ -12,7 +11,6 @@ use cache_core::codec::BincodeCodec;
 use cache_core::schema::index::IndexedPartition;
 use cache_core::store::{MemoryStore, Store};
 use cache_core::strategy::{MemoryTier, Strategy};
-use cache_core::time::SystemClock;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -187,10 +185,7 @@ async fn ask_for_tokens(
     users: std::ops::Range<usize>,
     tokens: usize,
 ) -> usize {
-    let offline = Arc::new(FakeAuthority::new(Arc::new(SystemClock), Duration::ZERO, {
-        let payload = payload.clone();
-        move || payload.response(0, 0)
-    }));
+    let offline = FakeAuthority::at_once(payload);
     let options = AcquireOptions {
         cache_only: true,
         ..AcquireOptions::default()

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use cache_core::cache::{AppTokenCall, AuthorityCall, CallError, CallOutcome, Redemption};
 use cache_core::schema::TokenResponse;
 use cache_core::secret::Secret;
-use cache_core::time::Clock;
+use cache_core::time::{Clock, SystemClock};
+
+use super::Payload;
 
 type Grant = dyn Fn() -> TokenResponse + Send + Sync;
 
@@ -23,6 +25,14 @@ pub struct FakeAuthority {
 }
 
 impl FakeAuthority {
+    /// One that grants the first user's first token in no time: for lookups that memory or a store answers.
+    #[must_use]
+    pub fn at_once(payload: &Payload) -> Arc<Self> {
+        let payload = payload.clone();
+        let grant = move || payload.response(0, 0);
+        Arc::new(Self::new(Arc::new(SystemClock), Duration::ZERO, grant))
+    }
+
     /// It answers each request with what `grant` makes, once `latency` has passed on `clock`.
     pub fn new(
         clock: Arc<dyn Clock>,

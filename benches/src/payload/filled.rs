@@ -1,7 +1,6 @@
 //! Caches that are full already.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, CacheError, TokenCache};
 use cache_core::codec::{BincodeCodec, Codec, CodecError};
@@ -10,7 +9,6 @@ use cache_core::schema::Partition;
 use cache_core::seal::{FixedKeySource, Incarnation, Namespace, RecordMeta, SealError, Sealer, SecretKey};
 use cache_core::store::{Durability, MemoryStore, PutOptions, Store, StoreError};
 use cache_core::strategy::Strategy;
-use cache_core::time::SystemClock;
 
 use super::{FakeAuthority, Payload};
 
@@ -95,11 +93,7 @@ pub async fn fill(
 /// # Errors
 /// That one of them is not in the cache.
 pub async fn warm(cache: &TokenCache, payload: &Payload, users: usize) -> Result<(), PayloadError> {
-    let payload = payload.clone();
-    let offline = Arc::new(FakeAuthority::new(Arc::new(SystemClock), Duration::ZERO, {
-        let payload = payload.clone();
-        move || payload.response(0, 0)
-    }));
+    let offline = FakeAuthority::at_once(payload);
     let options = AcquireOptions {
         cache_only: true,
         ..AcquireOptions::default()
@@ -124,10 +118,7 @@ mod tests {
         let cache = memory_cache(&payload, 20, 3, Strategy::web_front_end())
             .await
             .unwrap();
-        let offline = Arc::new(FakeAuthority::new(Arc::new(SystemClock), Duration::ZERO, {
-            let payload = payload.clone();
-            move || payload.response(0, 0)
-        }));
+        let offline = FakeAuthority::at_once(&payload);
         for request in [payload.request(19, 2), payload.subset_request(0, 0)] {
             let found = cache
                 .acquire(request, AcquireOptions::default(), offline.clone())
