@@ -1,11 +1,14 @@
 //! Arguments of lookups as texts: hashed, kept, and compared byte for byte.
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
+pub(crate) use self::kept::{KeptHolder, KeptQueries, KeptQuery};
 use super::lookup::{Lookup, PartitionRef};
 use crate::schema::{AuthorityKind, SessionKey, TokenContext, TokenRequest, TokenType};
 
@@ -17,6 +20,7 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
         first: random.hash_one(1_u8),
         // An even factor would lose a bit at each multiplication.
         second: random.hash_one(2_u8) | 1,
+        third: random.hash_one(3_u8) | 1,
     }
 });
 
@@ -24,20 +28,38 @@ struct Secrets {
     whole: RapidSecrets,
     first: u64,
     second: u64,
+    third: u64,
 }
 
-/// How many texts there are beside the scopes.
-const TEXTS: usize = 11;
-
-/// A lookup as texts and flags.
+/// A lookup as texts and flags: whose token, and which.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments<'a> {
+    /// The account, the tenant of an application, or the key of a session.
+    holder: &'a [u8],
+    query: Query<'a>,
+}
+
+/// Which token: most users of a client ask the same, so it is kept once for all of them.
+#[derive(Clone, Copy)]
+struct Query<'a> {
     flags: u32,
-    texts: [&'a [u8]; TEXTS],
+    /// Authority, client, environment and realm.
+    usual: [&'a [u8]; 4],
+    /// What few lookups have.
+    rare: Option<Rare<'a>>,
     scopes: Scopes<'a>,
+}
+
+#[derive(Clone, Copy)]
+struct Rare<'a> {
+    /// The client of the partition, its resource, the scheme and key of a bound token, and of the context the resource and the assertion.
+    texts: [&'a [u8]; 6],
     of_partition: Option<&'a BTreeMap<String, String>>,
     of_context: Option<&'a BTreeMap<String, String>>,
 }
+
+/// Of the flags: the realm is the holder's name, which many tenants of one application then share a query by.
+const REALM_IS_HOLDER: u32 = 1 << 17;
 
 #[derive(Clone, Copy)]
 enum Scopes<'a> {
@@ -90,68 +112,41 @@ impl<'a> Arguments<'a> {
         context: &'a TokenContext,
     ) -> Self {
         let authority = partition.authority();
-        let none: &[u8] = &[];
-        let (place, owner, holder, resource, components) = match partition {
-            PartitionRef::User { home_account_id, .. } => (0, none, home_account_id.as_bytes(), None, None),
-            PartitionRef::App {
-                client_id,
-                tenant,
-                resource,
-                components,
-                ..
-            } => (
-                1,
-                client_id.as_bytes(),
-                tenant.as_bytes(),
-                resource,
-                Some(components),
-            ),
-            PartitionRef::AppByScopes {
-                client_id,
-                tenant,
-                components,
-                ..
-            } => (5, client_id.as_bytes(), tenant.as_bytes(), None, Some(components)),
-            PartitionRef::Session { client_id, key, .. } => {
+        let (place, holder) = match partition {
+            PartitionRef::User { home_account_id, .. } => (0, home_account_id.as_bytes()),
+            PartitionRef::App { tenant, .. } => (1, tenant.as_bytes()),
+            PartitionRef::AppByScopes { tenant, .. } => (5, tenant.as_bytes()),
+            PartitionRef::Session { key, .. } => {
                 let kind = match key {
                     SessionKey::AssertionHash(_) => 2,
                     SessionKey::CallerKey(_) => 3,
                     SessionKey::WebSession(_) => 4,
                 };
-                (kind, client_id.as_bytes(), key.bytes(), None, None)
+                (kind, key.bytes())
             }
         };
-        let (scheme, key_id) = match token_type {
-            TokenType::Bearer => (none, none),
-            TokenType::Bound { scheme, key_id } => (scheme.as_bytes(), key_id.as_bytes()),
-        };
-        let optional = |text: &'a Option<Box<str>>| text.as_deref().map_or(none, str::as_bytes);
+        let rare = Rare::new(partition, token_type, context);
+        let is_holder = same(realm.as_bytes(), holder);
         let flags = place
             | (kind as u32) << 4
             | (authority.kind() as u32) << 8
-            | u32::from(resource.is_some()) << 12
-            | u32::from(matches!(token_type, TokenType::Bound { .. })) << 13
-            | u32::from(context.resource.is_some()) << 14
-            | u32::from(context.assertion_hash.is_some()) << 15
-            | u32::from(context.continuous_access_evaluation) << 16;
+            | u32::from(context.continuous_access_evaluation) << 12
+            | rare.as_ref().map_or(0, |(_, flags)| flags << 13)
+            | if is_holder { REALM_IS_HOLDER } else { 0 };
+        let realm = if is_holder { &[] } else { realm.as_bytes() };
         Self {
-            flags,
-            texts: [
-                holder,
-                authority.id().as_bytes(),
-                client_id.as_bytes(),
-                environment.as_bytes(),
-                realm.as_bytes(),
-                owner,
-                resource.map_or(none, str::as_bytes),
-                scheme,
-                key_id,
-                optional(&context.resource),
-                optional(&context.assertion_hash),
-            ],
-            scopes,
-            of_partition: components.filter(|components| !components.is_empty()),
-            of_context: Some(&context.components).filter(|components| !components.is_empty()),
+            holder,
+            query: Query {
+                flags,
+                usual: [
+                    authority.id().as_bytes(),
+                    client_id.as_bytes(),
+                    environment.as_bytes(),
+                    realm,
+                ],
+                rare: rare.map(|(rare, _)| rare),
+                scopes,
+            },
         }
     }
 
@@ -161,12 +156,17 @@ impl<'a> Arguments<'a> {
     pub(crate) fn hash(&self) -> u64 {
         let secrets = &*SECRETS;
         let whole = |text: &[u8]| rapidhash_v3_micro_inline::<false, false>(text, &secrets.whole);
-        let [holder, others @ ..] = &self.texts;
-        let mut hash = fold(secrets.first ^ u64::from(self.flags), whole(holder));
-        for text in others.iter().filter(|text| !text.is_empty()) {
+        let query = &self.query;
+        let mut hash = fold(secrets.first ^ u64::from(query.flags), whole(self.holder));
+        // Apart from one another, so that the processor folds them at once.
+        let [authority, client, environment, realm] = query.usual.map(ends);
+        hash ^= fold(authority ^ secrets.second, client ^ secrets.third);
+        hash ^= fold(environment ^ secrets.third, realm ^ secrets.second);
+        for text in query.rare.iter().flat_map(|rare| &rare.texts) {
             hash = fold(hash ^ ends(text), secrets.second);
         }
-        self.scopes
+        query
+            .scopes
             .each(|word| hash = fold(hash ^ whole(word.as_bytes()), secrets.second));
         hash
     }
@@ -177,6 +177,78 @@ impl<'a> Arguments<'a> {
         let has_several = scopes.iter().any(|text| text.contains(char::is_whitespace));
         has_several.then(|| scopes.iter().flat_map(|text| text.split_whitespace()).collect())
     }
+}
+
+impl<'a> Rare<'a> {
+    /// What the lookup has of it, and which: in most lookups nothing.
+    #[inline]
+    fn new(
+        partition: PartitionRef<'a>,
+        token_type: &'a TokenType,
+        context: &'a TokenContext,
+    ) -> Option<(Self, u32)> {
+        let is_usual = matches!(
+            (partition, token_type),
+            (PartitionRef::User { .. }, TokenType::Bearer)
+        ) && context.resource.is_none()
+            && context.assertion_hash.is_none()
+            && context.components.is_empty();
+        (!is_usual).then(|| Self::of(partition, token_type, context))
+    }
+
+    fn of(partition: PartitionRef<'a>, token_type: &'a TokenType, context: &'a TokenContext) -> (Self, u32) {
+        let none: &[u8] = &[];
+        let (owner, resource, components) = match partition {
+            PartitionRef::User { .. } => (none, None, None),
+            PartitionRef::App {
+                client_id,
+                resource,
+                components,
+                ..
+            } => (client_id.as_bytes(), resource, Some(components)),
+            PartitionRef::AppByScopes {
+                client_id,
+                components,
+                ..
+            } => (client_id.as_bytes(), None, Some(components)),
+            PartitionRef::Session { client_id, .. } => (client_id.as_bytes(), None, None),
+        };
+        let (scheme, key_id) = match token_type {
+            TokenType::Bearer => (none, none),
+            TokenType::Bound { scheme, key_id } => (scheme.as_bytes(), key_id.as_bytes()),
+        };
+        let optional = |text: &'a Option<Box<str>>| text.as_deref().map_or(none, str::as_bytes);
+        let flags = u32::from(resource.is_some())
+            | u32::from(matches!(token_type, TokenType::Bound { .. })) << 1
+            | u32::from(context.resource.is_some()) << 2
+            | u32::from(context.assertion_hash.is_some()) << 3;
+        let rare = Self {
+            texts: [
+                owner,
+                resource.map_or(none, str::as_bytes),
+                scheme,
+                key_id,
+                optional(&context.resource),
+                optional(&context.assertion_hash),
+            ],
+            of_partition: components.filter(|components| !components.is_empty()),
+            of_context: Some(&context.components).filter(|components| !components.is_empty()),
+        };
+        (rare, flags)
+    }
+}
+
+/// `==`, without the call that it is: these texts are short, and mostly the same.
+#[inline]
+fn same(mine: &[u8], theirs: &[u8]) -> bool {
+    if mine.len() != theirs.len() {
+        return false;
+    }
+    let (Some(last), Some(of_theirs)) = (mine.last_chunk::<16>(), theirs.last_chunk::<16>()) else {
+        return mine == theirs;
+    };
+    let chunks = mine.as_chunks::<16>().0.iter().zip(theirs.as_chunks::<16>().0);
+    last == of_theirs && chunks.fold(true, |same, (mine, theirs)| same & (mine == theirs))
 }
 
 /// The product of two numbers, folded: every bit of it depends on all of both.
@@ -207,154 +279,6 @@ impl<'a> Scopes<'a> {
         match self {
             Self::Each(words) => words.iter().for_each(|word| visit(word)),
             Self::Joined(text) => text.split(' ').for_each(visit),
-        }
-    }
-}
-
-/// The arguments that an answer is for.
-#[repr(C)]
-pub(crate) struct OwnedArguments {
-    flags: u32,
-    lengths: [u32; TEXTS],
-    length: u32,
-    components: Option<Box<[BTreeMap<String, String>; 2]>>,
-    /// The texts, and after them the scopes, joined by spaces.
-    bytes: Bytes,
-}
-
-/// What most arguments take: a user's at Entra with two scopes have 260 bytes.
-const INLINE: usize = 272;
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most answers have the large one, and it saves them a pointer"
-)]
-/// In the answer itself while they fit, because every pointer that a lookup follows is a wait for memory.
-enum Bytes {
-    Inline([u8; INLINE]),
-    Boxed(Box<[u8]>),
-}
-
-impl OwnedArguments {
-    pub(crate) fn new(arguments: &Arguments<'_>) -> Option<Self> {
-        let mut bytes = arguments.texts.concat();
-        let mut lengths = [0; TEXTS];
-        for (length, text) in lengths.iter_mut().zip(arguments.texts) {
-            *length = u32::try_from(text.len()).ok()?;
-        }
-        let start = bytes.len();
-        arguments.scopes.each(|word| {
-            if bytes.len() > start {
-                bytes.push(b' ');
-            }
-            bytes.extend_from_slice(word.as_bytes());
-        });
-        let of_partition = arguments.of_partition.cloned().unwrap_or_default();
-        let of_context = arguments.of_context.cloned().unwrap_or_default();
-        let has_components = !(of_partition.is_empty() && of_context.is_empty());
-        Some(Self {
-            flags: arguments.flags,
-            lengths,
-            length: u32::try_from(bytes.len()).ok()?,
-            bytes: Bytes::new(bytes),
-            components: has_components.then(|| Box::new([of_partition, of_context])),
-        })
-    }
-
-    /// Those of nothing that is looked up.
-    pub(crate) fn none() -> Self {
-        Self {
-            flags: u32::MAX,
-            lengths: [0; TEXTS],
-            bytes: Bytes::Boxed(Box::default()),
-            length: 0,
-            components: None,
-        }
-    }
-
-    /// Whether they are the same, byte for byte.
-    #[inline]
-    pub(crate) fn are(&self, arguments: &Arguments<'_>) -> bool {
-        if self.flags != arguments.flags {
-            return false;
-        }
-        let mut rest = self.bytes.as_slice(self.length as usize);
-        for (length, text) in self.lengths.iter().zip(arguments.texts) {
-            let Some((mine, others)) = rest.split_at_checked(*length as usize) else {
-                return false;
-            };
-            if mine.len() != text.len() || (!mine.is_empty() && mine != text) {
-                return false;
-            }
-            rest = others;
-        }
-        arguments.scopes.are(rest) && self.has_components(arguments)
-    }
-
-    #[inline]
-    fn has_components(&self, arguments: &Arguments<'_>) -> bool {
-        match (&self.components, arguments.of_partition, arguments.of_context) {
-            (None, None, None) => true,
-            (Some(components), of_partition, of_context) => {
-                let same = |mine: &BTreeMap<_, _>, theirs: Option<&BTreeMap<_, _>>| {
-                    theirs.map_or(mine.is_empty(), |theirs| mine == theirs)
-                };
-                same(&components[0], of_partition) && same(&components[1], of_context)
-            }
-            (None, ..) => false,
-        }
-    }
-
-    /// How many bytes they take beside themselves.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        let boxed = match &self.bytes {
-            Bytes::Inline(_) => 0,
-            Bytes::Boxed(bytes) => bytes.len(),
-        };
-        let components = self.components.iter().flat_map(|both| both.iter().flatten());
-        boxed
-            + components
-                .map(|(name, value)| name.len() + value.len() + 64)
-                .sum::<usize>()
-    }
-}
-
-impl Scopes<'_> {
-    /// Whether they are `joined`.
-    #[inline]
-    fn are(&self, joined: &[u8]) -> bool {
-        let words = match self {
-            Self::Joined(text) => return text.as_bytes() == joined,
-            Self::Each(words) => words,
-        };
-        let mut rest = Some(joined);
-        for (index, word) in words.iter().enumerate() {
-            if index > 0 {
-                rest = rest.and_then(|rest| rest.strip_prefix(b" "));
-            }
-            rest = rest.and_then(|rest| rest.strip_prefix(word.as_bytes()));
-        }
-        rest.is_some_and(<[u8]>::is_empty)
-    }
-}
-
-impl Bytes {
-    fn new(bytes: Vec<u8>) -> Self {
-        let mut inline = [0; INLINE];
-        match inline.get_mut(..bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(&bytes);
-                Self::Inline(inline)
-            }
-            None => Self::Boxed(bytes.into()),
-        }
-    }
-
-    #[inline]
-    fn as_slice(&self, length: usize) -> &[u8] {
-        match self {
-            Self::Inline(bytes) => bytes.get(..length).unwrap_or_default(),
-            Self::Boxed(bytes) => bytes,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::table::{Entry, Table};
 use crate::cache::acquired::Described;
-use crate::cache::arguments::{Arguments, OwnedArguments};
+use crate::cache::arguments::{Arguments, KeptHolder, KeptQueries, KeptQuery};
 use crate::schema::index::IndexedPartition;
 use crate::store::StoreKey;
 use crate::time::{CoarseTime, UnixMillis};
@@ -24,12 +24,15 @@ pub(crate) struct Answer {
     epoch: u64,
     /// In which round of evictions its partition was last said to be in use.
     noted_in: AtomicU64,
+    query: Option<Arc<KeptQuery>>,
+    holder: KeptHolder,
     pub(crate) partition: Arc<IndexedPartition>,
     pub(crate) index: u32,
+    /// How many bytes it was counted as.
+    bytes: u32,
     pub(crate) described: OnceLock<Box<Described>>,
     /// The partition that it was computed from.
     pub(super) stored_key: Option<StoreKey>,
-    arguments: OwnedArguments,
 }
 
 /// From when to when an answer needs no second look, on both clocks.
@@ -58,7 +61,7 @@ impl Window {
 
 impl Answer {
     pub(super) fn new(
-        arguments: &Arguments<'_>,
+        (arguments, queries): (&Arguments<'_>, &KeptQueries),
         hash: u64,
         window: Window,
         epoch: u64,
@@ -66,15 +69,21 @@ impl Answer {
         partition: Arc<IndexedPartition>,
         index: u32,
     ) -> Option<Arc<Self>> {
+        let (query, query_bytes) = queries.keep(arguments)?;
+        let holder = KeptHolder::new(arguments);
+        // Its place in the table and in its partition's list, and what an allocation takes.
+        let bytes = size_of::<Self>() + holder.heap_bytes() + query_bytes + 64;
         Some(Arc::new(Self {
             hash,
             is_alive: AtomicBool::new(true),
             window,
             epoch,
             noted_in: AtomicU64::new(0),
+            query: Some(query),
+            holder,
             partition,
             index,
-            arguments: OwnedArguments::new(arguments)?,
+            bytes: u32::try_from(bytes).ok()?,
             stored_key: Some(stored_key),
             described: OnceLock::new(),
         }))
@@ -88,9 +97,11 @@ impl Answer {
             window: Window::CLOSED,
             epoch: 0,
             noted_in: AtomicU64::new(0),
+            query: None,
+            holder: KeptHolder::none(),
             partition,
             index,
-            arguments: OwnedArguments::none(),
+            bytes: 0,
             stored_key: None,
             described: OnceLock::new(),
         })
@@ -99,7 +110,7 @@ impl Answer {
     /// Whether it is the answer to these.
     #[inline]
     pub(super) fn is_for(&self, arguments: &Arguments<'_>) -> bool {
-        self.arguments.are(arguments)
+        self.holder.is_of(arguments) && self.query.as_ref().is_some_and(|query| query.is_of(arguments))
     }
 
     /// Whether it holds `now`, if there was no gap in the store's reports after `epoch`.
@@ -116,8 +127,7 @@ impl Answer {
     }
 
     fn bytes(&self) -> usize {
-        // Its place in the table and in its partition's list, and what an allocation takes.
-        size_of::<Self>() + self.arguments.heap_bytes() + 64
+        self.bytes as usize
     }
 }
 

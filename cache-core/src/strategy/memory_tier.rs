@@ -12,7 +12,7 @@ use quick_cache::sync::{Cache, EntryAction};
 use self::evictions::{BytesOfSlot, Evictions, Shared};
 use super::answers::{Answer, Life, Listing, Window};
 use super::table::{Entry, Table};
-use crate::cache::arguments::Arguments;
+use crate::cache::arguments::{Arguments, KeptQueries};
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
 use crate::time::CoarseTime;
@@ -103,6 +103,7 @@ pub(crate) struct Memory {
     settings: MemoryTier,
     slots: Option<Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>>,
     answers: Arc<Table<Answer>>,
+    queries: KeptQueries,
     shared: Arc<Shared>,
     generations: Box<[Shard]>,
     hasher: RandomState,
@@ -155,6 +156,7 @@ impl Memory {
             settings,
             slots,
             answers,
+            queries: KeptQueries::default(),
             shared,
             generations,
             hasher: RandomState::new(),
@@ -229,7 +231,8 @@ impl Memory {
             return None;
         }
         let key = first.key.clone();
-        let answer = Answer::new(arguments, hash, window, epoch, key, Arc::clone(partition), index)?;
+        let asked = (arguments, &self.queries);
+        let answer = Answer::new(asked, hash, window, epoch, key, Arc::clone(partition), index)?;
         answer.is_new_in(self.shared.round.load(Ordering::Relaxed));
         // Listed before it can be found: a change that comes between ends it, or what it is listed under has ended already.
         let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;
