@@ -1,6 +1,6 @@
 //! What is measured: an operation that can be repeated.
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -54,25 +54,36 @@ where
 {
     timed(move |iterations| {
         let each = iterations.div_ceil(count as u64);
-        let start = Barrier::new(count + 1);
-        let elapsed = std::thread::scope(|scope| {
-            for thread in 0..count {
-                let (make, start) = (&make, &start);
-                scope.spawn(move || {
-                    let mut operation = make(thread);
-                    start.wait();
-                    for _ in 0..each {
-                        std::hint::black_box(operation());
-                    }
-                    start.wait();
-                });
-            }
-            start.wait();
-            let stopwatch = Stopwatch::start();
-            start.wait();
-            stopwatch.elapsed()
+        let (ready, stopwatch) = (AtomicUsize::new(0), Stopwatch::start());
+        let turns: Vec<(Duration, Duration)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count)
+                .map(|thread| {
+                    let (make, ready, stopwatch) = (&make, &ready, &stopwatch);
+                    scope.spawn(move || {
+                        let mut operation = make(thread);
+                        ready.fetch_add(1, Ordering::AcqRel);
+                        // Who sleeps until the others are ready is woken when half of them are done.
+                        while ready.load(Ordering::Acquire) < count {
+                            std::thread::yield_now();
+                        }
+                        let began = stopwatch.elapsed();
+                        for _ in 0..each {
+                            std::hint::black_box(operation());
+                        }
+                        (began, stopwatch.elapsed())
+                    })
+                })
+                .collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
+                Ok(turn) => turn,
+                // A panic in a thread is this program's too.
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
         });
-        scaled(elapsed, iterations, each * count as u64)
+        let began = turns.iter().map(|turn| turn.0).min().unwrap_or_default();
+        let ended = turns.iter().map(|turn| turn.1).max().unwrap_or_default();
+        scaled(ended.saturating_sub(began), iterations, each * count as u64)
     })
 }
 

@@ -1,12 +1,11 @@
 //! Arguments of lookups as texts: hashed, kept, and compared byte for byte.
 
 mod kept;
+mod lately;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
-
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
 pub(crate) use self::kept::{KeptHolder, KeptQueries, KeptQuery};
 use super::lookup::{Lookup, PartitionRef};
@@ -16,7 +15,6 @@ use crate::schema::{AuthorityKind, SessionKey, TokenContext, TokenRequest, Token
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let random = RandomState::new();
     Secrets {
-        whole: RapidSecrets::seed(random.hash_one(0_u8)),
         first: random.hash_one(1_u8),
         // An even factor would lose a bit at each multiplication.
         second: random.hash_one(2_u8) | 1,
@@ -25,7 +23,6 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
 });
 
 struct Secrets {
-    whole: RapidSecrets,
     first: u64,
     second: u64,
     third: u64,
@@ -154,21 +151,14 @@ impl<'a> Arguments<'a> {
     /// tell lookups apart only the ends are in it.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
+        self.hash_with(self.query.hash())
+    }
+
+    /// As [`hash`](Self::hash), where that of the query is known.
+    #[inline]
+    fn hash_with(&self, query: u64) -> u64 {
         let secrets = &*SECRETS;
-        let whole = |text: &[u8]| rapidhash_v3_micro_inline::<false, false>(text, &secrets.whole);
-        let query = &self.query;
-        let mut hash = fold(secrets.first ^ u64::from(query.flags), whole(self.holder));
-        // Apart from one another, so that the processor folds them at once.
-        let [authority, client, environment, realm] = query.usual.map(ends);
-        hash ^= fold(authority ^ secrets.second, client ^ secrets.third);
-        hash ^= fold(environment ^ secrets.third, realm ^ secrets.second);
-        for text in query.rare.iter().flat_map(|rare| &rare.texts) {
-            hash = fold(hash ^ ends(text), secrets.second);
-        }
-        query
-            .scopes
-            .each(|word| hash = fold(hash ^ whole(word.as_bytes()), secrets.second));
-        hash
+        fold(secrets.whole(self.holder) ^ query, secrets.second)
     }
 
     /// The same with every scope by itself, if one of them is a text of several.
@@ -176,6 +166,22 @@ impl<'a> Arguments<'a> {
     pub(crate) fn split(scopes: &[&'a str]) -> Option<Vec<&'a str>> {
         let has_several = scopes.iter().any(|text| text.contains(char::is_whitespace));
         has_several.then(|| scopes.iter().flat_map(|text| text.split_whitespace()).collect())
+    }
+}
+
+impl Query<'_> {
+    #[inline]
+    fn hash(&self) -> u64 {
+        let secrets = &*SECRETS;
+        let [authority, client, environment, realm] = self.usual.each_ref().map(|text| ends(text));
+        let mut hash = fold(authority ^ secrets.second, client ^ secrets.third) ^ u64::from(self.flags);
+        hash = hash.rotate_left(9) ^ fold(environment ^ secrets.second, realm ^ secrets.third);
+        for text in self.rare.iter().flat_map(|rare| &rare.texts) {
+            hash = fold(hash ^ ends(text), secrets.second);
+        }
+        self.scopes
+            .each(|word| hash = hash.rotate_left(9) ^ secrets.whole(word.as_bytes()));
+        fold(hash, secrets.third)
     }
 }
 
@@ -238,6 +244,44 @@ impl<'a> Rare<'a> {
     }
 }
 
+impl Secrets {
+    /// A hash of all of a text. Its parts are multiplied apart from one another, so that the processor does it at once.
+    #[inline]
+    fn whole(&self, text: &[u8]) -> u64 {
+        let length = text.len() as u64;
+        let Some(last) = text.last_chunk::<16>() else {
+            let [first, last] = short(text);
+            return fold(first ^ self.first, last ^ length ^ self.second);
+        };
+        let part = |chunk: &[u8; 16]| {
+            let number = u128::from_le_bytes(*chunk);
+            let [low, high] = halves(number);
+            fold(low ^ self.second, high ^ self.third)
+        };
+        let mut hash = part(last) ^ length.wrapping_mul(self.second);
+        match chunks(text) {
+            [] => {}
+            [one] => hash = hash.rotate_left(23) ^ part(one),
+            [one, two] => hash = hash.rotate_left(23) ^ part(one) ^ part(two).rotate_left(31),
+            more => {
+                for chunk in more {
+                    hash = hash.rotate_left(23) ^ part(chunk);
+                }
+            }
+        }
+        hash
+    }
+}
+
+/// What a text has before its last sixteen bytes, and perhaps some of those. Most texts have no more than two, for which no loop is begun.
+#[inline]
+fn chunks(text: &[u8]) -> &[[u8; 16]] {
+    text.get(..text.len().saturating_sub(1))
+        .unwrap_or_default()
+        .as_chunks()
+        .0
+}
+
 /// `==`, without the call that it is: these texts are short, and mostly the same.
 #[inline]
 fn same(mine: &[u8], theirs: &[u8]) -> bool {
@@ -247,29 +291,53 @@ fn same(mine: &[u8], theirs: &[u8]) -> bool {
     let (Some(last), Some(of_theirs)) = (mine.last_chunk::<16>(), theirs.last_chunk::<16>()) else {
         return mine == theirs;
     };
-    let chunks = mine.as_chunks::<16>().0.iter().zip(theirs.as_chunks::<16>().0);
-    last == of_theirs && chunks.fold(true, |same, (mine, theirs)| same & (mine == theirs))
+    let difference =
+        |mine: &[u8; 16], theirs: &[u8; 16]| u128::from_le_bytes(*mine) ^ u128::from_le_bytes(*theirs);
+    let mut all = difference(last, of_theirs);
+    match (chunks(mine), chunks(theirs)) {
+        ([], []) => {}
+        ([mine], [theirs]) => all |= difference(mine, theirs),
+        ([first, second], [of_theirs, second_of_theirs]) => {
+            all |= difference(first, of_theirs) | difference(second, second_of_theirs);
+        }
+        (mine, theirs) => {
+            for (mine, theirs) in mine.iter().zip(theirs) {
+                all |= difference(mine, theirs);
+            }
+        }
+    }
+    all == 0
 }
 
 /// The product of two numbers, folded: every bit of it depends on all of both.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
 fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
+    let [low, high] = halves(u128::from(a) * u128::from(b));
+    low ^ high
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+fn halves(number: u128) -> [u64; 2] {
+    [number as u64, (number >> 64) as u64]
 }
 
 /// The first and the last eight bytes of a text, and its length.
 #[inline]
 fn ends(text: &[u8]) -> u64 {
-    let eight = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    match text.len() {
-        length @ 8.. => {
-            eight(text.first_chunk()) ^ eight(text.last_chunk()).rotate_left(32) ^ (length as u64) << 56
-        }
-        _ => text
-            .iter()
-            .fold(text.len() as u64, |hash, byte| hash << 8 | u64::from(*byte)),
+    let [first, last] = short(text);
+    first ^ last.rotate_left(32) ^ (text.len() as u64) << 56
+}
+
+/// The first and the last eight bytes of a text: all of it, if it is no longer than sixteen.
+#[inline]
+fn short(text: &[u8]) -> [u64; 2] {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
+        _ => [
+            text.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+            0,
+        ],
     }
 }
 
@@ -282,3 +350,6 @@ impl<'a> Scopes<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,26 +212,27 @@ impl TokenCache {
     #[must_use]
     #[inline]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Acquired> {
-        let arguments = Arguments::of_lookup(lookup);
-        let now = self.inner.clock.coarse();
-        let answer = self.inner.memory.answer(&arguments, arguments.hash(), now);
-        match answer {
+        match self.find_as_written(lookup) {
             Some(answer) => Some(hit(answer)),
-            None => self.find_split(lookup, now),
+            None => self.find_split(lookup),
         }
     }
 
     /// As [`find`](Self::find), where scopes may be texts of several words: what was asked before has them singly.
     #[cold]
-    fn find_split(&self, lookup: &Lookup<'_>, now: CoarseTime) -> Option<Acquired> {
+    fn find_split(&self, lookup: &Lookup<'_>) -> Option<Acquired> {
         let scopes = Arguments::split(lookup.scopes)?;
         let lookup = Lookup {
             scopes: &scopes,
             ..*lookup
         };
-        let arguments = Arguments::of_lookup(&lookup);
-        let answer = self.inner.memory.answer(&arguments, arguments.hash(), now);
-        answer.map(hit)
+        self.find_as_written(&lookup).map(hit)
+    }
+
+    #[inline]
+    fn find_as_written(&self, lookup: &Lookup<'_>) -> Option<Arc<Answer>> {
+        let clock = || self.inner.clock.coarse();
+        self.inner.memory.find(&Arguments::of_lookup(lookup), clock)
     }
 }
 

@@ -65,12 +65,10 @@ impl PreparedRequest {
     #[must_use]
     #[inline]
     pub fn peek(&self) -> Option<PeekedToken> {
-        let now = self.cache.inner.clock.coarse();
         let known = self.answer.load();
+        let now = self.cache.inner.clock.coarse();
         match &*known {
-            Some(answer) if self.cache.inner.memory.holds(answer, now) => {
-                Some(PeekedToken(Peeked::Borrowed(known)))
-            }
+            Some(answer) if self.cache.inner.memory.holds(answer, now) => Some(PeekedToken(known)),
             _ => self.look_again(),
         }
     }
@@ -124,7 +122,7 @@ impl PreparedRequest {
         let answer = self.cache.inner.answer(&self.request, now);
         // Also where there is none: what has ended must not be kept in memory from here.
         self.answer.store(answer.clone());
-        answer.map(|answer| PeekedToken(Peeked::Shared(answer)))
+        answer.map(|answer| PeekedToken(Guard::from_inner(Some(answer))))
     }
 }
 
@@ -135,13 +133,7 @@ impl fmt::Debug for PreparedRequest {
 }
 
 /// A token that is borrowed from memory: see [`PreparedRequest::peek`].
-pub struct PeekedToken(Peeked);
-
-enum Peeked {
-    /// What the handle had, and it had something.
-    Borrowed(Guard<Option<Arc<Answer>>>),
-    Shared(Arc<Answer>),
-}
+pub struct PeekedToken(Guard<Option<Arc<Answer>>>);
 
 impl PeekedToken {
     /// The access token.
@@ -175,10 +167,7 @@ impl PeekedToken {
         reason = "nothing is borrowed from a handle that has no answer"
     )]
     fn answer(&self) -> &Arc<Answer> {
-        match &self.0 {
-            Peeked::Borrowed(known) => known.as_ref().expect("it had an answer"),
-            Peeked::Shared(answer) => answer,
-        }
+        self.0.as_ref().expect("it had an answer")
     }
 }
 

@@ -107,10 +107,19 @@ impl Answer {
         })
     }
 
-    /// Whether it is the answer to these.
+    /// Whether it is the answer to these, whose query may be known.
     #[inline]
-    pub(super) fn is_for(&self, arguments: &Arguments<'_>) -> bool {
-        self.holder.is_of(arguments) && self.query.as_ref().is_some_and(|query| query.is_of(arguments))
+    pub(super) fn is_for(&self, arguments: &Arguments<'_>, query: Option<&Arc<KeptQuery>>) -> bool {
+        let Some(mine) = &self.query else { return false };
+        self.holder.is_of(arguments)
+            && (query.is_some_and(|query| Arc::ptr_eq(query, mine)) || mine.is_of(arguments))
+    }
+
+    /// Has this thread know the query of these arguments, which it is the answer to.
+    pub(super) fn make_known(&self, arguments: &Arguments<'_>) {
+        if let Some(query) = &self.query {
+            arguments.know(query);
+        }
     }
 
     /// Whether it holds `now`, if there was no gap in the store's reports after `epoch`.

@@ -183,7 +183,27 @@ impl Memory {
         })
     }
 
-    /// The answer that is known to `arguments` and holds `now`.
+    /// The answer that is known to `arguments` and holds at the time that `clock` then says.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        arguments: &Arguments<'_>,
+        clock: impl FnOnce() -> CoarseTime,
+    ) -> Option<Arc<Answer>> {
+        let found = arguments.look(|hash, query| {
+            let answer = self
+                .answers
+                .find(hash, |answer| answer.is_for(arguments, query))?;
+            Some((answer, query.is_some()))
+        });
+        let (answer, is_query_known) = found?;
+        if !is_query_known {
+            answer.make_known(arguments);
+        }
+        self.holds(&answer, clock()).then_some(answer)
+    }
+
+    /// As [`find`](Self::find), for who has the hash of the arguments.
     #[inline]
     pub(crate) fn answer(
         &self,
@@ -191,7 +211,7 @@ impl Memory {
         hash: u64,
         now: CoarseTime,
     ) -> Option<Arc<Answer>> {
-        let answer = self.answers.find(hash, |answer| answer.is_for(arguments))?;
+        let answer = self.answers.find(hash, |answer| answer.is_for(arguments, None))?;
         self.holds(&answer, now).then_some(answer)
     }
 
@@ -247,7 +267,8 @@ impl Memory {
                 Listing::Counts(_) | Listing::Listed => {}
             }
         }
-        self.answers.insert(&answer, |other| other.is_for(arguments));
+        self.answers
+            .insert(&answer, |other| other.is_for(arguments, None));
         Some(answer)
     }
 

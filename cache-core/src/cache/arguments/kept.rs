@@ -56,6 +56,8 @@ impl KeptHolder {
 /// Which token an answer is.
 #[derive(PartialEq, Eq)]
 pub(crate) struct KeptQuery {
+    /// [`Query::hash`].
+    pub(super) hash: u64,
     flags: u32,
     /// How long each of the usual texts is.
     usual: [u32; 4],
@@ -87,6 +89,7 @@ impl KeptQuery {
             bytes.extend_from_slice(word.as_bytes());
         });
         Some(Self {
+            hash: query.hash(),
             flags: query.flags,
             usual,
             rare: query.rare.as_ref().map(|rare| Box::new(KeptRare::new(rare))),
@@ -216,6 +219,12 @@ impl KeptQueries {
         let query = Arc::new(query);
         known.queries.insert(hash, Arc::downgrade(&query));
         Some((query, bytes))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let known = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        known.queries.len()
     }
 }
 
