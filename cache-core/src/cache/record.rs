@@ -168,8 +168,14 @@ impl Inner {
             let indexed = IndexedPartition::new(unsealed.into_loaded(partition).partition)?;
             return Ok(Some((indexed, version)));
         }
-        let Opened { payload, meta, .. } = &unsealed.opened;
-        match IndexedPartition::of_record(payload, meta.schema, &key.to_bytes())? {
+        let Opened { payload, meta, .. } = unsealed.opened;
+        let key = key.to_bytes();
+        let indexed = if self.memory.is_off() {
+            IndexedPartition::of_record_whole(payload, meta.schema, &key)?
+        } else {
+            IndexedPartition::of_record(&payload, meta.schema, &key)?
+        };
+        match indexed {
             Some(indexed) => Ok(Some((indexed, version))),
             None => Err(wrong_partition(stored_key)),
         }
