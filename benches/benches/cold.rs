@@ -162,8 +162,8 @@ fn sqlite(question: &mut Question, place: Place, runtime: &Runtime) -> Result<()
     if place == Place::OneProcessor {
         let _ = question
             .target(Row::ColdSqlite, "× a raw select, open and decode included", at_most(1.4), alone.ratio("cold hit"))
-            .reason("above the store's own read: two HMACs of the key, opening, decoding, indexing and wiping the partition; in it: the look at the file, two more columns, and the checks of cells that a file from elsewhere needs")
-            .next_idea("blind each key once a lookup; decode only the rows that the request is about; read without a memory map, so that pages stay checked");
+            .reason("above the store's own read, 6 µs: AES-GCM over 4 KB takes a third of them, taking the partition apart and copying its token a fourth, the keyed hash that names the record a tenth; in the read: the look at the file, two more columns, and the checks of cells that a file from elsewhere needs")
+            .next_idea("take apart only the rows that the request is about; read without a memory map, so that pages stay checked");
         let _ = question
             .target(
                 Row::ColdSqlite,
@@ -171,8 +171,8 @@ fn sqlite(question: &mut Question, place: Place, runtime: &Runtime) -> Result<()
                 at_most(0.5),
                 together.ratio("cold hits together"),
             )
-            .reason("reads share statements, opening and decoding is each reader's own")
-            .next_idea("the same: less work above the store");
+            .reason("opening and decoding is each reader's own, 5 µs; and while one opens its record the reading thread serves the next alone, a hop each: 9 µs a key where readers meet, 16 where they do not")
+            .next_idea("let the reading thread wait a moment for more while others of the batch before are still at work");
         let _ = question
             .target(
                 Row::ColdSqlite,
@@ -277,8 +277,8 @@ fn redis(question: &mut Question, place: Place, runtime: &Runtime) -> Result<(),
     if place == Place::OneProcessor {
         let _ = question
             .target(Row::ColdRedis, "× GET", at_most(1.2), alone.ratio("cold hit"))
-            .reason("the store's own read is within it; opening and decoding 4 KB comes on top")
-            .next_idea("blind each key once a lookup; decode only the rows that the request is about");
+            .reason("the store's own read is within it; opening and decoding 4 KB comes on top: 6 µs with warm caches, and no timer, hop or system call among them that a profile shows")
+            .next_idea("take apart only the rows that the request is about");
         let _ = question
             .target(
                 Row::ColdRedis,
