@@ -168,8 +168,14 @@ impl Inner {
             let indexed = IndexedPartition::new(unsealed.into_loaded(partition).partition)?;
             return Ok(Some((indexed, version)));
         }
-        let Opened { payload, meta, .. } = &unsealed.opened;
-        match IndexedPartition::of_record(payload, meta.schema, &key.to_bytes())? {
+        let Opened { payload, meta, .. } = unsealed.opened;
+        let key = key.to_bytes();
+        let indexed = if self.memory.is_off() {
+            IndexedPartition::of_record_whole(payload, meta.schema, &key)?
+        } else {
+            IndexedPartition::of_record(&payload, meta.schema, &key)?
+        };
+        match indexed {
             Some(indexed) => Ok(Some((indexed, version))),
             None => Err(wrong_partition(stored_key)),
         }
@@ -185,15 +191,15 @@ impl Inner {
         let Some(record) = self.store.get(stored_key).await? else {
             return Ok(None);
         };
-        let mut unsealed = self.unseal(stored_key, &record, kind, known.clone()).await;
+        let version = record.version;
+        let mut unsealed = self.unseal(stored_key, record, kind, known.clone()).await;
         if is_unknown_key(&unsealed) {
             // Between the read and the opening the record may have been resealed and the key that it was under retired.
-            let version = record.version;
             let Some(record) = self.store.get(stored_key).await? else {
                 return Ok(None);
             };
             if record.version != version {
-                unsealed = self.unseal(stored_key, &record, kind, known).await;
+                unsealed = self.unseal(stored_key, record, kind, known).await;
             }
         }
         unsealed.map(Some)
@@ -208,7 +214,7 @@ impl Inner {
         kind: RecordKind,
         known: Known,
     ) -> Result<Loaded, CacheError> {
-        let unsealed = self.unseal(stored_key, record, kind, known).await?;
+        let unsealed = self.unseal(stored_key, record.clone(), kind, known).await?;
         let partition = unsealed.decode()?;
         // A record whose content names another place was moved by somebody who can seal, or by a defect of ours.
         if self.stored_key(&partition.key) != *stored_key {
@@ -220,13 +226,14 @@ impl Inner {
     async fn unseal(
         &self,
         stored_key: &StoreKey,
-        record: &Record,
+        mut record: Record,
         kind: RecordKind,
         known: Known,
     ) -> Result<Unsealed<'_>, CacheError> {
+        let bytes = record.payload.len();
         let opened = self
             .sealer
-            .open_or_reload(kind, stored_key, &record.payload)
+            .open_taking(kind, stored_key, &mut record.payload)
             .await?;
         let meta = opened.meta;
         let is_fresh = self.rollback.check(stored_key, known, &meta)? == Freshness::Fresh;
@@ -247,7 +254,7 @@ impl Inner {
                 lineage: is_fresh.then_some((meta.incarnation, meta.generation)),
                 expires_at: record.expires_at,
             },
-            bytes: record.payload.len(),
+            bytes,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Memory of a cached partition is its secrets and little else. The texts of its access tokens lie in one buffer, equal names once; a
 //! token is a header of offsets into it. All other rows, which no lookup reads, stay encoded, without the names that the first
-//! buffer has already. Both buffers are wiped when they are dropped.
+//! buffer has already. Both buffers are wiped when they are dropped. What serves one lookup and is not kept has them whole.
 
 mod build;
 mod freshness;
@@ -11,6 +11,7 @@ mod packed;
 mod postings;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
 pub use freshness::{is_fresh, is_unexpired, is_within_extended_lifetime};
@@ -44,6 +45,20 @@ pub struct IndexedPartition {
 struct Span {
     start: u32,
     length: u32,
+}
+
+impl Span {
+    fn of(range: Range<usize>) -> Self {
+        Self {
+            start: count(range.start),
+            length: count(range.len()),
+        }
+    }
+}
+
+/// A length or an offset: all are below 4 GiB, which was checked of the whole.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// What is an access token's own.
@@ -118,6 +133,22 @@ impl IndexedPartition {
         Ok(None)
     }
 
+    /// As [`of_record`](Self::of_record), of nearly twice the size and in less time: for one lookup, after which it is dropped.
+    pub(crate) fn of_record_whole(
+        bytes: SecretBytes,
+        schema_version: u16,
+        key: &[u8],
+    ) -> Result<Option<Self>, CodecError> {
+        let parts = WireParts::of_record(bytes.expose(), schema_version)?;
+        if parts.key != key {
+            parts.check_key()?;
+            return Ok(None);
+        }
+        let tail = parts.tail_at..bytes.len();
+        let texts = build::build_texts(bytes.expose(), parts)?;
+        Ok(Some(texts.with_rest(Packed::of_whole(bytes, tail))))
+    }
+
     /// Which partition it is.
     #[must_use]
     pub fn key(&self) -> PartitionKey {
@@ -139,8 +170,13 @@ impl IndexedPartition {
         reason = "the bytes were decoded once before they were kept"
     )]
     pub(crate) fn rows_without_tokens(&self) -> Partition {
-        let bytes = self.rest.unpack(&self.text);
-        decode_in_memory(bytes.expose()).expect("they decode again")
+        let mut rows = if let Some(bytes) = self.rest.whole() {
+            decode_in_memory(bytes).expect("they decode again")
+        } else {
+            decode_in_memory(self.rest.unpack(&self.text).expose()).expect("they decode again")
+        };
+        rows.access_tokens = Vec::new();
+        rows
     }
 
     /// How many access tokens there are.

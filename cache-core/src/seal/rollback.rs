@@ -66,6 +66,10 @@ impl RollbackGuard {
     /// [`SealError::RolledBack`] when it went back and the policy is [`RollbackPolicy::Refuse`].
     pub fn check(&self, key: &StoreKey, known: Known, meta: &RecordMeta) -> Result<Freshness, SealError> {
         let seen = known.0.and_then(|lives| lives.highest(meta.incarnation));
+        // As it was before the read: there is nothing to remember.
+        if seen == Some(meta.generation) {
+            return Ok(Freshness::Fresh);
+        }
         let Some(seen) = seen.filter(|&seen| meta.generation < seen) else {
             self.record(key, meta);
             return Ok(Freshness::Fresh);

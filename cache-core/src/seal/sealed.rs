@@ -1,5 +1,6 @@
 //! What a sealed sealer does: the ring in use, how fresh it is, and the two directions.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use zeroize::Zeroize;
 
-use super::active::ActiveRing;
+use super::active::{ActiveKey, ActiveRing};
 use super::aead::{AeadProvider, TAG_BYTES};
 use super::envelope::{RecordFormat, RecordMeta, SEALED_HEADER_BYTES, SealedEnvelope, SealedHeader};
 use super::error::SealError;
@@ -165,9 +166,42 @@ impl Sealed {
         key: &StoreKey,
         bytes: &[u8],
     ) -> Result<Opened, SealError> {
+        let active = self.active.load();
+        let checked = self.check(&active, (namespace, kind, key), bytes)?;
+        let payload = bytes[checked.ciphertext.clone()].to_vec();
+        self.decrypt(&active, checked, payload)
+    }
+
+    /// As [`open_record`](Self::open_record), in the memory of `record` where nobody else has it. `record` is left empty when it was decrypted,
+    /// or could not be authenticated.
+    pub(super) fn open_taking(
+        &self,
+        namespace: &Namespace,
+        kind: RecordKind,
+        key: &StoreKey,
+        record: &mut Bytes,
+    ) -> Result<Opened, SealError> {
+        if !record.is_unique() {
+            return self.open_record(namespace, kind, key, record);
+        }
+        let active = self.active.load();
+        let checked = self.check(&active, (namespace, kind, key), record)?;
+        let mut payload = Vec::from(std::mem::take(record));
+        payload.truncate(checked.ciphertext.end);
+        payload.drain(..checked.ciphertext.start);
+        self.decrypt(&active, checked, payload)
+    }
+
+    /// What can be said of a record before it is decrypted.
+    fn check<'a>(
+        &self,
+        active: &'a ActiveRing,
+        (namespace, kind, key): (&'a Namespace, RecordKind, &'a StoreKey),
+        bytes: &[u8],
+    ) -> Result<Checked<'a>, SealError> {
         let envelope = SealedEnvelope::parse(bytes)
             .map_err(|reason| SealError::format(key, RecordFormat::Sealed, reason))?;
-        let header = &envelope.header;
+        let header = envelope.header;
         if header.suite != self.provider.suite() {
             let what = format!("suite {}", header.suite.code());
             return Err(SealError::UnsupportedFormat {
@@ -175,7 +209,6 @@ impl Sealed {
                 what,
             });
         }
-        let active = self.active.load();
         let Some(data_key) = active.key(header.key_id) else {
             return Err(SealError::UnknownKey {
                 key: key.clone(),
@@ -188,20 +221,43 @@ impl Sealed {
                 key_id: header.key_id,
             });
         }
-        // Told apart from damage because the cure differs: a moved record is an attack or a botched restore.
         let location = Location::new(namespace, kind, key)?;
-        if !active.location.tag_matches(&location, &header.location_tag) {
-            return Err(SealError::WrongLocation { key: key.clone() });
-        }
-        let aad = associated_data(envelope.header_bytes, &location);
-        let mut payload = envelope.ciphertext.to_vec();
-        if data_key
+        Ok(Checked {
+            aad: associated_data(envelope.header_bytes, &location),
+            ciphertext: SEALED_HEADER_BYTES..SEALED_HEADER_BYTES + envelope.ciphertext.len(),
+            tag: envelope.tag,
+            header,
+            location,
+            data_key,
+            key,
+        })
+    }
+
+    fn decrypt(
+        &self,
+        active: &ActiveRing,
+        record: Checked<'_>,
+        mut payload: Vec<u8>,
+    ) -> Result<Opened, SealError> {
+        let Checked { header, data_key, .. } = &record;
+        let decrypted = data_key
             .cipher
-            .decrypt(&header.nonce, &aad, &mut payload, &envelope.tag)
-            .is_err()
-        {
+            .decrypt(&header.nonce, &record.aad, &mut payload, &record.tag);
+        if decrypted.is_err() {
             payload.zeroize();
-            return Err(SealError::Tampered { key: key.clone() });
+            let key = record.key.clone();
+            // Told apart from damage because the cure differs: a moved record is an attack or a botched restore. What did authenticate is in
+            // its place, which the associated data name.
+            return Err(
+                if active
+                    .location
+                    .tag_matches(&record.location, &header.location_tag)
+                {
+                    SealError::Tampered { key }
+                } else {
+                    SealError::WrongLocation { key }
+                },
+            );
         }
         if data_key.status.state == KeyState::Pending {
             // Nobody seals under a pending key: it has been promoted since this ring was read.
@@ -213,6 +269,18 @@ impl Sealed {
             payload: SecretBytes::new(payload),
         })
     }
+}
+
+/// A record that may be decrypted.
+struct Checked<'a> {
+    key: &'a StoreKey,
+    location: Location<'a>,
+    header: SealedHeader,
+    data_key: &'a ActiveKey,
+    aad: Vec<u8>,
+    /// Where in the record it stands.
+    ciphertext: Range<usize>,
+    tag: [u8; TAG_BYTES],
 }
 
 fn associated_data(header: &[u8], location: &Location<'_>) -> Vec<u8> {

@@ -275,8 +275,7 @@ impl Sealer {
 
     /// Opens the record `bytes` that was read from `key`.
     ///
-    /// The checks run in this order, each with its own error: format, key ID, key commitment, location, authentication.
-    /// The caller checks codec and schema next ([`Opened::check_payload_format`]).
+    /// Each check has its own error. The first of these is given: format, key ID, key commitment, location, authentication. The caller checks codec and schema next ([`Opened::check_payload_format`]).
     ///
     /// # Errors
     /// [`SealError::NotSealed`], [`SealError::PlaintextRecord`] or [`SealError::UnsupportedFormat`];
@@ -307,6 +306,29 @@ impl Sealer {
         if opened.as_ref().is_err_and(SealError::is_unknown_key) {
             sealed.reload_from(generation).await?;
             return self.open_record(kind, key, bytes);
+        }
+        if opened.is_ok() && sealed.is_outdated() {
+            // The record is open, whatever becomes of this: until a reload succeeds, `seal` refuses.
+            let _ = sealed.reload_from(generation).await;
+        }
+        opened
+    }
+
+    /// As [`open_or_reload`](Self::open_or_reload), in the memory of `record` where nobody else has it. It must not be used afterwards.
+    pub(crate) async fn open_taking(
+        &self,
+        kind: RecordKind,
+        key: &StoreKey,
+        record: &mut Bytes,
+    ) -> Result<Opened, SealError> {
+        let Mode::Sealed(sealed) = &self.0.mode else {
+            return self.open_record(kind, key, record);
+        };
+        let generation = sealed.active().ring.generation;
+        let opened = sealed.open_taking(self.namespace(), kind, key, record);
+        if opened.as_ref().is_err_and(SealError::is_unknown_key) {
+            sealed.reload_from(generation).await?;
+            return self.open_record(kind, key, record);
         }
         if opened.is_ok() && sealed.is_outdated() {
             // The record is open, whatever becomes of this: until a reload succeeds, `seal` refuses.

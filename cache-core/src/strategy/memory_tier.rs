@@ -163,6 +163,11 @@ impl Memory {
         }
     }
 
+    /// Whether it keeps nothing.
+    pub(crate) fn is_off(&self) -> bool {
+        self.slots.is_none()
+    }
+
     /// The partition under `key`.
     pub(crate) fn lookup(&self, key: &StoreKey, now: Duration) -> Option<Remembered> {
         let Kept {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use super::packed::{Packed, push_number};
-use super::{Extra, Group, IndexedPartition, Span, TokenHeader};
+use super::{Extra, Group, IndexedPartition, Span, TokenHeader, count};
 use crate::codec::{CodecError, WireParts, WireToken, unrepresentable};
 use crate::schema::ScopesRef;
 use crate::secret::{SecretBytes, SecretText};
@@ -18,25 +18,39 @@ const SHORTEST_NAME: usize = 8;
 
 /// Builds the partition that `parts` of `bytes` are.
 pub(super) fn build(bytes: &[u8], parts: WireParts<'_>) -> Result<IndexedPartition, CodecError> {
-    // An offset may be a sum of all lengths.
-    if u32::try_from(bytes.len().saturating_mul(2)).is_err() {
-        return Err(unrepresentable("it is larger than 2 GiB"));
-    }
-    let mut builder = Builder::with_capacity(parts.tokens.len());
-    for token in parts.tokens {
-        builder.add(token);
-    }
+    let mut builder = Builder::of(bytes, parts.tokens)?;
     let rest = builder.pack(bytes, parts.tokens_at, &parts.names, parts.tail_at);
-    let mut text = String::with_capacity(builder.length);
-    builder.pieces.iter().for_each(|piece| text.push_str(piece));
-    Ok(IndexedPartition {
-        text: SecretText::new(text),
-        tokens: builder.tokens.into(),
-        groups: builder.groups.into(),
-        extras: builder.extras.into(),
-        rest,
-        index: OnceLock::new(),
-    })
+    Ok(builder.texts().with_rest(rest))
+}
+
+/// As [`build`], for the time being without the rest, which is all of `bytes`.
+pub(super) fn build_texts(bytes: &[u8], parts: WireParts<'_>) -> Result<Texts, CodecError> {
+    let mut builder = Builder::of(bytes, parts.tokens)?;
+    for (extra, range) in builder.extras.iter_mut().zip(&builder.foreign) {
+        extra.foreign = Span::of(range.clone());
+    }
+    Ok(builder.texts())
+}
+
+/// What is built of the access tokens.
+pub(super) struct Texts {
+    text: SecretText,
+    tokens: Box<[TokenHeader]>,
+    groups: Box<[Group]>,
+    extras: Box<[Extra]>,
+}
+
+impl Texts {
+    pub(super) fn with_rest(self, rest: Packed) -> IndexedPartition {
+        IndexedPartition {
+            text: self.text,
+            tokens: self.tokens,
+            groups: self.groups,
+            extras: self.extras,
+            rest,
+            index: OnceLock::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,12 +70,31 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn with_capacity(tokens: usize) -> Self {
-        Self {
-            pieces: Vec::with_capacity(4 + tokens * 2),
+    fn of(bytes: &[u8], tokens: Vec<WireToken<'a>>) -> Result<Self, CodecError> {
+        // An offset may be a sum of all lengths.
+        if u32::try_from(bytes.len().saturating_mul(2)).is_err() {
+            return Err(unrepresentable("it is larger than 2 GiB"));
+        }
+        let mut builder = Self {
+            pieces: Vec::with_capacity(4 + tokens.len() * 2),
             names: Vec::with_capacity(MOST_NAMES),
-            tokens: Vec::with_capacity(tokens),
+            tokens: Vec::with_capacity(tokens.len()),
             ..Self::default()
+        };
+        for token in tokens {
+            builder.add(token);
+        }
+        Ok(builder)
+    }
+
+    fn texts(self) -> Texts {
+        let mut text = String::with_capacity(self.length);
+        self.pieces.iter().for_each(|piece| text.push_str(piece));
+        Texts {
+            text: SecretText::new(text),
+            tokens: self.tokens.into(),
+            groups: self.groups.into(),
+            extras: self.extras.into(),
         }
     }
 
@@ -128,10 +161,7 @@ impl<'a> Builder<'a> {
     }
 
     fn push(&mut self, piece: Cow<'a, str>) -> Span {
-        let span = Span {
-            start: count(self.length),
-            length: count(piece.len()),
-        };
+        let span = Span::of(self.length..self.length + piece.len());
         self.length += piece.len();
         self.pieces.push(piece);
         span
@@ -194,16 +224,10 @@ impl<'a> Builder<'a> {
             from = at + length;
         }
         packed.extend_from_slice(&bytes[from..tail_at]);
-        let tail = Span {
-            start: count(packed.len()),
-            length: count(bytes.len() - tail_at),
-        };
+        let tail = Span::of(packed.len()..packed.len() + bytes.len() - tail_at);
         packed.extend_from_slice(&bytes[tail_at..]);
         for (extra, range) in self.extras.iter_mut().zip(&self.foreign) {
-            extra.foreign = Span {
-                start: count(packed.len()),
-                length: count(range.len()),
-            };
+            extra.foreign = Span::of(packed.len()..packed.len() + range.len());
             packed.extend_from_slice(&bytes[range.clone()]);
         }
         let cuts_at = count(packed.len());
@@ -213,8 +237,3 @@ impl<'a> Builder<'a> {
 }
 
 type KindOfToken = Box<(crate::schema::TokenType, crate::schema::TokenContext)>;
-
-/// A length or an offset: all are below 4 GiB, which was checked of the whole.
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}

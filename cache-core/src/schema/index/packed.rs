@@ -1,5 +1,7 @@
 //! Encoded rows without the names that another buffer has.
 
+use std::ops::Range;
+
 use super::Span;
 use crate::codec::key_of;
 use crate::secret::{SecretBytes, SecretText};
@@ -11,13 +13,30 @@ use crate::secret::{SecretBytes, SecretText};
 pub(super) struct Packed {
     bytes: SecretBytes,
     tail: Span,
-    /// Where the list of cuts begins; it goes to the end.
+    /// Where the list of cuts begins, which goes to the end; [`NO_CUTS`] in an encoding that is whole.
     cuts_at: u32,
 }
+
+/// No list begins there: what is packed is shorter.
+const NO_CUTS: u32 = u32::MAX;
 
 impl Packed {
     pub(super) fn new(bytes: SecretBytes, tail: Span, cuts_at: u32) -> Self {
         Self { bytes, tail, cuts_at }
+    }
+
+    /// An encoding from which nothing was cut, the access tokens included.
+    pub(super) fn of_whole(bytes: SecretBytes, tail: Range<usize>) -> Self {
+        Self {
+            bytes,
+            tail: Span::of(tail),
+            cuts_at: NO_CUTS,
+        }
+    }
+
+    /// The encoding, if it is [whole](Self::of_whole).
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        (self.cuts_at == NO_CUTS).then(|| self.bytes.expose())
     }
 
     /// What follows the rows.

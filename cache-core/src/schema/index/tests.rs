@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::{BincodeCodec, Codec};
 use crate::schema::{AccessToken, ScopeRules, ScopeSet, TokenRequest, environment};
-use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, TokenContext, TokenType};
+use crate::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, SessionLink, TokenContext, TokenType};
 use crate::secret::Secret;
 
 const HOSTS: [&str; 6] = [
@@ -292,14 +293,24 @@ proptest! {
         }
         let mut partition = Partition::new(key());
         partition.access_tokens = tokens.clone();
+        partition.sessions = vec![SessionLink { key: b"session".to_vec(), expires_at: UnixMillis(1) }];
         let indexed = IndexedPartition::new(partition.clone()).unwrap();
         prop_assert!(indexed.rows() == partition);
+        // As it is for one lookup.
+        let codec = BincodeCodec;
+        let encoded = codec.encode(&partition).unwrap();
+        let whole = IndexedPartition::of_record_whole(encoded, codec.schema_version(), &key().to_bytes());
+        let whole = whole.unwrap().unwrap();
+        prop_assert!(whole.rows() == partition);
+        prop_assert!(whole.rows_without_tokens() == indexed.rows_without_tokens());
+        prop_assert!(whole.key() == key() && whole.sessions().eq(indexed.sessions()));
         for (number, scopes) in asked {
             let mut asked = tokens[number % tokens.len()].clone();
             asked.target = if number % 2 == 0 { scopes } else { asked.target };
             let request = request_for(&asked, kind);
             let found = indexed.find(&request, |token| is_unexpired(token, NOW));
             prop_assert_eq!(found, looked_through(&tokens, &request), "{:?} in {:?}", request, tokens);
+            prop_assert_eq!(whole.find(&request, |token| is_unexpired(token, NOW)), found);
         }
     }
 }
