@@ -175,6 +175,8 @@ async fn look_at(cache: &TokenCache, payload: &Payload, users: std::ops::Range<u
             found.is_ok_and(|rows| rows.len() == 1),
             "user {user} is in the store"
         );
+        // What is entered into the directory in the background would wait until then.
+        tokio::task::yield_now().await;
     }
 }
 
