@@ -121,8 +121,8 @@ fn bound(question: &mut Question, runtime: &Runtime) -> Result<(), QuestionError
             at_most(1.1),
             Estimate::exact(of_bound),
         )
-        .reason("what is counted beside the partitions is estimated")
-        .next_idea("count the entries of the tier exactly");
+        .reason("the directory remembers beside the tier when each user is due again")
+        .next_idea("count those reminders among the tier's bytes");
     Ok(())
 }
 

@@ -196,7 +196,7 @@ impl Postings {
 }
 
 fn home(tag: u32, homes: u32) -> usize {
-    (u64::from(tag) * u64::from(homes) >> 32) as usize
+    ((u64::from(tag) * u64::from(homes)) >> 32) as usize
 }
 
 /// The part of a hash that tokens are found by.
