@@ -21,9 +21,6 @@ use crate::strategy::spend::LONGEST_SPEND;
 use crate::strategy::{Coalescing, DirectoryPolicy, OutagePolicy, Partitioning, SealPolicy, Strategy};
 use crate::time::{Clock, SystemClock};
 
-/// How many records' generations a process remembers, about 200 bytes each.
-const ROLLBACK_MEMORY: usize = 16_384;
-
 /// Chooses the parts of a [`TokenCache`]. What is not chosen is as for a desktop tool.
 #[must_use]
 pub struct TokenCacheBuilder {
@@ -268,7 +265,7 @@ impl TokenCacheBuilder {
             memory: Memory::new(self.strategy.memory_tier),
             store,
             sealer,
-            rollback: RollbackGuard::new(self.strategy.rollback, ROLLBACK_MEMORY),
+            rollback: RollbackGuard::new(self.strategy.rollback, RollbackGuard::USUAL_RECORDS),
             codecs,
             written_behind: WrittenBehind::new(self.strategy.write_policy),
             strategy: self.strategy,

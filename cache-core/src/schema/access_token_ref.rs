@@ -166,7 +166,7 @@ impl<'a> ScopesRef<'a> {
         self.words().filter(|word| !is_reserved(word))
     }
 
-    /// One bit a word, as [`ScopeSet::folded_mask`].
+    /// As [`ScopeSet::folded_mask`].
     pub(super) fn mask(self) -> u32 {
         folded_mask_of(self.granted())
     }

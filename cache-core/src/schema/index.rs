@@ -72,7 +72,7 @@ struct TokenHeader {
     target: Span,
     secret: Span,
     group: u32,
-    /// See [`ScopesRef::mask`].
+    /// See [`ScopesRef::mask`]: of the scopes that were granted, and of those that were asked for.
     mask: u32,
     /// Of the extras, if `has` says so.
     extra: u32,
@@ -262,7 +262,7 @@ impl IndexedPartition {
             .map(|bytes| bytes + ALLOCATION)
             .sum::<usize>()
             + kinds.sum::<usize>()
-            + TokenIndex::estimated_bytes(self.tokens.len())
+            + TokenIndex::estimated_bytes(self)
     }
 
     fn tail(&self) -> WireTail<'_> {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::arguments::Arguments;
 
+use super::scopes::{folded_hash, mixed};
 use super::{AuthorityKind, PartitionKey, RequestHash, ScopeSet, TokenContext, TokenType};
 
 /// A request for an access token: who asks, of whom, for what.
@@ -221,8 +222,7 @@ impl TokenRequest {
 
 /// The fingerprint of what a token is for: of its [context](context_hash) and its scopes.
 pub(crate) fn fingerprint<'a>(context: u64, words: impl Iterator<Item = &'a str>) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write_u64(context);
+    let mut hash = context;
     let mut before = "";
     for word in words {
         // Words that differ in case alone are neighbours. Where case does not matter they are one.
@@ -230,28 +230,14 @@ pub(crate) fn fingerprint<'a>(context: u64, words: impl Iterator<Item = &'a str>
             continue;
         }
         before = word;
-        write_folded(&mut hasher, word);
+        hash = scope_hash(hash, word);
     }
-    hasher.finish()
+    hash
 }
 
 /// The hash of a context and one scope.
 pub(crate) fn scope_hash(context: u64, scope: &str) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write_u64(context);
-    write_folded(&mut hasher, scope);
-    hasher.finish()
-}
-
-fn write_folded(hasher: &mut impl Hasher, word: &str) {
-    for chunk in word.as_bytes().chunks(32) {
-        let mut folded = [0; 32];
-        let folded = &mut folded[..chunk.len()];
-        folded.copy_from_slice(chunk);
-        folded.make_ascii_lowercase();
-        hasher.write(folded);
-    }
-    hasher.write_u8(b' ');
+    mixed(context.rotate_left(7) ^ folded_hash(scope))
 }
 
 /// The hash of what tokens that differ only in scope have in common. Environments are left out because aliases must meet.

@@ -209,6 +209,19 @@ fn graph(environment: &str) -> Option<&'static str> {
         .map(|(_, graph)| *graph)
 }
 
+/// A scope of any cloud's Graph without its resource; any other as it is. Of what is the same scope at one authority it makes the
+/// same, so it may come before a comparison there, and not in its place.
+pub(super) fn without_graph(scope: &str) -> &str {
+    let Some((resource, name)) = scope.rsplit_once('/') else {
+        return scope;
+    };
+    let is_it = |graph: &str| resource.eq_ignore_ascii_case(graph);
+    if GRAPH.iter().any(|(_, graph)| is_it(graph)) || is_it(GRAPH_ID) {
+        return name;
+    }
+    scope
+}
+
 fn name_of(scope: &str) -> &str {
     scope.rsplit('/').next().unwrap_or(scope)
 }

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use super::scope_rules::without_graph;
+
 /// Scopes that say what the *reply* should contain rather than what the access token is for. They are ignored
 /// on both sides of a lookup, as in MSAL.
 const RESERVED: [&str; 3] = ["openid", "profile", "offline_access"];
@@ -24,7 +26,7 @@ pub struct ScopeSet {
     text: Box<str>,
     /// Byte ranges of the distinct words that are not reserved, sorted without regard to case and then exactly.
     words: Box<[(u32, u32)]>,
-    /// One bit a word, of what follows its last slash in lower case: most misses are decided by one comparison.
+    /// Two bits a word, the same for all forms of a scope: most misses are decided by one comparison.
     mask: u64,
 }
 
@@ -59,7 +61,7 @@ impl ScopeSet {
                 // A text beyond 4 GiB cannot be a scope; its tail is then not matched, which only costs a miss.
                 if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
                     words.push((start, end));
-                    mask |= bit(word);
+                    mask |= bits(word);
                 }
             }
             start = end + 1;
@@ -184,7 +186,7 @@ impl ScopeSet {
 
 /// The folded mask of scopes that are not taken apart.
 pub(super) fn folded_mask_of<'a>(words: impl Iterator<Item = &'a str>) -> u32 {
-    fold(words.fold(0, |mask, word| mask | bit(word)))
+    fold(words.fold(0, |mask, word| mask | bits(word)))
 }
 
 fn fold(mask: u64) -> u32 {
@@ -207,13 +209,34 @@ fn compare_folded(a: &str, b: &str) -> Ordering {
     a.bytes().map(fold).cmp(b.bytes().map(fold))
 }
 
-/// A fixed hash (FNV-1a) of the lower-case word, without the resource before its last slash, onto 64 bits, of which one is set.
-fn bit(word: &str) -> u64 {
-    let name = word.rsplit('/').next().unwrap_or(word);
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-    });
-    1 << (hash >> 58)
+/// A hash of the word onto 64 bits, of which at most two are set. A scope of Graph has the same in its short and in its long form.
+fn bits(word: &str) -> u64 {
+    let hash = folded_hash(without_graph(word));
+    1 << (hash >> 58) | 1 << (hash >> 52 & 63)
+}
+
+/// A fast hash of a word, whatever the case of its letters. Words that differ may have the same.
+pub(super) fn folded_hash(word: &str) -> u64 {
+    /// What tells a lower-case letter from its upper-case one.
+    const LOWER: u64 = u64::from_le_bytes([b' '; 8]);
+    let bytes = word.as_bytes();
+    let mut hash = mixed(bytes.len() as u64);
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for chunk in chunks {
+        hash = mixed(hash ^ (u64::from_le_bytes(*chunk) | LOWER));
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        hash = mixed(hash ^ (u64::from_le_bytes(last) | LOWER));
+    }
+    hash
+}
+
+/// Spreads every bit over the upper half.
+pub(super) fn mixed(bits: u64) -> u64 {
+    let bits = (bits ^ 0x2545_f491_4f6c_dd1d).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits ^ bits >> 32
 }
 
 /// The same words in the same order and case.

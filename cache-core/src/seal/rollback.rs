@@ -7,6 +7,7 @@
 //! record left the bounded memory), and the return of a record's earlier incarnation at its last generation.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quick_cache::unsync::Cache;
@@ -32,7 +33,9 @@ pub enum RollbackPolicy {
 /// Remembers the highest generation of each record, for a bounded number of records.
 pub struct RollbackGuard {
     policy: RollbackPolicy,
-    seen: Mutex<Cache<StoreKey, Lives>>,
+    /// By a hash of the key. Should two records share one, neither is taken for the other: no two have an incarnation in common.
+    seen: Mutex<Cache<u64, Lives>>,
+    hasher: RandomState,
 }
 
 impl RollbackGuard {
@@ -42,6 +45,7 @@ impl RollbackGuard {
         Self {
             policy,
             seen: Mutex::new(Cache::new(records.max(1))),
+            hasher: RandomState::new(),
         }
     }
 
@@ -57,7 +61,7 @@ impl RollbackGuard {
     /// would make an honest answer look old.
     #[must_use]
     pub fn before_read(&self, key: &StoreKey) -> Known {
-        Known(self.seen().get(key).cloned())
+        Known(self.seen().get(&self.hash(key)).cloned())
     }
 
     /// Judges the authenticated header of a record that was read after `known` was taken, and remembers it.
@@ -88,22 +92,29 @@ impl RollbackGuard {
 
     /// Remembers a record that this process has written.
     pub fn record(&self, key: &StoreKey, meta: &RecordMeta) {
-        let mut seen = self.seen();
-        if let Some(mut lives) = seen.get_mut(key) {
+        let (mut seen, hash) = (self.seen(), self.hash(key));
+        if let Some(mut lives) = seen.get_mut(&hash) {
             lives.raise(meta);
             return;
         }
-        seen.insert(key.clone(), Lives::of(meta));
+        seen.insert(hash, Lives::of(meta));
     }
 
-    /// What a record that is remembered takes, in bytes, beside its key.
-    pub(crate) const fn bytes_of_record() -> usize {
+    /// How many records a cache remembers.
+    pub(crate) const USUAL_RECORDS: usize = 16_384;
+
+    /// What so many take, in bytes, with half as many of which only the hash is known.
+    pub(crate) const fn usual_bytes() -> usize {
         // Links, state, and a place in the index.
         const BESIDE: usize = 24;
-        size_of::<(StoreKey, Lives)>() + BESIDE
+        (size_of::<(u64, Lives)>() + BESIDE) * Self::USUAL_RECORDS / 2 * 3
     }
 
-    fn seen(&self) -> MutexGuard<'_, Cache<StoreKey, Lives>> {
+    fn hash(&self, key: &StoreKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Cache<u64, Lives>> {
         // Every change is one insert, so a panic elsewhere leaves nothing half done.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ use super::answers::{Answer, Life, Listing, Window};
 use super::table::{Entry, Table};
 use crate::cache::arguments::{Arguments, KeptQueries};
 use crate::schema::index::IndexedPartition;
+use crate::seal::RollbackGuard;
 use crate::store::{StoreKey, Version};
 use crate::time::CoarseTime;
 
@@ -34,8 +35,8 @@ impl MemoryTier {
         }
     }
 
-    /// Keeps the most used partitions in at most about `max_bytes` bytes, each for 30 seconds before the store is asked whether it
-    /// changed.
+    /// Keeps the most used partitions in at most about `max_bytes` bytes, with the answers from them and with what notices that a
+    /// record went back in time; each for 30 seconds before the store is asked whether it changed.
     #[must_use]
     pub const fn bounded(max_bytes: u64) -> Self {
         Self {
@@ -76,22 +77,27 @@ pub(crate) struct Remembered {
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     key: StoreKey,
-    life: Arc<Life>,
-    epoch: Option<u64>,
+    held: Arc<Held>,
     /// As in [`Slot`].
     pub(crate) validated_at: Duration,
 }
 
-/// A slot, and the gap in the store's reports before which it was read.
+/// What is kept under a key. Few bytes: a list of them has free places, and places of what was evicted.
 #[derive(Clone, Debug)]
 struct Kept {
+    held: Arc<Held>,
+    /// What its answers were last known to take.
+    answer_bytes: u64,
+}
+
+/// A slot, and the gap in the store's reports before which it was read.
+#[derive(Debug)]
+struct Held {
     slot: Slot,
     /// `None` where nobody knows what the store holds by now, whatever was reported.
     epoch: Option<u64>,
     /// Ended whenever this is replaced or removed.
-    life: Arc<Life>,
-    /// What its answers were last known to take.
-    answer_bytes: u64,
+    life: Life,
 }
 
 /// The partitions in memory.
@@ -135,7 +141,10 @@ impl Memory {
     pub(crate) fn new(settings: MemoryTier) -> Self {
         let (answers, shared) = (Arc::new(Table::new()), Arc::new(Shared::default()));
         let slots = (settings.max_bytes > 0).then(|| {
-            let estimate = usize::try_from(settings.max_bytes / USUAL_BYTES)
+            // What notices rollbacks remembers more records than are kept.
+            let remembered = RollbackGuard::usual_bytes() as u64;
+            let bytes = settings.max_bytes - remembered.min(settings.max_bytes / 8);
+            let estimate = usize::try_from(bytes / USUAL_BYTES)
                 .unwrap_or(usize::MAX)
                 .clamp(16, 1 << 20);
             let evictions = Evictions {
@@ -143,13 +152,7 @@ impl Memory {
                 shared: Arc::clone(&shared),
                 a_round: (estimate / ROUNDS).max(1) as u64,
             };
-            Cache::with(
-                estimate,
-                settings.max_bytes,
-                BytesOfSlot,
-                RandomState::new(),
-                evictions,
-            )
+            Cache::with(estimate, bytes, BytesOfSlot, RandomState::new(), evictions)
         });
         let generations = (0..SHARDS).map(|_| Shard::default()).collect();
         Self {
@@ -170,15 +173,13 @@ impl Memory {
 
     /// The partition under `key`.
     pub(crate) fn lookup(&self, key: &StoreKey, now: Duration) -> Option<Remembered> {
-        let Kept {
-            slot, epoch, life, ..
-        } = self.slots.as_ref()?.get(key)?;
+        let Kept { held, .. } = self.slots.as_ref()?.get(key)?;
+        let slot = held.slot.clone();
         let is_young = now.saturating_sub(slot.validated_at) < self.settings.max_staleness;
-        let is_trusted = is_young && epoch == Some(self.epoch());
+        let is_trusted = is_young && held.epoch == Some(self.epoch());
         let guard = Guard {
             key: key.clone(),
-            life,
-            epoch,
+            held,
             validated_at: slot.validated_at,
         };
         Some(Remembered {
@@ -251,8 +252,8 @@ impl Memory {
         partition: &Arc<IndexedPartition>,
         index: u32,
     ) -> Option<Arc<Answer>> {
-        let (first, epoch) = (guards.first()?, guards.first()?.epoch?);
-        if guards.iter().any(|guard| guard.epoch != Some(epoch)) {
+        let (first, epoch) = (guards.first()?, guards.first()?.held.epoch?);
+        if guards.iter().any(|guard| guard.held.epoch != Some(epoch)) {
             return None;
         }
         let key = first.key.clone();
@@ -263,7 +264,7 @@ impl Memory {
         let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;
         for (number, guard) in guards.iter().enumerate() {
             let most = if number == 0 { most } else { MOST_OF_SESSIONS };
-            match guard.life.list(&answer, most, &self.answers) {
+            match guard.held.life.list(&answer, most, &self.answers) {
                 Listing::TooLate => {
                     answer.end();
                     return None;
@@ -281,7 +282,7 @@ impl Memory {
     fn weigh(&self, guard: &Guard, bytes: u64) {
         let Some(slots) = &self.slots else { return };
         slots.entry(&guard.key, Some(Duration::ZERO), |_, kept| {
-            if Arc::ptr_eq(&kept.life, &guard.life) && kept.answer_bytes < bytes {
+            if Arc::ptr_eq(&kept.held, &guard.held) && kept.answer_bytes < bytes {
                 kept.answer_bytes = bytes;
             }
             EntryAction::Retain(())
@@ -291,7 +292,7 @@ impl Memory {
     /// Ends the answers that were computed from the slot; the slot itself stays.
     pub(crate) fn drop_answers(&self, key: &StoreKey) {
         if let Some(kept) = self.slots.as_ref().and_then(|slots| slots.peek(key)) {
-            kept.life.drop_answers(&self.answers);
+            kept.held.life.drop_answers(&self.answers);
         }
     }
 
@@ -308,7 +309,7 @@ impl Memory {
         // Of two reads under way at once, the one that began first must not undo the other.
         let newer = slots
             .peek(key)
-            .is_some_and(|known| known.slot.validated_at > slot.validated_at);
+            .is_some_and(|known| known.held.slot.validated_at > slot.validated_at);
         if !newer && shard.generation.load(Ordering::Acquire) == generation.0 {
             slots.insert(key.clone(), self.kept(slot));
         }
@@ -324,7 +325,7 @@ impl Memory {
         let only_our_own = now == generation.0 + 1 && last_hint.as_ref().is_some_and(ours);
         let is_kept = || {
             let kept = self.slots.as_ref().and_then(|slots| slots.peek(key));
-            kept.is_some_and(|kept| kept.slot.version == version && kept.epoch.is_some())
+            kept.is_some_and(|kept| kept.held.slot.version == version && kept.held.epoch.is_some())
         };
         now == generation.0 || only_our_own || is_kept()
     }
@@ -369,7 +370,7 @@ impl Memory {
         if let Some(slots) = &self.slots
             && let Some(kept) = slots.peek(key)
         {
-            let slot = kept.slot;
+            let slot = kept.held.slot.clone();
             slots.insert(key.clone(), Kept::new(slot, None));
         }
     }
@@ -383,7 +384,7 @@ impl Memory {
         shard.generation.fetch_add(1, Ordering::AcqRel);
         *last_hint = Some((key.clone(), version));
         let Some(slots) = &self.slots else { return false };
-        let is_known = version.is_some() && slots.peek(key).map(|kept| kept.slot.version) == version;
+        let is_known = version.is_some() && slots.peek(key).map(|kept| kept.held.slot.version) == version;
         if !is_known {
             self.take_away(slots, key);
         }
@@ -409,7 +410,7 @@ impl Memory {
     /// The caller holds the shard's lock.
     fn take_away(&self, slots: &Cache<StoreKey, Kept, BytesOfSlot, RandomState, Evictions>, key: &StoreKey) {
         if let Some((_, kept)) = slots.remove(key) {
-            kept.life.end(&self.answers);
+            kept.held.life.end(&self.answers);
         }
     }
 
@@ -433,9 +434,11 @@ impl Shard {
 impl Kept {
     fn new(slot: Slot, epoch: Option<u64>) -> Self {
         Self {
-            slot,
-            epoch,
-            life: Arc::default(),
+            held: Arc::new(Held {
+                slot,
+                epoch,
+                life: Life::default(),
+            }),
             answer_bytes: 0,
         }
     }

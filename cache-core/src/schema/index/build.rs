@@ -119,7 +119,11 @@ impl<'a> Builder<'a> {
             header.has |= TokenHeader::EXTRA;
             header.extra = count(self.extras.len());
             let requested = foreign.requested_scopes();
-            let requested = requested.map(|requested| self.push(Cow::Owned(requested.to_owned())));
+            let requested = requested.map(|requested| {
+                // It answers a request for all of them.
+                header.mask |= ScopesRef::new(requested).mask();
+                self.push(Cow::Owned(requested.to_owned()))
+            });
             self.extras.push(Extra {
                 requested,
                 foreign: Span::default(),

@@ -4,7 +4,7 @@ use super::postings::TokenIndex;
 use super::{Group, IndexedPartition, TokenHeader};
 use crate::schema::{AccessTokenRef, AuthorityKind, ScopeRules, ScopeSet, TokenRequest, environment};
 
-/// So many tokens are looked through faster than an index is asked.
+/// So many tokens are looked through, of most of them nothing but the mask, sooner than an index is built.
 pub(super) const FEW: usize = 16;
 
 impl IndexedPartition {
@@ -35,7 +35,7 @@ impl IndexedPartition {
         let mut group = (u32::MAX, false);
         let mut best = None;
         for (index, header) in (0..).zip(&self.tokens) {
-            if asked.mask & !header.mask != 0 && header.has & TokenHeader::EXTRA == 0 {
+            if asked.mask & !header.mask != 0 {
                 continue;
             }
             if group.0 != header.group {

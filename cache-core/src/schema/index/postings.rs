@@ -34,14 +34,14 @@ impl TokenIndex {
         for (number, header) in (0..).zip(&partition.tokens) {
             let (context, rules) = &groups[header.group as usize];
             let set = partition.target(header).to_scope_set();
-            exact.push((fingerprint(*context, set.words()), number));
-            scopes.push((scope_hash(*context, ANY), number));
+            exact.push((tag(fingerprint(*context, set.words())), number));
+            scopes.push((tag(scope_hash(*context, ANY)), number));
             if !rules.names_resource(&set) {
-                scopes.push((scope_hash(*context, NO_RESOURCE), number));
+                scopes.push((tag(scope_hash(*context, NO_RESOURCE)), number));
             }
             let mut post = |set: &ScopeSet| {
                 let words = set.words();
-                scopes.extend(words.map(|word| (scope_hash(*context, rules.shortest(word)), number)));
+                scopes.extend(words.map(|word| (tag(scope_hash(*context, rules.shortest(word))), number)));
             };
             post(&set);
             let extra = partition.extra(header);
@@ -56,47 +56,84 @@ impl TokenIndex {
         }
     }
 
-    /// The tokens that have this fingerprint, the latest expiry first.
+    /// The tokens that may have this fingerprint, the latest expiry first.
     pub(super) fn exact(&self, fingerprint: u64) -> impl Iterator<Item = u32> {
-        self.exact.of(fingerprint).iter().copied()
+        self.exact.of(tag(fingerprint)).iter().copied()
     }
 
-    /// The tokens that have the rarest of the scopes, the latest expiry first.
+    /// The tokens that may have one of the scopes that few have, the latest expiry first.
     pub(super) fn covering(&self, request: &TokenRequest) -> impl Iterator<Item = u32> {
         let context = request.context_hash();
         let rules = ScopeRules::of_names(request.environment());
-        let of = |scope: &str| self.scopes.of(scope_hash(context, scope));
+        let of = |scope: &str| self.scopes.of(tag(scope_hash(context, scope)));
         let scopes = request.scopes().words().map(|word| of(rules.shortest(word)));
         let others = (!request.scopes().has_permissions()).then(|| {
             let has_graph = request.authority_kind().has_graph();
             of(if has_graph { NO_RESOURCE } else { ANY })
         });
-        let rarest = scopes.chain(others).min_by_key(|tokens| tokens.len());
+        let mut rarest: Option<&[u32]> = None;
+        for tokens in scopes.chain(others) {
+            if rarest.is_none_or(|rarest| tokens.len() < rarest.len()) {
+                rarest = Some(tokens);
+            }
+            // No other is worth a look.
+            if tokens.len() <= 1 {
+                break;
+            }
+        }
         rarest.unwrap_or_default().iter().copied()
     }
 
-    /// About how many bytes the index of so many tokens takes, of the usual two scopes each.
-    pub(super) fn estimated_bytes(tokens: usize) -> usize {
-        const OF_A_TOKEN: usize = 88;
-        if tokens <= FEW { 0 } else { tokens * OF_A_TOKEN }
+    /// About how many bytes the index of the partition takes, if it has one: its first tokens have as many scopes as the others.
+    pub(super) fn estimated_bytes(partition: &IndexedPartition) -> usize {
+        /// Two of three places are taken.
+        const PLACE: usize = size_of::<Place>() * 3 / 2;
+        let tokens = &partition.tokens;
+        if tokens.len() <= FEW {
+            return 0;
+        }
+        let words = |header: &TokenHeader| partition.target(header).words().count();
+        let scopes: usize = tokens[..FEW].iter().map(words).sum();
+        // Each is in the list of all, and may be in that of those without a resource.
+        let of_a_token = PLACE + PLACE * scopes / FEW + 2 * size_of::<u32>();
+        tokens.len() * of_a_token
     }
 }
 
-/// Lists of tokens by hash.
+/// Tokens by a part of the hash of what can be asked for.
+///
+/// A hash table in which nearly every place that is asked for is in one cache line, and names its token there. Its places are sorted, so
+/// that neither a chain nor a second hash is needed.
 struct Postings {
-    /// The upper bits of a hash name its bucket.
-    shift: u32,
-    /// Where each bucket begins among the hashes, and the end of the last.
-    buckets: Box<[u32]>,
-    /// Each hash once, sorted.
-    hashes: Box<[u64]>,
-    /// Where the list of each hash begins, and the end of the last.
-    starts: Box<[u32]>,
-    tokens: Box<[u32]>,
+    places: Box<[Place]>,
+    /// How many places a tag may begin at.
+    homes: u32,
+    /// The tokens of tags that have several: how many, then which.
+    lists: Box<[u32]>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    tag: u32,
+    /// A token, or with [`Place::LIST`] where its list begins.
+    token: u32,
+}
+
+impl Place {
+    /// No partition has so many tokens: it would be larger than 2 GiB.
+    const LIST: u32 = 1 << 31;
+    const FREE: Self = Self {
+        tag: 0,
+        token: u32::MAX,
+    };
+
+    fn is_free(self) -> bool {
+        self.token == u32::MAX
+    }
 }
 
 impl Postings {
-    fn new(mut pairs: Vec<(u64, u32)>, tokens: &[TokenHeader]) -> Self {
+    fn new(mut pairs: Vec<(u32, u32)>, tokens: &[TokenHeader]) -> Self {
         let expiry = |token: u32| tokens[token as usize].expires_on;
         pairs.sort_unstable_by(|one, two| {
             let by_expiry = || expiry(two.1).cmp(&expiry(one.1));
@@ -107,49 +144,64 @@ impl Postings {
                 .then_with(|| two.1.cmp(&one.1))
         });
         pairs.dedup();
-        let mut hashes: Vec<u64> = Vec::new();
-        let mut starts = Vec::new();
-        for (at, (hash, _)) in (0_u32..).zip(&pairs) {
-            if hashes.last() != Some(hash) {
-                hashes.push(*hash);
-                starts.push(at);
-            }
-        }
-        starts.push(length(pairs.len()));
-        let bits = hashes.len().next_power_of_two().trailing_zeros().max(1);
-        let shift = u64::BITS - bits;
-        let mut buckets = vec![0; (1 << bits) + 1];
-        for hash in &hashes {
-            buckets[bucket(*hash, shift) + 1] += 1;
-        }
-        let mut sum = 0;
-        for start in &mut buckets {
-            sum += *start;
-            *start = sum;
+        let tags = pairs.chunk_by(|one, two| one.0 == two.0);
+        // A third stays free.
+        let tags_and_half = tags.clone().count() * 3 / 2;
+        let homes = length(tags_and_half).max(1);
+        let mut places = Vec::with_capacity(tags_and_half + 1);
+        let mut lists = Vec::new();
+        for tokens in tags {
+            let [(tag, first), rest @ ..] = tokens else {
+                continue;
+            };
+            let home = home(*tag, homes).max(places.len());
+            places.resize(home, Place::FREE);
+            let token = if rest.is_empty() {
+                *first
+            } else {
+                let list = length(lists.len()) | Place::LIST;
+                lists.push(length(tokens.len()));
+                lists.extend(tokens.iter().map(|(_, token)| *token));
+                list
+            };
+            places.push(Place { tag: *tag, token });
         }
         Self {
-            shift,
-            buckets: buckets.into(),
-            hashes: hashes.into(),
-            starts: starts.into(),
-            tokens: pairs.into_iter().map(|(_, token)| token).collect(),
+            places: places.into(),
+            homes,
+            lists: lists.into(),
         }
     }
 
-    fn of(&self, hash: u64) -> &[u32] {
-        let bucket = bucket(hash, self.shift);
-        let (start, end) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
-        // A bucket has about one hash.
-        let Some(offset) = self.hashes[start..end].iter().position(|known| *known == hash) else {
+    /// The tokens with this tag, the latest expiry first.
+    fn of(&self, tag: u32) -> &[u32] {
+        let run = self.places.get(home(tag, self.homes)..).unwrap_or_default();
+        let mut run = run.iter().take_while(|place| !place.is_free());
+        // In a run tags ascend.
+        let Some(place) = run
+            .find(|place| place.tag >= tag)
+            .filter(|place| place.tag == tag)
+        else {
             return &[];
         };
-        let list = start + offset;
-        &self.tokens[self.starts[list] as usize..self.starts[list + 1] as usize]
+        if place.token & Place::LIST == 0 {
+            return std::slice::from_ref(&place.token);
+        }
+        let list = &self.lists[(place.token & !Place::LIST) as usize..];
+        match list {
+            [count, tokens @ ..] => &tokens[..*count as usize],
+            [] => &[],
+        }
     }
 }
 
-fn bucket(hash: u64, shift: u32) -> usize {
-    usize::try_from(hash >> shift).unwrap_or(0)
+fn home(tag: u32, homes: u32) -> usize {
+    ((u64::from(tag) * u64::from(homes)) >> 32) as usize
+}
+
+/// The part of a hash that tokens are found by.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 fn length(length: usize) -> u32 {

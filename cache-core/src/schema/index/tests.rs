@@ -215,6 +215,59 @@ fn two_cases_of_a_scope_are_one_only_where_case_does_not_matter() {
     }
 }
 
+/// Where a walk ends and an index begins, and around it.
+#[test]
+fn partitions_of_every_size_find_what_a_scan_finds() {
+    let scopes = |resource: usize| {
+        let base = match resource {
+            0 => "https://graph.microsoft.com".to_owned(),
+            _ => format!("api://app-{resource}"),
+        };
+        ["Files.Read", "Mail.Read", "User.Read"].map(|name| format!("{base}/{name}"))
+    };
+    for size in 1..=40 {
+        let tokens: Vec<_> = (0..size)
+            // Every seventh is another of the same scopes, for another tenant.
+            .map(|number| AccessToken {
+                realm: if number % 7 == 6 { "t2" } else { "t1" }.into(),
+                ..token_for(&scopes(number - usize::from(number % 7 == 6)).join(" "), 1000)
+            })
+            .collect();
+        let mut partition = Partition::new(key());
+        partition.access_tokens = tokens.clone();
+        let indexed = IndexedPartition::new(partition).unwrap();
+        for kind in [AuthorityKind::Entra, AuthorityKind::Oidc] {
+            for number in 0..=size {
+                let [files, mail, user] = scopes(number);
+                let exact = format!("{user} {files} {mail}");
+                let fewer = format!("{mail} openid");
+                let more = format!("{mail} {user} api://app-1/Other");
+                for (asked, realm) in [&exact, &fewer, &more].into_iter().zip(["t1", "t2", "t1"]) {
+                    let asked = AccessToken {
+                        realm: realm.into(),
+                        ..token_for(asked, 0)
+                    };
+                    for asked in [
+                        AccessToken {
+                            realm: "t1".into(),
+                            ..asked.clone()
+                        },
+                        asked,
+                    ] {
+                        let request = request_for(&asked, kind);
+                        let found = indexed.find(&request, |token| is_unexpired(token, NOW));
+                        assert_eq!(
+                            found,
+                            looked_through(&tokens, &request),
+                            "{request:?} among {size}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 

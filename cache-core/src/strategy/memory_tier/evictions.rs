@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::{Lifecycle, Weighter};
 
-use super::super::answers::{Answer, Life};
+use super::super::answers::Answer;
 use super::super::table::Table;
-use super::Kept;
-use crate::seal::RollbackGuard;
+use super::{Held, Kept};
 use crate::store::StoreKey;
 
 /// What every hit reads, and few events write.
@@ -38,7 +37,7 @@ impl Lifecycle<StoreKey, Kept> for Evictions {
     type RequestState = Vec<Kept>;
 
     fn on_evict(&self, gone: &mut Vec<Kept>, _: StoreKey, kept: Kept) {
-        kept.life.end(&self.answers);
+        kept.held.life.end(&self.answers);
         gone.push(kept);
         let evicted = self.shared.evicted.fetch_add(1, Ordering::Relaxed) + 1;
         if evicted.is_multiple_of(self.a_round) {
@@ -58,16 +57,14 @@ impl BytesOfSlot {
         /// The counts of an `Arc`, and what an allocation takes beyond what was asked for.
         const SHARED: usize = 16 + 16;
         let entry = size_of::<(StoreKey, Kept)>() + BESIDE;
-        // What notices rollbacks has an entry too.
-        let entries = entry + RollbackGuard::bytes_of_record();
         // A list that grows doubles: on average a third of its room is free.
-        entries + entries / 3 + SHARED + (SHARED + size_of::<Life>())
+        entry + entry / 3 + SHARED + (SHARED + size_of::<Held>())
     };
 }
 
 impl Weighter<StoreKey, Kept> for BytesOfSlot {
     fn weight(&self, key: &StoreKey, kept: &Kept) -> u64 {
-        let bytes = Self::ENTRY + key.as_str().len() + kept.slot.partition.approximate_bytes();
+        let bytes = Self::ENTRY + key.as_str().len() + kept.held.slot.partition.approximate_bytes();
         bytes as u64 + kept.answer_bytes
     }
 }
