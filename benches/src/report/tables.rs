@@ -140,7 +140,7 @@ pub(super) fn contenders(findings: &Findings, exploration: &Exploration) -> Mark
                     td { (duration(figures.median_nanoseconds)) }
                     td { (duration(figures.p99_nanoseconds)) }
                     td { (contender.runs.len()) }
-                    td { (out_at.map_or("–", Step::title)) }
+                    td { (out_at.map_or("–", Step::name)) }
                 }
             })
         });

@@ -64,6 +64,18 @@ impl Step {
     /// Those that compare what was measured.
     pub const MEASURED: [Self; 3] = [Self::Waits, Self::Requests, Self::Processor];
 
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Needs => "needs",
+            Self::Waits => "waits",
+            Self::Requests => "requests",
+            Self::Processor => "processor",
+            Self::Settings => "settings",
+        }
+    }
+
     /// What it looks at, as in a sentence.
     #[must_use]
     pub const fn title(self) -> &'static str {

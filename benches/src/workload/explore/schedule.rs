@@ -208,7 +208,7 @@ mod tests {
                 rerun: 5
             }
         );
-        let mut too_little = schedule(5, 0.5);
+        let mut too_little = schedule(6, 0.5);
         too_little.measured = 1.0;
         assert_eq!(
             too_little.laps(4, 0),
