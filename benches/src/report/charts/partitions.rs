@@ -95,7 +95,9 @@ fn draw(area: &Area<'_>, size: Size, points: &[SweepPoint], subjects: &str) -> D
             area.draw(&Circle::new((x, y), 4, colour.filled()))?;
             // A number below a point to which the line rises would lie on the line.
             let rises = before.replace(y).is_some_and(|before| before > y + 12);
-            let above = matches!(side, VPos::Bottom) || rises;
+            // Nor may it lie on the numbers of the axis.
+            let is_low = y > pixel(bottom) - 26;
+            let above = matches!(side, VPos::Bottom) || rises || is_low;
             let side = if above { VPos::Bottom } else { VPos::Top };
             // The first must not lie over the labels of the axis.
             let anchor = if place == 0 { HPos::Left } else { HPos::Center };
