@@ -1,5 +1,5 @@
 //! The exploration: every strategy that is safe for a workload is run briefly, the most promising ones again and again in turn, and
-//! what the [rule](rule) recommends of them once more beside its rivals, with other requests.
+//! what the [`rule`] recommends of them once more beside its rivals, with other requests.
 
 mod contender;
 mod matrix;
