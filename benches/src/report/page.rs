@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::charts::{self, Chart};
 use super::units::{count, duration, percent, three_digits};
 use super::{Findings, tables};
-use crate::workload::explore::waits_of;
+use crate::workload::explore::{Contender, Exploration, LEAST_RUNS, Step, Told, sentences, waits_of};
 use crate::workload::{BenchError, Chosen, Division, Refresh, Tier, Write, lossy};
 
 const STYLE: &str = include_str!("style.css");
@@ -32,11 +32,11 @@ pub(super) fn page(findings: &Findings) -> Result<String, BenchError> {
                 header {
                     p.kicker { (workload.title) }
                     h1 { (headline) }
-                    p.lead { (findings.summary()) }
+                    @for paragraph in findings.told() { p.lead { (paragraph) } }
                     pre { code { (findings.expression()) } }
                     (cards(findings))
                 }
-                main { (charts(findings)?) (comparison(findings)) (details(findings)) (how(findings)) }
+                main { (rule(findings)) (charts(findings)?) (comparison(findings)) (details(findings)) (how(findings)) }
                 footer { p { "Made by " code { "tokenkeep bench" } ". The page needs nothing but itself; its numbers lie beside it as JSON." } }
             }
         }
@@ -65,6 +65,23 @@ impl Findings {
             three_digits(figures.requests_per_second),
             duration(figures.cpu_nanoseconds),
         )
+    }
+
+    /// The same in two paragraphs: what to do, and why.
+    fn told(&self) -> Vec<String> {
+        let Some(exploration) = &self.exploration else {
+            return vec![self.summary()];
+        };
+        let sentences = sentences(&Told {
+            workload: &self.workload,
+            contenders: &exploration.contenders,
+            finalists: &exploration.finalists,
+            choice: &exploration.choice,
+            needs: &exploration.needs,
+            confirmation: exploration.confirmation.as_ref(),
+        });
+        let (what, why) = sentences.split_at(sentences.len().min(2));
+        vec![what.join(" "), why.join(" ")]
     }
 
     fn expression(&self) -> String {
@@ -105,7 +122,11 @@ fn headline(findings: &Findings) -> String {
 }
 
 fn cards(findings: &Findings) -> Markup {
-    let figures = findings.measurement.figures();
+    // The numbers of the paragraph, where strategies were compared: those of several runs.
+    let compared = findings.exploration.as_ref().and_then(Exploration::recommended);
+    let figures = compared
+        .and_then(Contender::median)
+        .unwrap_or_else(|| findings.measurement.figures());
     let calls = &findings.measurement.calls;
     let what = if findings.measurement.lives.is_some() {
         "of a whole process"
@@ -176,7 +197,7 @@ fn charts(findings: &Findings) -> Result<Markup, BenchError> {
         ("store", "hit in the store, no memory tier"),
     ];
     Ok(html! {
-        (section("Strategies compared", "Three prices for each strategy; shorter is better. Labels say in what a strategy differs from the recommended one.", strategies.as_ref(), &[]))
+        (section("Strategies compared", "What the rule compares, in its order; shorter is better. Labels say in what a strategy differs from the recommended one.", strategies.as_ref(), &[]))
         (section("How long tokens took", &latency, charts::latency(measurement)?.as_ref(), &[]))
         (section("Who answered, as time went on", &hits, charts::hits(measurement)?.as_ref(), legend))
         (section(&format!("One process and many {subjects}, on {store}"), &growth, charts::partitions(&findings.sweep, subjects)?.as_ref(), tiers))
@@ -236,6 +257,54 @@ fn section(title: &str, see: &str, chart: Option<&Chart>, legend: Legend) -> Mar
             }
         }
     }
+}
+
+/// The rule, and what each of its steps ruled out.
+fn rule(findings: &Findings) -> Markup {
+    let Some(exploration) = &findings.exploration else {
+        return html! {};
+    };
+    let why = |step: Step| match step {
+        Step::Needs => {
+            "no call fails, nobody is signed out, records are encrypted, and the bounds of the workload are kept"
+        }
+        Step::Waits => {
+            "the mean of the slowest hundredth of what callers wait: who uses the program feels it first"
+        }
+        Step::Requests => "the authority throttles who asks too much",
+        Step::Processor => "what a token costs on this machine",
+        Step::Settings => "what brings nothing is not worth a change of the workload’s own strategy",
+    };
+    let out = |step: Step| {
+        let out = exploration.choice.out_at.iter();
+        out.filter(|out_at| **out_at == Some(step)).count()
+    };
+    html! {
+        section {
+            h2 { "How it was chosen" }
+            p { "Step by step, from what is noticed first. What is behind in one step is out, whatever it does in the next." }
+            ol.steps {
+                @for step in Step::ALL {
+                    li {
+                        div { strong { (capital(step.title())) } ": " (why(step)) }
+                        span.out.none[out(step) == 0] { @match out(step) { 0 => "none out", number => { (number) " out" } } }
+                    }
+                }
+            }
+            p.fine {
+                "Behind is what differs from the best by more than chance makes once in twenty times (by the ranks of at least "
+                (LEAST_RUNS) " runs of each, made in turn), and by more than a hundredth: of a round trip to the authority for waits, "
+                "of the fewest requests, of one processor. Those that ran once were not promising enough to run again."
+            }
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn comparison(findings: &Findings) -> Markup {
@@ -334,13 +403,6 @@ fn how(findings: &Findings) -> Markup {
                 "Tokens live much shorter than in earnest, so that a short run sees many expire: requests and writes a second are that much "
                 "more frequent here, for all strategies alike. Redis runs on this machine, so the way to it is shorter than to a server. "
                 "Every task waits for its answer before it goes on."
-            }
-            @if findings.exploration.is_some() {
-                p {
-                    "A strategy’s cost is the weighted geometric mean of its ratios to the workload’s own strategy: " (tables::weights())
-                    ". Differences of 50 µs in the slowest waits, 10 µs in the median, half a request a second or 1 µs of a processor count for little. What cannot be told apart from the "
-                    "best counts as equal, and the safest and simplest of equals is recommended. What is not safe is not tried."
-                }
             }
             details {
                 summary { "The workload" }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Findings;
 use super::charts::shown;
 use super::units::{bytes, count, duration, percent, three_digits, times};
-use crate::workload::explore::{Exploration, WEIGHTS, median_figures, ratios};
+use crate::workload::explore::{Exploration, Step};
 use crate::workload::{Figures, Measurement, Tier, lossy};
 
 /// A table that scrolls by itself where it is too wide.
@@ -123,44 +123,40 @@ pub(super) fn contenders(findings: &Findings, exploration: &Exploration) -> Mark
         .enumerate()
         .filter_map(|(place, index)| {
             let contender = exploration.contenders.get(index)?;
-            let figures = median_figures(&contender.runs)?;
+            let figures = contender.median()?;
             let is_chosen = index == exploration.choice.chosen;
-            let score = exploration
-                .choice
-                .scores
-                .get(index)
-                .map_or(f64::NAN, |score| score.median);
+            let out_at = exploration.choice.out_at.get(index).copied().flatten();
             Some(html! {
                 tr.chosen[is_chosen] {
                     td { (place + 1) }
                     th scope="row" {
                         (contender.candidate.title(&findings.workload))
-                        @if is_chosen { " (recommended)" }
-                        @if index == 0 { " (the workload’s own)" }
+                        @if is_chosen { span.tag { "recommended" } }
+                        @if index == 0 { span.tag { "the workload’s own" } }
                     }
-                    td { (three_digits(score)) }
                     td { (duration(figures.slowest_nanoseconds)) }
-                    td { (duration(figures.p99_nanoseconds)) }
-                    td { (duration(figures.median_nanoseconds)) }
                     td { (three_digits(figures.requests_per_second)) }
                     td { (duration(figures.cpu_nanoseconds)) }
+                    td { (duration(figures.median_nanoseconds)) }
+                    td { (duration(figures.p99_nanoseconds)) }
                     td { (contender.runs.len()) }
+                    td { (out_at.map_or("–", Step::name)) }
                 }
             })
         });
     let head = [
         "",
         "strategy",
-        "cost",
         "slowest 1 %",
-        "p99",
-        "median",
         "requests/s",
         "processor",
+        "median",
+        "p99",
         "runs",
+        "out by",
     ];
     scrolling(
-        "Every strategy that was tried: cost is weighed, 1 is the workload’s own, less is better",
+        "Every strategy that was tried, in the order in which the rule left them: medians of all their runs",
         &html! {
             table.wide {
                 thead { tr { @for title in head { th { (title) } } } }
@@ -180,7 +176,7 @@ pub(super) fn confirmation(findings: &Findings, exploration: &Exploration) -> Ma
         .iter()
         .enumerate()
         .filter_map(|(place, contender)| {
-            let figures = median_figures(&contender.runs)?;
+            let figures = contender.median()?;
             Some(html! {
                 tr.chosen[place == 0] {
                     th scope="row" { (contender.candidate.title(&findings.workload)) }
@@ -189,7 +185,10 @@ pub(super) fn confirmation(findings: &Findings, exploration: &Exploration) -> Ma
             })
         });
     scrolling(
-        &format!("The rerun, in turn, with seed {}", confirmation.seed),
+        &format!(
+            "The rerun in turn, with other requests (seeds from {})",
+            confirmation.seed
+        ),
         &html! { table { (head("strategy")) tbody { @for row in rows { (row) } } } },
     )
 }
@@ -200,39 +199,33 @@ pub(super) fn prices(exploration: &Exploration) -> Markup {
         return html! {};
     }
     let rows = exploration.prices.iter().map(|price| {
-        let [slowest, median, requests, processor] = ratios(&price.beside, &price.figures).map(times);
+        let times = |step: Step| {
+            let (theirs, ours) = (step.figure(&price.figures), step.figure(&price.beside));
+            let ratio = theirs.zip(ours).filter(|(_, ours)| *ours > 0.0);
+            ratio.map_or_else(|| "–".to_owned(), |(theirs, ours)| times(theirs / ours))
+        };
         html! {
             tr {
                 th scope="row" { (price.title) }
-                td { (slowest) } td { (median) } td { (requests) } td { (processor) }
+                @for step in Step::MEASURED { td { (times(step)) } }
             }
         }
     });
     scrolling(
-        "What is never recommended, as a multiple of the recommended strategy run in turn with it",
-        &html! { table { (head("")) tbody { @for row in rows { (row) } } } },
+        "What is never recommended, as a multiple of what the recommended strategy took in the same laps",
+        &html! { table { thead { tr { th {} th { "slowest 1 %" } th { "requests/s" } th { "processor" } } } tbody { @for row in rows { (row) } } } },
     )
 }
 
-/// How much each figure weighs.
-pub(super) fn weights() -> Markup {
-    html! {
-        @for (index, (name, weight)) in WEIGHTS.into_iter().enumerate() {
-            @if index > 0 { ", " }
-            (name) " " (percent(weight))
-        }
-    }
-}
-
 fn head(first: &str) -> Markup {
-    html! { thead { tr { th { (first) } th { "slowest 1 %" } th { "median" } th { "requests/s" } th { "processor" } } } }
+    html! { thead { tr { th { (first) } th { "slowest 1 %" } th { "requests/s" } th { "processor" } th { "median" } } } }
 }
 
 fn cells(figures: &Figures) -> Markup {
     html! {
         td { (duration(figures.slowest_nanoseconds)) }
-        td { (duration(figures.median_nanoseconds)) }
         td { (three_digits(figures.requests_per_second)) }
         td { (duration(figures.cpu_nanoseconds)) }
+        td { (duration(figures.median_nanoseconds)) }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::workload::explore::{Confirmation, Contender, Outcome, Price, choose, paragraph};
+use crate::workload::explore::{Confirmation, Contender, Needs, Outcome, Price, Told, choose, paragraph};
 use crate::workload::{Measurement, Refresh, Tier, presets};
 
 fn measurement() -> Measurement {
@@ -44,21 +44,33 @@ fn findings(title: &str) -> Findings {
     let contenders = vec![
         Contender {
             candidate,
-            runs: vec![figures],
+            runs: vec![figures; 3],
         },
         Contender {
             candidate: other,
-            runs: vec![slower],
+            runs: vec![slower; 3],
         },
     ];
-    let choice = choose(&contenders, 0).unwrap();
+    let needs = Needs::of(&workload);
+    let choice = choose(&contenders, &[0, 1], &candidate, &needs).unwrap();
     let confirmation = Confirmation {
         seed: 8,
         contenders: contenders.clone(),
+        choice: choice.clone(),
         outcome: Outcome::First,
     };
+    let told = Told {
+        workload: &workload,
+        contenders: &contenders,
+        finalists: &[0, 1],
+        choice: &choice,
+        needs: &needs,
+        confirmation: Some(&confirmation),
+    };
     let exploration = Exploration {
-        paragraph: paragraph(&workload, &contenders, &choice, Some(&confirmation)),
+        paragraph: paragraph(&told),
+        finalists: vec![0, 1],
+        needs,
         expression: candidate.strategy.expression(),
         prices: vec![Price {
             title: "without encryption".to_owned(),

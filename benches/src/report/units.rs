@@ -52,6 +52,8 @@ pub fn percent(part: f64) -> String {
     let percent = part * 100.0;
     if percent == 0.0 {
         "0 %".to_owned()
+    } else if percent == 100.0 {
+        "100 %".to_owned()
     } else if percent < 0.1 {
         "< 0.1 %".to_owned()
     } else if percent > 99.9 && percent < 100.0 {
@@ -126,7 +128,7 @@ mod tests {
         );
         assert_eq!(
             [0.0, 0.0004, 0.123, 0.9999, 1.0].map(percent),
-            ["0 %", "< 0.1 %", "12.3 %", "> 99.9 %", "100.0 %"]
+            ["0 %", "< 0.1 %", "12.3 %", "> 99.9 %", "100 %"]
         );
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(count),

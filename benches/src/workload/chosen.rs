@@ -224,8 +224,8 @@ impl Chosen {
     fn memory_words(&self) -> String {
         match (self.memory_bytes, self.max_staleness_seconds) {
             (0, _) => "no memory tier".to_owned(),
-            (bytes, 0) => format!("{} checked each time", mebibytes(bytes)),
-            (bytes, seconds) => format!("{} trusted {seconds} s", mebibytes(bytes)),
+            (bytes, 0) => format!("{} of memory checked each time", mebibytes(bytes)),
+            (bytes, seconds) => format!("{} of memory trusted for {seconds} s", mebibytes(bytes)),
         }
     }
 
@@ -238,26 +238,6 @@ impl Chosen {
             .filter(|(ours, theirs)| ours != theirs)
             .map(|(ours, _)| ours)
             .collect()
-    }
-
-    /// How much there is to understand, to run and to lose: what decides between two that measure alike. Smaller is better.
-    #[must_use]
-    pub fn complexity(&self) -> u32 {
-        let behind = u32::from(self.write == Write::Behind) * 4;
-        let unsafe_form = u32::from(self.seal == Sealing::Plaintext) * 100
-            + u32::from(self.coalescing == Merging::None) * 100
-            + u32::from(self.coalescing == Merging::Process) * 4;
-        let memory = match (self.memory_bytes, self.max_staleness_seconds) {
-            (0, _) => 0,
-            (_, 0) => 1,
-            _ => 2,
-        };
-        behind
-            + unsafe_form
-            + memory
-            + u32::from(self.refresh == Refresh::Ahead)
-            + u32::from(self.partitioning == Division::AppByResource)
-            + u32::from(self.codec == Form::MsalJson) * 2
     }
 }
 
@@ -313,15 +293,5 @@ mod tests {
             "Strategy::web_front_end()\n    .memory_tier(MemoryTier::off())\n    .refresh(RefreshPolicy::OnDemand)\n    \
              .coalescing(Coalescing::Process)"
         );
-    }
-
-    #[test]
-    fn what_is_not_safe_is_never_simple() {
-        let safe = Chosen::of(Preset::HighVolumeDaemon);
-        let plain = Chosen {
-            seal: Sealing::Plaintext,
-            ..Chosen::of(Preset::DesktopTool)
-        };
-        assert!(plain.complexity() > safe.complexity());
     }
 }

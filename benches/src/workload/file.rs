@@ -25,6 +25,9 @@ pub struct Workload {
     pub tokens: Tokens,
     /// Who issues them.
     pub authority: Authority,
+    /// What every strategy must keep to.
+    #[serde(default)]
+    pub needs: NeedsTable,
     /// Where they are kept.
     pub store: StoreTable,
     /// How the cache is used.
@@ -95,6 +98,18 @@ pub struct Authority {
     /// Whether a refresh token serves once, and a second use signs its user out.
     #[serde(default)]
     pub rotates: bool,
+}
+
+/// What every strategy must keep to: one that does not is not recommended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeedsTable {
+    /// By how many mebibytes a process may grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// How often in a second the authority may be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<f64>,
 }
 
 /// Where the tokens are kept.
@@ -269,6 +284,12 @@ impl Workload {
             0.0,
             10_000.0,
         )?;
+        if let Some(mebibytes) = self.needs.memory_mib {
+            within("needs.memory_mib", mebibytes.into(), 1.0, 1_048_576.0)?;
+        }
+        if let Some(requests) = self.needs.requests_per_second {
+            within("needs.requests_per_second", requests, 0.01, 1e6)?;
+        }
         if self.tokens() > 500_000 {
             return refuse("subjects.users", "there would be more than 500,000 access tokens");
         }

@@ -14,6 +14,7 @@ use super::chosen::Chosen;
 use super::error::BenchError;
 use super::file::Workload;
 use super::grants::Grants;
+use super::measured::lossy;
 use super::sequence::{Subject, SubjectKind};
 use super::strategy::{Refresh, Sealing};
 
@@ -100,34 +101,44 @@ async fn plant(cache: &TokenCache, grants: &Grants, ages: &Ages, subject: Subjec
         .map_err(BenchError::cache("obtain the tokens of the workload"))
 }
 
-/// How old tokens are at first: evenly spread up to the age at which the strategy replaces them, as they are after a while. Otherwise
-/// a short run would see none of them replaced, or all at once.
+/// How old tokens are at first: as they are after a while, when some were just replaced and others are about to be. Otherwise a short
+/// run would see none of them replaced, or all at once.
 struct Ages {
-    /// In seconds.
-    oldest: u64,
+    /// The age that every token reaches, in seconds.
+    sure: f64,
+    /// Over how many seconds after that they are replaced, evenly.
+    spread: f64,
 }
 
 impl Ages {
     fn new(workload: &Workload, strategy: &Chosen) -> Self {
         let tokens = &workload.tokens;
-        let part = match strategy.refresh {
-            Refresh::Ahead if tokens.refresh_after > 0.0 => {
-                tokens.refresh_after + strategy.refresh_jitter * (1.0 - tokens.refresh_after)
-            }
+        let lifetime = f64::from(tokens.lifetime_seconds);
+        match strategy.refresh {
+            Refresh::Ahead if tokens.refresh_after > 0.0 => Self {
+                sure: tokens.refresh_after * lifetime,
+                spread: strategy.refresh_jitter * (1.0 - tokens.refresh_after) * lifetime,
+            },
             // The rest is the margin within which no token is handed out.
-            Refresh::Ahead | Refresh::OnDemand => 0.9,
-        };
-        Self {
-            oldest: Duration::from_secs(tokens.lifetime_seconds.into())
-                .mul_f64(part)
-                .as_secs()
-                .max(1),
+            Refresh::Ahead | Refresh::OnDemand => Self {
+                sure: 0.9 * lifetime,
+                spread: 0.0,
+            },
         }
     }
 
     fn of(&self, subject: Subject) -> Duration {
         let mixed = u64::from(subject.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        Duration::from_secs(mixed % self.oldest)
+        let place = lossy(mixed % 65_536) / 65_536.0 * (self.sure + self.spread / 2.0);
+        let beyond = place - self.sure;
+        let age = if beyond <= 0.0 {
+            place
+        } else {
+            // Ever fewer are as old: those that have not been replaced yet.
+            let part = (beyond / (self.spread / 2.0)).min(1.0);
+            self.sure + self.spread * (1.0 - (1.0 - part).sqrt())
+        };
+        Duration::from_secs(Duration::from_secs_f64(age).as_secs())
     }
 }
 
@@ -140,15 +151,20 @@ mod tests {
     fn as_many_tokens_are_replaced_each_second_from_the_first_on() {
         let workload = presets::workload("multi-tenant-daemon").unwrap();
         let mut strategy = workload.strategy.chosen();
-        for (refresh, oldest) in [(Refresh::Ahead, 37), (Refresh::OnDemand, 54)] {
+        for (refresh, sure, oldest) in [(Refresh::Ahead, 30, 38), (Refresh::OnDemand, 54, 54)] {
             strategy.refresh = refresh;
             let ages = Ages::new(&workload, &strategy);
             let mut of_age = vec![0_u32; oldest];
             for subject in Subject::all(&workload) {
                 of_age[usize::try_from(ages.of(subject).as_secs()).unwrap()] += 1;
             }
-            let (least, most) = (of_age.iter().min().unwrap(), of_age.iter().max().unwrap());
+            let (least, most) = (
+                of_age[..sure].iter().min().unwrap(),
+                of_age[..sure].iter().max().unwrap(),
+            );
             assert!(*least * 3 > *most, "{refresh:?}: {least} to {most}");
+            let older: u32 = of_age[sure..].iter().sum();
+            assert!(older < 250, "{older} are older than all become");
         }
     }
 }

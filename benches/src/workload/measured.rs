@@ -338,7 +338,10 @@ impl Measurement {
             p99_nanoseconds: lossy(waits.quantile(0.99)),
             slowest_nanoseconds: waits.slowest_hundredth(),
             requests_per_second: lossy(self.authority.requests()) / self.seconds,
+            requests: self.authority.requests(),
             cpu_nanoseconds: lossy(self.cpu_nanoseconds.unwrap_or(0)) / lossy(waits.count().max(1)),
+            waits_per_second: lossy(waits.count()) / self.seconds,
+            grown_bytes: self.grown_bytes,
             failed: self.calls.failed() + self.authority.signed_out,
             calls: self.calls.count(),
         }
@@ -356,8 +359,14 @@ pub struct Figures {
     pub slowest_nanoseconds: f64,
     /// Requests at the authority in a second.
     pub requests_per_second: f64,
+    /// All requests at the authority.
+    pub requests: u64,
     /// Processor time for one wait, in nanoseconds.
     pub cpu_nanoseconds: f64,
+    /// Waits in a second.
+    pub waits_per_second: f64,
+    /// By how many bytes a process grew in memory on average, where the system tells.
+    pub grown_bytes: Option<u64>,
     /// Calls that failed, and users who were signed out.
     pub failed: u64,
     /// Calls that were answered.

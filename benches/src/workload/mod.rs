@@ -19,6 +19,8 @@
 //! | `tokens.bytes` | length of an access token | 1600 |
 //! | `authority.latency_milliseconds` | how long it takes to answer | |
 //! | `authority.rotates` | whether a refresh token serves once, and a second use signs its user out | false |
+//! | `needs.memory_mib` | by how many mebibytes a process may grow; a strategy that exceeds it is not recommended | no bound |
+//! | `needs.requests_per_second` | how often the authority may be asked, in the time of the run | no bound |
 //! | `store.kind` | `memory`, `sqlite` or `redis` | |
 //! | `store.explore` | the kinds that an exploration may choose from | the one kind |
 //! | `strategy.preset` | `desktop-tool`, `web-front-end`, `background-worker` or `high-volume-daemon` | |
@@ -65,7 +67,7 @@ mod worker;
 pub use chosen::Chosen;
 pub use counting::StoreCounts;
 pub use error::{BenchError, WorkloadError};
-pub use file::{Authority, Load, StoreKind, StoreTable, Subjects, Tokens, Workload};
+pub use file::{Authority, Load, NeedsTable, StoreKind, StoreTable, Subjects, Tokens, Workload};
 pub use measured::{AuthorityCounts, Calls, Figures, Latencies, Measurement, PIECES, Share, Tier};
 pub use run::{Bench, Launcher, Trial};
 pub use sequence::{Sequence, Step, Subject, SubjectKind};

@@ -1,5 +1,8 @@
 //! What a token costs as partitions become many.
 
+use std::time::Duration;
+
+use cache_core::time::{Clock, SystemClock};
 use serde::Serialize;
 
 use super::chosen::Chosen;
@@ -24,7 +27,7 @@ pub struct SweepPoint {
 }
 
 /// Runs the workload's tokens with ever more users or tenants, in one process with one task that never pauses, so that nothing but
-/// the number differs; up to `most` of them.
+/// the number differs; up to `most` of them, and no more once the system's monotonic clock shows `until`.
 ///
 /// # Errors
 /// That a run failed.
@@ -33,7 +36,7 @@ pub async fn sweep(
     workload: &Workload,
     candidate: &Candidate,
     seed: u64,
-    most: u32,
+    (most, until): (u32, Option<Duration>),
     observer: &dyn Observer,
 ) -> Result<Vec<SweepPoint>, BenchError> {
     let numbers: Vec<_> = [1, 10, 100, 1000, 4000]
@@ -41,7 +44,13 @@ pub async fn sweep(
         .filter(|number| *number <= most && scaled(workload, *number).tokens() <= MOST_TOKENS)
         .collect();
     let mut points = Vec::new();
+    let mut last = Duration::ZERO;
     for (done, number) in numbers.iter().enumerate() {
+        let began = SystemClock.monotonic();
+        // The next takes longer than the last one, as there is more to fill.
+        if until.is_some_and(|until| began + last.mul_f64(1.5) > until) {
+            break;
+        }
         observer.progress("more partitions", done, numbers.len());
         let usual = Chosen::of(candidate.strategy.preset);
         let with_memory =
@@ -73,6 +82,7 @@ pub async fn sweep(
             memory_nanoseconds: runs.first().and_then(|run| median(run, Tier::Memory)),
             store_nanoseconds: runs.get(1).and_then(|run| median(run, Tier::Store)),
         });
+        last = SystemClock.monotonic().saturating_sub(began);
     }
     observer.progress("more partitions", numbers.len(), numbers.len());
     Ok(points)

@@ -19,8 +19,8 @@ pub(crate) struct BenchArguments {
     /// Compare the strategies that are safe for the workload, and recommend one
     #[arg(long)]
     pub(crate) explore: bool,
-    /// How long the comparison may take; the more, the surer
-    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = budget, requires = "explore")]
+    /// How long all of it may take; the more, the surer
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = budget, requires = "explore")]
     pub(crate) budget: Duration,
     /// Measure a third as long: to see whether a workload file does what it should
     #[arg(long)]

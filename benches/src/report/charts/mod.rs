@@ -30,7 +30,8 @@ struct Size {
 }
 
 const WIDE: u32 = 920;
-const NARROW: u32 = 380;
+/// As wide as it is shown on a phone, so that letters keep their size.
+const NARROW: u32 = 345;
 const TEXT: u32 = 13;
 
 /// The colours, which stand for the variables of the page's style: nothing else is drawn in them.

@@ -90,15 +90,28 @@ fn draw(area: &Area<'_>, size: Size, points: &[SweepPoint], subjects: &str) -> D
             .collect();
         let line: Vec<_> = places.iter().map(|(x, y, _)| (*x, *y)).collect();
         area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
+        let mut before = None;
         for (place, (x, y, value)) in places.into_iter().enumerate() {
             area.draw(&Circle::new((x, y), 4, colour.filled()))?;
-            let above = matches!(side, VPos::Bottom);
+            // A number below a point to which the line rises would lie on the line.
+            let rises = before.replace(y).is_some_and(|before| before > y + 12);
+            // Nor may it lie on the numbers of the axis.
+            let is_low = y > pixel(bottom) - 26;
+            let above = matches!(side, VPos::Bottom) || rises || is_low;
+            let side = if above { VPos::Bottom } else { VPos::Top };
             // The first must not lie over the labels of the axis.
             let anchor = if place == 0 { HPos::Left } else { HPos::Center };
             let style = small(colour).pos(Pos::new(anchor, side));
             area.draw(&Text::new(
                 duration(value),
-                (x, if above { y - 8 } else { y + 9 }),
+                (
+                    x,
+                    if above {
+                        y - if place == 0 { 14 } else { 8 }
+                    } else {
+                        y + 9
+                    },
+                ),
                 style,
             ))?;
         }

@@ -1,11 +1,11 @@
-//! The strategies beside each other, by what is weighed.
+//! The strategies beside each other, by what the rule compares.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{Area, CHOSEN, Chart, Drawn, INK, MUTED, OTHER, Size, both, pixel, real, small, text};
 use crate::report::units::{duration, three_digits};
-use crate::workload::explore::{Exploration, median_figures};
+use crate::workload::explore::Exploration;
 use crate::workload::{BenchError, Figures};
 
 /// How many are shown; the table has them all.
@@ -29,7 +29,7 @@ struct Panel {
 
 const PANELS: [Panel; 3] = [
     Panel {
-        title: "slowest hundredth of waits",
+        title: "mean of the slowest hundredth of waits",
         value: |figures| figures.slowest_nanoseconds,
         shown: duration,
     },
@@ -39,20 +39,34 @@ const PANELS: [Panel; 3] = [
         shown: three_digits,
     },
     Panel {
-        title: "processor time for each",
+        title: "processor time for each wait",
         value: |figures| figures.cpu_nanoseconds,
         shown: duration,
     },
 ];
 
-/// The contenders in the order of their costs, which the table and the chart number alike. The recommended one comes first.
+/// The contenders in the order in which the rule leaves them, which the table and the chart number alike: the recommended one first,
+/// then those that were left beside it the longest.
 pub(in crate::report) fn shown(exploration: &Exploration) -> Vec<usize> {
     let mut order: Vec<_> = (0..exploration.contenders.len()).collect();
-    let scores = &exploration.choice.scores;
-    let cost = |index: &usize| scores.get(*index).map_or(f64::INFINITY, |score| score.median);
-    order.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-    order.retain(|index| *index != exploration.choice.chosen);
-    order.insert(0, exploration.choice.chosen);
+    let place = |index: &usize| {
+        let step = exploration.choice.out_at.get(*index).copied().flatten();
+        let figures = exploration.contenders[*index].median();
+        let value = step
+            .zip(figures)
+            .and_then(|(step, figures)| step.figure(&figures));
+        (step, value.unwrap_or(0.0))
+    };
+    order.sort_by(|a, b| {
+        let ((this, less), (that, more)) = (place(a), place(b));
+        // No step is the recommended one's; a later step is nearer to it.
+        let is_out = (this.is_some(), that.is_some());
+        is_out
+            .0
+            .cmp(&is_out.1)
+            .then(that.cmp(&this))
+            .then(less.total_cmp(&more))
+    });
     order
 }
 
@@ -83,7 +97,7 @@ pub(in crate::report) fn strategies(exploration: &Exploration) -> Result<Option<
                 } else {
                     difference
                 },
-                figures: median_figures(&contender.runs)?,
+                figures: contender.median()?,
                 is_chosen,
             })
         })

@@ -35,19 +35,6 @@ impl Candidate {
         words
     }
 
-    /// What decides between two that measure alike: how much there is to understand, to run and to lose. Smaller is better.
-    #[must_use]
-    pub fn complexity(&self) -> u32 {
-        let store = match self.store {
-            StoreKind::Sqlite => 0,
-            // A server that somebody must run.
-            StoreKind::Redis => 3,
-            // Nothing survives a restart.
-            StoreKind::Memory => 5,
-        };
-        store + self.strategy.complexity()
-    }
-
     /// In a few words that matter for `workload`.
     #[must_use]
     pub fn title(&self, workload: &Workload) -> String {
@@ -169,6 +156,8 @@ pub fn matrix(workload: &Workload, available: &[StoreKind]) -> Matrix {
             }
         }
     }
+    // Where time is short, what is furthest from the workload's own is not tried.
+    candidates.sort_by_key(|candidate| candidate.difference(&given).len());
     Matrix { candidates, left_out }
 }
 

@@ -1,8 +1,11 @@
-//! The exploration: every strategy that is safe for a workload, a short run of each, longer runs of the best, and a rerun of what
-//! is recommended.
+//! The exploration: every strategy that is safe for a workload is run briefly, the most promising ones again and again in turn, and
+//! what the [`rule`] recommends of them once more beside its rivals, with other requests.
 
-mod choice;
+mod contender;
 mod matrix;
+mod rank_sum;
+pub mod rule;
+mod schedule;
 mod words;
 
 use std::time::Duration;
@@ -10,33 +13,26 @@ use std::time::Duration;
 use cache_core::time::{Clock, SystemClock};
 use serde::Serialize;
 
-pub use choice::{Choice, Contender, Score, WEIGHTS, choose, median_figures, ratios};
+pub use contender::{Contender, median_figures};
 pub use matrix::{Candidate, Matrix, matrix, price_tags};
-pub use words::{paragraph, reasons, waits_of};
+pub use rule::{CHANCE, Choice, HUNDREDTH, LEAST_RUNS, Needs, Step, choose};
+pub use words::{Told, fates, paragraph, reasons, sentences, waits_of};
 
 use super::error::BenchError;
 use super::file::{StoreKind, Workload};
-use super::measured::{Figures, Measurement, lossy};
+use super::measured::{Figures, Measurement};
 use super::run::{Bench, Trial};
+use schedule::{FINALISTS, Laps, RIVALS, Schedule};
 
 /// How long the processes of an exploring run go on before they are measured, in seconds.
 const WARM_UP: f64 = 0.5;
 
-/// The longest time that an exploring run is measured, in seconds, unless few tokens make it longer.
-const LONGEST: f64 = 6.0;
-
-/// How many are run again, in turn, before one is chosen.
-const FINALISTS: usize = 3;
-
-/// How often finalists are run in turn, and how often the recommended one beside its rivals.
-const LAPS: u32 = 2;
-
 /// How long an exploration may take, and from what its requests are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// About how long it takes in all. It is kept as far as the number of candidates allows.
+    /// How long it may take in all, the sweep after it included.
     pub budget: Duration,
-    /// The seed; the rerun has the next.
+    /// The seed of the first lap; each lap has the next.
     pub seed: u64,
 }
 
@@ -53,7 +49,11 @@ pub struct Exploration {
     pub contenders: Vec<Contender>,
     /// Which one is recommended.
     pub choice: Choice,
-    /// The rerun.
+    /// Those that the rule chose from: they ran often enough to tell a difference from chance.
+    pub finalists: Vec<usize>,
+    /// What the workload asks of every strategy.
+    pub needs: Needs,
+    /// The rerun; nothing if there was no time, or no rival.
     pub confirmation: Option<Confirmation>,
     /// What the choices that are not recommended would cost.
     pub prices: Vec<Price>,
@@ -67,7 +67,7 @@ pub struct Exploration {
     pub seconds: f64,
 }
 
-/// What another choice would cost beside the recommended one, run in turn.
+/// What another choice would cost beside the recommended one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Price {
     /// What it is.
@@ -76,18 +76,20 @@ pub struct Price {
     pub candidate: Candidate,
     /// What it brought.
     pub figures: Figures,
-    /// What the recommended one brought right before it.
+    /// What the recommended one brought in its last run before.
     pub beside: Figures,
 }
 
-/// A rerun of what is recommended, with another seed.
+/// A rerun of what is recommended, with other requests.
 #[derive(Clone, Debug, Serialize)]
 pub struct Confirmation {
-    /// The seed.
+    /// The seed of its first lap.
     pub seed: u64,
     /// The recommended one first, then its rivals.
     pub contenders: Vec<Contender>,
-    /// Whether it holds.
+    /// What the rule chooses of them.
+    pub choice: Choice,
+    /// Whether the recommendation holds.
     pub outcome: Outcome,
 }
 
@@ -95,12 +97,23 @@ pub struct Confirmation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It is better than its rivals again.
+    /// Its rivals are behind again.
     First,
-    /// It cannot be told apart from the best of them.
+    /// It is not behind, and some rival is not either.
     Alike,
-    /// A rival is better.
+    /// It is behind.
     Contradicted,
+}
+
+impl Outcome {
+    fn of(choice: &Choice) -> Self {
+        let is_behind = |out_at: &Option<Step>| out_at.is_some_and(|step| step != Step::Settings);
+        match choice.out_at.split_first() {
+            Some((ours, _)) if is_behind(ours) => Self::Contradicted,
+            Some((_, rivals)) if !rivals.is_empty() && rivals.iter().all(is_behind) => Self::First,
+            _ => Self::Alike,
+        }
+    }
 }
 
 impl Exploration {
@@ -121,61 +134,83 @@ pub async fn explore(
     plan: Plan,
     observer: &dyn Observer,
 ) -> Result<(Exploration, Measurement), BenchError> {
-    let began = SystemClock.monotonic();
+    let schedule = Schedule::new(plan.budget);
     let (available, missing) = available(bench, workload).await;
     let matrix = matrix(workload, &available);
     let mut left_out = matrix.left_out;
     left_out.extend(missing);
+    if !available.contains(&workload.store.kind) {
+        return Err(BenchError::NothingToExplore(left_out.join("; ")));
+    }
+    let own = Candidate::of(workload);
+    let prices = price_tags(workload, &own).len();
     let mut explorer = Explorer {
         bench,
         workload,
         observer,
-        contenders: matrix
-            .candidates
-            .into_iter()
-            .map(|candidate| Contender {
-                candidate,
-                runs: Vec::new(),
-            })
-            .collect(),
-        overhead: 1.0,
+        schedule,
+        own,
+        needs: Needs::of(workload),
+        contenders: matrix.candidates.into_iter().map(Contender::new).collect(),
+        latest: None,
+        seed: plan.seed,
     };
-    if !available.contains(&workload.store.kind) {
-        return Err(BenchError::NothingToExplore(left_out.join("; ")));
-    }
-    let budget = plan.budget.as_secs_f64();
+    // Shows what a run takes beside the time that is measured, and says nothing else: what comes first is slower.
+    explorer.observer.progress("a first run", 0, 1);
+    explorer.run(&own).await?;
+    explorer
+        .schedule
+        .plan(workload, explorer.contenders.len(), prices);
+    left_out.extend(explorer.first_lap(prices).await?);
     let everybody: Vec<_> = (0..explorer.contenders.len()).collect();
-    explorer
-        .lap("all strategies", &everybody, budget * 0.40, plan.seed)
-        .await?;
-    let half = explorer.best(&everybody, (everybody.len() / 4).max(FINALISTS + 1));
-    explorer
-        .lap("the better ones", &half, budget * 0.15, plan.seed)
-        .await?;
-    let finalists = explorer.best(&half, FINALISTS);
-    for _ in 0..LAPS {
-        let share = budget * 0.2 / f64::from(LAPS);
-        explorer.lap("the best", &finalists, share, plan.seed).await?;
-    }
-    let choice = explorer
-        .choice(&finalists)
+    let screened = rule::screen(&explorer.contenders, &everybody, &own, &explorer.needs);
+    let mut finalists: Vec<_> = screened
+        .iter()
+        .map(|(index, _)| *index)
+        .filter(|index| *index != 0)
+        .take(FINALISTS - 1)
+        .collect();
+    // What the workload itself says must not lose for want of runs.
+    finalists.insert(0, 0);
+    let laps = explorer.schedule.laps(finalists.len(), prices);
+    explorer.laps("the best", &finalists, laps.finalists).await?;
+    let mut choice = choose(&explorer.contenders, &finalists, &own, &explorer.needs)
         .ok_or_else(|| BenchError::NothingToExplore(left_out.join("; ")))?;
-    let (confirmation, last) = explorer
-        .confirm(&choice, budget * 0.17, plan.seed.wrapping_add(1))
-        .await?;
-    let prices = explorer.prices(choice.chosen, budget * 0.08, plan.seed).await?;
+    for (index, step) in screened {
+        if !finalists.contains(&index) {
+            choice.out_at[index] = step.or(Some(Step::Settings));
+        }
+    }
+    let confirmation = explorer.confirm(&choice, laps, prices).await?;
+    let prices = explorer.prices(choice.chosen).await?;
+    let last = match explorer.latest.take() {
+        Some((candidate, last)) if candidate == explorer.contenders[choice.chosen].candidate => last,
+        _ => {
+            explorer
+                .run(&explorer.contenders[choice.chosen].candidate.clone())
+                .await?
+        }
+    };
     let contenders = explorer.contenders;
-    let paragraph = paragraph(workload, &contenders, &choice, Some(&confirmation));
-    let expression = contenders[choice.chosen].candidate.strategy.expression();
+    let told = Told {
+        workload,
+        contenders: &contenders,
+        finalists: &finalists,
+        choice: &choice,
+        needs: &explorer.needs,
+        confirmation: confirmation.as_ref(),
+    };
     let exploration = Exploration {
+        paragraph: paragraph(&told),
+        expression: contenders[choice.chosen].candidate.strategy.expression(),
         contenders,
         choice,
-        confirmation: Some(confirmation),
+        finalists,
+        needs: explorer.needs,
+        confirmation,
         prices,
         left_out,
-        paragraph,
-        expression,
-        seconds: SystemClock.monotonic().saturating_sub(began).as_secs_f64(),
+        seconds: explorer.schedule.elapsed(),
     };
     Ok((exploration, last))
 }
@@ -196,151 +231,142 @@ struct Explorer<'a> {
     bench: &'a Bench,
     workload: &'a Workload,
     observer: &'a dyn Observer,
+    schedule: Schedule,
+    /// What the workload itself says.
+    own: Candidate,
+    needs: Needs,
     contenders: Vec<Contender>,
-    /// What a run takes beside the time that is measured, in seconds, as the last lap had it.
-    overhead: f64,
+    /// The last run in full of what seems to be recommended.
+    latest: Option<(Candidate, Measurement)>,
+    /// The seed of the next lap.
+    seed: u64,
 }
 
 impl Explorer<'_> {
-    /// Runs those in `which` once each, within about `seconds` in all.
-    async fn lap(&mut self, stage: &str, which: &[usize], seconds: f64, seed: u64) -> Result<(), BenchError> {
-        let began = SystemClock.monotonic();
-        let measured = self.measured_seconds(which.len(), seconds);
-        for (done, index) in which.iter().enumerate() {
-            self.observer.progress(stage, done, which.len());
-            let candidate = self.contenders[*index].candidate;
-            let figures = self.run(&candidate, measured, seed).await?.figures();
-            self.contenders[*index].runs.push(figures);
+    /// Runs each once, as far as there is time, and says what was not run. The workload's own comes first, and what is furthest
+    /// from it last.
+    async fn first_lap(&mut self, prices: usize) -> Result<Option<String>, BenchError> {
+        let total = self.contenders.len();
+        let mut done = 0;
+        while done < total
+            && (done < 2
+                || self
+                    .schedule
+                    .has_time_for(1, prices + schedule::after_the_first_lap(done)))
+        {
+            self.observer.progress("all strategies", done, total);
+            let candidate = self.contenders[done].candidate;
+            let figures = self.run(&candidate).await?.figures();
+            self.contenders[done].runs.push(figures);
+            done += 1;
         }
-        self.observer.progress(stage, which.len(), which.len());
-        let took = SystemClock.monotonic().saturating_sub(began).as_secs_f64();
-        self.overhead = (took / part(which.len()) - measured).max(0.0);
+        self.observer.progress("all strategies", done, total);
+        self.seed = self.seed.wrapping_add(1);
+        self.contenders.truncate(done);
+        Ok((done < total).then(|| {
+            format!(
+                "{} of {total} strategies, those that differ most from the workload’s own: there was no time for them, and a greater \
+                 --budget has it",
+                total - done
+            )
+        }))
+    }
+
+    /// Runs those in `which` in turn, `laps` times, as far as there is time.
+    async fn laps(&mut self, stage: &str, which: &[usize], laps: usize) -> Result<(), BenchError> {
+        for lap in 0..laps {
+            for (place, index) in which.iter().enumerate() {
+                let done = lap * which.len() + place;
+                self.observer.progress(stage, done, laps * which.len());
+                let candidate = self.contenders[*index].candidate;
+                let figures = self.run(&candidate).await?.figures();
+                self.contenders[*index].runs.push(figures);
+            }
+            self.seed = self.seed.wrapping_add(1);
+        }
         Ok(())
     }
 
-    /// In whole units: within each, as many tokens expire.
-    fn measured_seconds(&self, runs: usize, seconds: f64) -> f64 {
-        let unit = unit_seconds(self.workload);
-        let units = ((seconds / part(runs) - self.overhead) / unit).round();
-        units.clamp(1.0, (LONGEST / unit).floor().max(1.0)) * unit
-    }
-
-    async fn run(&self, candidate: &Candidate, seconds: f64, seed: u64) -> Result<Measurement, BenchError> {
+    async fn run(&mut self, candidate: &Candidate) -> Result<Measurement, BenchError> {
+        let began = SystemClock.monotonic();
         let mut workload = self.workload.clone();
-        workload.load.seconds = seconds;
+        workload.load.seconds = self.schedule.measured();
         workload.load.warm_up_seconds = WARM_UP;
         let trial = Trial {
             workload,
             store: candidate.store,
             strategy: candidate.strategy,
-            seed,
+            seed: self.seed,
         };
-        self.bench.run(&trial).await
-    }
-
-    /// The `count` best of `which`.
-    fn best(&self, which: &[usize], count: usize) -> Vec<usize> {
-        let some: Vec<_> = which
-            .iter()
-            .map(|index| self.contenders[*index].clone())
-            .collect();
-        let Some(choice) = choose(&some, 0) else {
-            return which.to_vec();
-        };
-        let mut order: Vec<_> = (0..some.len()).collect();
-        let fails = |index: usize| some[index].runs.iter().any(|run| run.failed > 0);
-        order.sort_by(|a, b| {
-            let cost = |index: &usize| choice.scores[*index].median;
-            // One that is as good as the best but simpler must not fall out on the way.
-            let first = |index: &usize| *index != choice.chosen;
-            (first(a), fails(*a))
-                .cmp(&(first(b), fails(*b)))
-                .then_with(|| cost(a).total_cmp(&cost(b)))
-        });
-        order.into_iter().take(count).map(|index| which[index]).collect()
-    }
-
-    /// The choice among `finalists`, as an index of all contenders.
-    fn choice(&self, finalists: &[usize]) -> Option<Choice> {
-        let some: Vec<_> = finalists
-            .iter()
-            .map(|index| self.contenders[*index].clone())
-            .collect();
-        let among = choose(&some, 0)?;
-        let everybody = choose(&self.contenders, 0)?;
-        let whole = |index: usize| finalists[index];
-        Some(Choice {
-            chosen: whole(among.chosen),
-            runner_up: among.runner_up.map(whole),
-            alike: among.alike.into_iter().map(whole).collect(),
-            scores: everybody.scores,
-        })
+        let measurement = self.bench.run(&trial).await?;
+        let took = SystemClock.monotonic().saturating_sub(began).as_secs_f64();
+        self.schedule.note(took);
+        Ok(measurement)
     }
 
     /// Runs the recommended one again in turn with the runner-up and with what the workload itself says.
     async fn confirm(
         &mut self,
         choice: &Choice,
-        seconds: f64,
-        seed: u64,
-    ) -> Result<(Confirmation, Measurement), BenchError> {
+        laps: Laps,
+        prices: usize,
+    ) -> Result<Option<Confirmation>, BenchError> {
         let mut which = vec![choice.chosen];
         which.extend(choice.runner_up);
         if !which.contains(&0) {
             which.push(0);
         }
+        which.truncate(RIVALS);
         let mut again: Vec<_> = which
             .iter()
-            .map(|index| Contender {
-                candidate: self.contenders[*index].candidate,
-                runs: Vec::new(),
-            })
+            .map(|index| Contender::new(self.contenders[*index].candidate))
             .collect();
-        let laps = usize::try_from(LAPS).unwrap_or(1);
-        let measured = self.measured_seconds(which.len() * laps, seconds);
-        let mut last = None;
-        for lap in 0..laps {
-            for (index, contender) in again.iter_mut().enumerate() {
+        let seed = self.seed;
+        for lap in 0..laps.rerun {
+            if !self.schedule.has_time_for(which.len(), prices) {
+                break;
+            }
+            for (place, contender) in again.iter_mut().enumerate() {
+                let done = lap * which.len() + place;
                 self.observer
-                    .progress("the rerun", lap * which.len() + index, laps * which.len());
-                let measurement = self.run(&contender.candidate, measured, seed).await?;
+                    .progress("the rerun", done, laps.rerun * which.len());
+                let measurement = self.run(&contender.candidate).await?;
                 contender.runs.push(measurement.figures());
-                if index == 0 {
-                    last = Some(measurement);
+                if place == 0 {
+                    self.latest = Some((contender.candidate, measurement));
                 }
             }
+            self.seed = self.seed.wrapping_add(1);
         }
-        let outcome = match choose(&again, 0) {
-            Some(rerun)
-                if rerun
-                    .scores
-                    .iter()
-                    .skip(1)
-                    .all(|rival| rerun.scores[0].median <= rival.median) =>
-            {
-                Outcome::First
-            }
-            Some(rerun) if rerun.alike.contains(&0) => Outcome::Alike,
-            _ => Outcome::Contradicted,
-        };
-        let last = last.ok_or(BenchError::Stuck)?;
-        let confirmation = Confirmation {
+        let everybody: Vec<_> = (0..again.len()).collect();
+        if again.len() < 2 {
+            return Ok(None);
+        }
+        let choice = choose(&again, &everybody, &self.own, &self.needs);
+        Ok(choice.map(|choice| Confirmation {
             seed,
             contenders: again,
-            outcome,
-        };
-        Ok((confirmation, last))
+            outcome: Outcome::of(&choice),
+            choice,
+        }))
     }
 
-    async fn prices(&mut self, chosen: usize, seconds: f64, seed: u64) -> Result<Vec<Price>, BenchError> {
+    /// Runs what is not recommended, as far as there is time.
+    async fn prices(&mut self, chosen: usize) -> Result<Vec<Price>, BenchError> {
         let chosen = self.contenders[chosen].candidate;
+        let Some(beside) = self.latest.as_ref().map(|(_, last)| last.figures()) else {
+            return Ok(Vec::new());
+        };
         let tags = price_tags(self.workload, &chosen);
-        let measured = self.measured_seconds(tags.len() * 2, seconds);
         let mut prices = Vec::new();
+        // The same requests as in the last lap of the rerun.
+        self.seed = self.seed.wrapping_sub(1);
         for (index, (title, candidate)) in tags.iter().enumerate() {
+            if !self.schedule.has_time_for(1, 0) {
+                break;
+            }
             self.observer.progress("prices", index, tags.len());
-            let beside = self.run(&chosen, measured, seed).await?.figures();
-            let figures = self.run(candidate, measured, seed).await?.figures();
+            let figures = self.run(candidate).await?.figures();
             prices.push(Price {
                 title: (*title).to_owned(),
                 candidate: *candidate,
@@ -352,19 +378,27 @@ impl Explorer<'_> {
     }
 }
 
-/// The time that runs are measured in: a second, as expiries are in whole seconds, or a token's life where so few tokens expire in a
-/// second that one run would see none and the next two.
-fn unit_seconds(workload: &Workload) -> f64 {
-    const FEW: f64 = 5.0;
-    let lifetime = f64::from(workload.tokens.lifetime_seconds);
-    if lossy(workload.tokens()) / lifetime < FEW {
-        lifetime.min(LONGEST)
-    } else {
-        1.0
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[expect(clippy::cast_precision_loss, reason = "there are never many runs")]
-fn part(runs: usize) -> f64 {
-    runs.max(1) as f64
+    #[test]
+    fn a_rerun_confirms_only_what_it_shows() {
+        let choice = |out_at: &[Option<Step>]| Choice {
+            chosen: 0,
+            runner_up: None,
+            out_at: out_at.to_vec(),
+        };
+        let of = |out_at: &[Option<Step>]| Outcome::of(&choice(out_at));
+        assert_eq!(
+            of(&[None, Some(Step::Waits), Some(Step::Processor)]),
+            Outcome::First
+        );
+        assert_eq!(
+            of(&[None, Some(Step::Waits), Some(Step::Settings)]),
+            Outcome::Alike
+        );
+        assert_eq!(of(&[Some(Step::Settings), None]), Outcome::Alike);
+        assert_eq!(of(&[Some(Step::Requests), None]), Outcome::Contradicted);
+    }
 }

@@ -11,6 +11,7 @@ use benches::report::{Findings, Made};
 use benches::workload::explore::{Candidate, Exploration, Plan, explore};
 use benches::workload::{self, Bench, BenchError, Launcher, Trial, Workload, WorkloadError, presets, sweep};
 use cache_core::secret::SecretBytes;
+use cache_core::time::{Clock, SystemClock};
 use serde_json::json;
 
 use crate::answer::{Answer, Output};
@@ -130,12 +131,15 @@ async fn measure(
     arguments: &BenchArguments,
     shown: &Shown,
 ) -> Result<Findings, BenchError> {
+    let began = SystemClock.monotonic();
+    let mut until = None;
     let (candidate, measurement, exploration) = if arguments.explore {
         let quick = if arguments.quick { 3.0 } else { 1.0 };
         let plan = Plan {
             budget: Duration::from_secs_f64(arguments.budget.as_secs_f64() / quick),
             seed: arguments.seed,
         };
+        until = Some(began + plan.budget);
         let (exploration, measurement) = explore(bench, workload, plan, shown).await?;
         let candidate = exploration
             .recommended()
@@ -153,7 +157,7 @@ async fn measure(
         (candidate, bench.run(&trial).await?, None)
     };
     let most = if arguments.quick { 100 } else { u32::MAX };
-    let sweep = sweep(bench, workload, &candidate, arguments.seed, most, shown).await?;
+    let sweep = sweep(bench, workload, &candidate, arguments.seed, (most, until), shown).await?;
     Ok(Findings {
         made: made(arguments),
         workload: workload.clone(),
@@ -180,7 +184,7 @@ fn made(arguments: &BenchArguments) -> Made {
         "release build"
     };
     Made {
-        date: moment::shown(cache_core::time::Clock::now(&cache_core::time::SystemClock)),
+        date: moment::shown(SystemClock.now()),
         command: command.join(" "),
         machine: described(&Machine::this()),
         version: format!("tokenkeep {} ({build})", env!("CARGO_PKG_VERSION")),
@@ -216,6 +220,7 @@ fn recommendation(exploration: &Exploration) -> serde_json::Value {
     json!({
         "text": exploration.paragraph,
         "expression": exploration.expression,
+        "decided_by": exploration.choice.decided_by(),
         "confirmed": exploration.confirmation.as_ref().map(|confirmation| confirmation.outcome),
         "candidates": exploration.contenders.len(),
         "seconds": exploration.seconds,
