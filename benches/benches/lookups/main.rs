@@ -11,10 +11,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use benches::harness::{Question, QuestionError, Row, answer, at_least, at_most, on, sync, threads};
 use benches::payload::{
-    CLIENT_ID, ENVIRONMENT, FakeAuthority, Payload, Picker, REALM, TokenSizes, memory_cache,
+    CLIENT_ID, ENVIRONMENT, FakeAuthority, Payload, Picker, REALM, TokenSizes, fill, memory_cache, open,
 };
 use cache_core::cache::{AcquireOptions, Lookup, PartitionRef};
+use cache_core::codec::BincodeCodec;
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, ScopeSet, TokenContext, TokenType};
+use cache_core::store::{MemoryStore, Store};
 use cache_core::time::{Clock, SystemClock, UnixSeconds};
 
 use crate::world::{World, strategy};
@@ -130,7 +132,10 @@ fn expired(question: &mut Question, runtime: &tokio::runtime::Runtime) -> Result
     }
     let now = SystemClock.now().to_seconds();
     let payload = Payload::new(1, UnixSeconds(now.0 - 10 * 24 * 3600)).sizes(TokenSizes::SMALL);
-    let cache = runtime.block_on(memory_cache(&payload, 1, 1, strategy()))?;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let cache = runtime.block_on(open(Arc::clone(&store), strategy()))?;
+    let users = std::iter::once(payload.partition(0, 1));
+    runtime.block_on(fill(&store, cache.sealer(), &BincodeCodec, users))?;
     let offline = FakeAuthority::at_once(&payload);
     let options = AcquireOptions {
         cache_only: true,

@@ -66,7 +66,7 @@ enum Scopes<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_lookup(lookup: &Lookup<'a>) -> Self {
         Self::new(
             lookup.partition,
@@ -99,7 +99,7 @@ impl<'a> Arguments<'a> {
         ))
     }
 
-    #[inline]
+    #[inline(always)]
     fn new(
         partition: PartitionRef<'a>,
         kind: AuthorityKind,
@@ -155,7 +155,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// As [`hash`](Self::hash), where that of the query is known.
-    #[inline]
+    #[inline(always)]
     fn hash_with(&self, query: u64) -> u64 {
         let secrets = &*SECRETS;
         fold(secrets.whole(self.holder) ^ query, secrets.second)
@@ -246,7 +246,7 @@ impl<'a> Rare<'a> {
 
 impl Secrets {
     /// A hash of all of a text. Its parts are multiplied apart from one another, so that the processor does it at once.
-    #[inline]
+    #[inline(always)]
     fn whole(&self, text: &[u8]) -> u64 {
         let length = text.len() as u64;
         let Some(last) = text.last_chunk::<16>() else {
@@ -274,7 +274,7 @@ impl Secrets {
 }
 
 /// What a text has before its last sixteen bytes, and perhaps some of those. Most texts have no more than two, for which no loop is begun.
-#[inline]
+#[inline(always)]
 fn chunks(text: &[u8]) -> &[[u8; 16]] {
     text.get(..text.len().saturating_sub(1))
         .unwrap_or_default()
@@ -283,7 +283,7 @@ fn chunks(text: &[u8]) -> &[[u8; 16]] {
 }
 
 /// `==`, without the call that it is: these texts are short, and mostly the same.
-#[inline]
+#[inline(always)]
 fn same(mine: &[u8], theirs: &[u8]) -> bool {
     if mine.len() != theirs.len() {
         return false;
@@ -310,7 +310,7 @@ fn same(mine: &[u8], theirs: &[u8]) -> bool {
 }
 
 /// The product of two numbers, folded: every bit of it depends on all of both.
-#[inline]
+#[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let [low, high] = halves(u128::from(a) * u128::from(b));
     low ^ high
@@ -323,14 +323,14 @@ fn halves(number: u128) -> [u64; 2] {
 }
 
 /// The first and the last eight bytes of a text, and its length.
-#[inline]
+#[inline(always)]
 fn ends(text: &[u8]) -> u64 {
     let [first, last] = short(text);
     first ^ last.rotate_left(32) ^ (text.len() as u64) << 56
 }
 
 /// The first and the last eight bytes of a text: all of it, if it is no longer than sixteen.
-#[inline]
+#[inline(always)]
 fn short(text: &[u8]) -> [u64; 2] {
     match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],

@@ -210,7 +210,7 @@ impl TokenCache {
     /// # }
     /// ```
     #[must_use]
-    #[inline]
+    #[inline(never)]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Acquired> {
         match self.find_as_written(lookup) {
             Some(answer) => Some(hit(answer)),
@@ -229,7 +229,7 @@ impl TokenCache {
         self.find_as_written(&lookup).map(hit)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_as_written(&self, lookup: &Lookup<'_>) -> Option<Arc<Answer>> {
         let clock = || self.inner.clock.coarse();
         self.inner.memory.find(&Arguments::of_lookup(lookup), clock)

@@ -108,7 +108,7 @@ impl Answer {
     }
 
     /// Whether it is the answer to these, whose query may be known.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_for(&self, arguments: &Arguments<'_>, query: Option<&Arc<KeptQuery>>) -> bool {
         let Some(mine) = &self.query else { return false };
         self.holder.is_of(arguments)

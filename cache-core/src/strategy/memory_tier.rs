@@ -190,20 +190,19 @@ impl Memory {
     }
 
     /// The answer that is known to `arguments` and holds at the time that `clock` then says.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(
         &self,
         arguments: &Arguments<'_>,
         clock: impl FnOnce() -> CoarseTime,
     ) -> Option<Arc<Answer>> {
-        let found = arguments.look(|hash, query| {
-            let answer = self
-                .answers
-                .find(hash, |answer| answer.is_for(arguments, query))?;
-            Some((answer, query.is_some()))
-        });
-        let (answer, is_query_known) = found?;
-        if !is_query_known {
+        let (lately, hash) = arguments.look_up_lately();
+        let query = lately.query();
+        let found = self.answers.find(hash, |answer| answer.is_for(arguments, query));
+        let is_known = query.is_some();
+        lately.put_back();
+        let answer = found?;
+        if !is_known {
             answer.make_known(arguments);
         }
         self.holds(&answer, clock()).then_some(answer)
@@ -222,7 +221,7 @@ impl Memory {
     }
 
     /// Whether `answer` holds `now`. If so, its partition counts as used.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn holds(&self, answer: &Answer, now: CoarseTime) -> bool {
         if !answer.holds(now, self.epoch()) {
             return false;

@@ -88,21 +88,22 @@ impl<T: Entry> Table<T> {
     }
 
     /// The entry with this hash that `is_it`.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let table = self.tables.get(self.current.load(Ordering::Acquire))?.get()?;
-        places(table, hash).find_map(|bucket| {
+        for bucket in places(table, hash) {
             let ways = bucket.0.read();
-            let tagged = ways
-                .tags
-                .iter()
-                .zip(&ways.entries)
-                .filter(|way| *way.0 == tag(hash));
-            let mut entries = tagged.filter_map(|way| way.1.as_ref());
-            entries
-                .find(|entry| entry.hash() == hash && is_it(entry))
-                .cloned()
-        })
+            for (way, entry) in ways.tags.iter().zip(&ways.entries) {
+                if *way == tag(hash)
+                    && let Some(entry) = entry
+                    && entry.hash() == hash
+                    && is_it(entry)
+                {
+                    return Some(Arc::clone(entry));
+                }
+            }
+        }
+        None
     }
 
     /// Puts in `entry`, in the place of any other that `is_same` says.

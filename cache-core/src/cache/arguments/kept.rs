@@ -34,7 +34,7 @@ impl KeptHolder {
         Self::Inline(0, [0; INLINE])
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_of(&self, arguments: &Arguments<'_>) -> bool {
         match self {
             Self::Inline(length, bytes) => bytes
@@ -98,7 +98,7 @@ impl KeptQuery {
     }
 
     /// Whether it is the same, byte for byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_of(&self, arguments: &Arguments<'_>) -> bool {
         let query = &arguments.query;
         if self.flags != query.flags {
@@ -160,7 +160,7 @@ impl KeptRare {
 
 impl Scopes<'_> {
     /// Whether they are `joined`.
-    #[inline]
+    #[inline(always)]
     fn are(&self, joined: &[u8]) -> bool {
         let words = match self {
             Self::Joined(text) => return same(text.as_bytes(), joined),

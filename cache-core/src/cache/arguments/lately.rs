@@ -1,45 +1,63 @@
 //! What each thread asked lately: threads ask the same of many users, and what was compared need not be hashed.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{Arguments, KeptQuery, Scopes, ends};
 
-/// A few queries, each in the place that a little of it says.
-type Lately = [RefCell<Option<Arc<KeptQuery>>>; PLACES];
-
 const PLACES: usize = 8;
 
 thread_local! {
-    static LATELY: Lately = const { [const { RefCell::new(None) }; PLACES] };
+    /// A few queries, each in the place that a little of it says.
+    static LATELY: [Cell<Option<Arc<KeptQuery>>>; PLACES] = const { [const { Cell::new(None) }; PLACES] };
+}
+
+/// What a thread knows of a query. Taken out of its place, because that counts no references; to be put back.
+pub(crate) struct Lately {
+    query: Option<Arc<KeptQuery>>,
+    is_it: bool,
+    place: usize,
+}
+
+impl Lately {
+    /// The query that the thread knows to be that of the arguments, byte for byte.
+    #[inline(always)]
+    pub(crate) fn query(&self) -> Option<&Arc<KeptQuery>> {
+        match &self.query {
+            Some(query) if self.is_it => Some(query),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_back(self) {
+        if let Some(query) = self.query {
+            // A thread that ends knows nothing any more.
+            let _ = LATELY.try_with(|lately| lately[self.place].set(Some(query)));
+        }
+    }
 }
 
 impl Arguments<'_> {
-    /// Calls `look` with the hash, and with the query that this thread knows to be that of the arguments, byte for byte. `None` in a thread
-    /// that ends.
-    #[inline]
-    pub(crate) fn look<T>(&self, look: impl FnOnce(u64, Option<&Arc<KeptQuery>>) -> Option<T>) -> Option<T> {
-        let found = LATELY.try_with(|lately| {
-            let known = lately[self.place()].try_borrow().ok()?;
-            let known = known.as_ref().filter(|known| known.is_of(self));
-            let query = known.map_or_else(|| self.query.hash(), |known| known.hash);
-            look(self.hash_with(query), known)
-        });
-        found.ok().flatten()
+    /// What this thread knows of the query, and the hash.
+    #[inline(always)]
+    pub(crate) fn look_up_lately(&self) -> (Lately, u64) {
+        let place = self.place();
+        let query = LATELY.try_with(|lately| lately[place].take()).unwrap_or_default();
+        let (is_it, hash) = match &query {
+            Some(query) if query.is_of(self) => (true, query.hash),
+            _ => (false, self.query.hash()),
+        };
+        (Lately { query, is_it, place }, self.hash_with(hash))
     }
 
-    /// Has [`look`](Self::look) know that `query` is that of the arguments.
+    /// Has this thread know that `query` is that of the arguments.
     #[cold]
     pub(crate) fn know(&self, query: &Arc<KeptQuery>) {
-        // A thread that ends knows nothing any more.
-        let _ = LATELY.try_with(|lately| {
-            if let Ok(mut place) = lately[self.place()].try_borrow_mut() {
-                *place = Some(Arc::clone(query));
-            }
-        });
+        let _ = LATELY.try_with(|lately| lately[self.place()].set(Some(Arc::clone(query))));
     }
 
-    #[inline]
+    #[inline(always)]
     fn place(&self) -> usize {
         let client = ends(self.query.usual[1]);
         let scope = match self.query.scopes {

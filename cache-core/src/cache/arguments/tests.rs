@@ -220,12 +220,11 @@ fn a_thread_knows_a_query_byte_for_byte_or_not_at_all() {
     let scene = Scene::new();
     let known = |lookup: &Lookup<'_>| {
         let arguments = Arguments::of_lookup(lookup);
-        let hash = arguments.hash();
-        let known = arguments.look(|found, query| {
-            assert_eq!(found, hash, "the hash of what is known is that of what is asked");
-            Some(query.is_some())
-        });
-        known.unwrap()
+        let (lately, hash) = arguments.look_up_lately();
+        assert_eq!(hash, arguments.hash(), "of what is known as of what is asked");
+        let is_known = lately.query().is_some();
+        lately.put_back();
+        is_known
     };
     let lookup = scene.user("alice");
     assert!(!known(&lookup));
