@@ -323,30 +323,37 @@ async fn a_token_that_waits_to_be_stored_comes_before_what_memory_remembers() {
     assert!(find_in(&cache, &partition, &["a"]).unwrap().token().secret == second);
 }
 
+/// A session of a caller.
+fn session() -> PartitionKey {
+    PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: authority(),
+        key: SessionKey::CallerKey("one".into()),
+    }
+}
+
+fn request_in(session: &PartitionKey, scopes: &str) -> Arc<TokenRequest> {
+    Arc::new(TokenRequest::new(
+        session.clone(),
+        AuthorityKind::Oidc,
+        CLIENT,
+        "issuer.example",
+        "",
+        ScopeSet::parse(scopes),
+    ))
+}
+
 #[tokio::test]
 async fn an_answer_in_a_session_ends_with_its_users_sign_in() {
     let world = World::new();
     let caches = [world.cache().await, world.cache().await];
-    let session = PartitionKey::Session {
-        client_id: CLIENT.into(),
-        authority: authority(),
-        key: SessionKey::CallerKey("one".into()),
-    };
+    let session = session();
     let response = world.issuer.sign_in("a");
     caches[0]
         .begin_session(&user(), &session, response, 3600 * SECOND)
         .await
         .unwrap();
-    let kind = AuthorityKind::Oidc;
-    let scopes = ScopeSet::parse("a");
-    let request = Arc::new(TokenRequest::new(
-        session.clone(),
-        kind,
-        CLIENT,
-        "issuer.example",
-        "",
-        scopes,
-    ));
+    let request = request_in(&session, "a");
     for cache in &caches {
         for _ in 0..3 {
             let call = world.issuer.call("a");
@@ -366,6 +373,29 @@ async fn an_answer_in_a_session_ends_with_its_users_sign_in() {
     for cache in &caches {
         assert!(find_in(cache, &session, &["a"]).is_none());
     }
+}
+
+/// Memory may be believed for longer than the session lasts.
+#[tokio::test]
+async fn a_session_ends_with_its_lifetime_in_memory_too() {
+    let world = World::new();
+    let cache = world.trusting().await;
+    let (session, options) = (session(), AcquireOptions::default());
+    let request = request_in(&session, "a");
+    let response = world.issuer.sign_in("a");
+    cache
+        .begin_session(&user(), &session, response, 60 * SECOND)
+        .await
+        .unwrap();
+    let acquire = || cache.acquire(Arc::clone(&request), options, world.issuer.call("a"));
+    for _ in 0..3 {
+        acquire().await.unwrap();
+    }
+    world.clock.advance(59 * SECOND);
+    assert!(find_in(&cache, &session, &["a"]).is_some());
+    world.clock.advance(SECOND);
+    assert!(find_in(&cache, &session, &["a"]).is_none());
+    acquire().await.unwrap_err();
 }
 
 #[tokio::test]

@@ -66,7 +66,9 @@ fn what_is_held_stays_within_the_bound_whatever_is_asked_for() {
                 for number in 0..USERS {
                     for scopes in asked {
                         let request = request_for(number, scopes);
-                        cache.acquire(request, options, issuer.call("a")).await.unwrap();
+                        let acquired = cache.acquire(request, options, issuer.call("a")).await.unwrap();
+                        // Decoded for whoever asks, and no longer than that.
+                        assert!(acquired.account().is_some());
                     }
                     // What is entered into the directory in the background would wait until then.
                     tokio::task::yield_now().await;

@@ -44,7 +44,7 @@ impl Inner {
             if !options.cache_only && !acquired.during_outage && self.is_due(acquired.token(), now) {
                 self.refresh_ahead(&request, options, call);
             }
-            return Ok(self.remember(&request, &sighted.guards, acquired));
+            return Ok(self.remember(&request, sighted, acquired));
         }
         if options.cache_only {
             return self

@@ -1,7 +1,7 @@
 //! What an acquisition gives.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::schema::index::IndexedPartition;
@@ -20,9 +20,13 @@ pub struct Acquired {
     pub(crate) time_in_store: Duration,
     pub(crate) time_in_authority: Duration,
     pub(crate) during_outage: bool,
+    pub(crate) described: Description,
 }
 
-/// Whom a token acts for.
+/// Whom a token acts for, decoded when somebody asks. It is the caller's: in what memory keeps it would be beyond the bound.
+#[derive(Clone, Default)]
+pub(crate) struct Description(OnceLock<Arc<Described>>);
+
 #[derive(Default)]
 pub(crate) struct Described {
     pub(crate) account: Option<Account>,
@@ -45,6 +49,7 @@ impl Acquired {
             time_in_store: Duration::ZERO,
             time_in_authority: Duration::ZERO,
             during_outage: false,
+            described: Description::default(),
         }
     }
 
@@ -54,16 +59,16 @@ impl Acquired {
         self.answer.token()
     }
 
-    /// The account that the token acts for; `None` for the application itself. It is decoded at the first call.
+    /// The account that the token acts for; `None` for the application itself. It is decoded at the first call on each result.
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
-        self.answer.described().account.as_ref()
+        self.described.of(&self.answer).account.as_ref()
     }
 
-    /// The ID token of the same client, account and tenant. It is decoded at the first call.
+    /// The ID token of the same client, account and tenant. It is decoded at the first call on each result.
     #[must_use]
     pub fn id_token(&self) -> Option<&IdToken> {
-        self.answer.described().id_token.as_ref()
+        self.described.of(&self.answer).id_token.as_ref()
     }
 
     /// Where the token came from.
@@ -109,13 +114,15 @@ impl Answer {
     pub(crate) fn token(&self) -> AccessTokenRef<'_> {
         self.partition.token(self.index)
     }
+}
 
-    pub(crate) fn described(&self) -> &Described {
-        self.described.get_or_init(|| {
-            let (token, rows) = (self.token(), self.partition.rows_without_tokens());
+impl Description {
+    pub(crate) fn of(&self, answer: &Answer) -> &Described {
+        self.0.get_or_init(|| {
+            let (token, rows) = (answer.token(), answer.partition.rows_without_tokens());
             let mut accounts = rows.accounts.into_iter();
             let mut id_tokens = rows.id_tokens.into_iter();
-            Box::new(Described {
+            Arc::new(Described {
                 account: accounts.find(|account| {
                     account.home_account_id == token.home_account_id
                         && environment::same(&account.environment, token.environment)

@@ -95,7 +95,7 @@ impl Inner {
                 });
             }
             return Ok(match &sighted {
-                Some(sighted) => self.remember(&request, &sighted.guards, acquired),
+                Some(sighted) => self.remember(&request, sighted, acquired),
                 None => acquired,
             });
         }

@@ -147,8 +147,8 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A hash that says which answers to look at. It is never trusted: components are left out of it, and of texts that seldom
-    /// tell lookups apart only the ends are in it.
+    /// A hash that says which answers to look at. It is never trusted: of texts that seldom tell lookups apart only
+    /// the ends are in it.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
         self.hash_with(self.query.hash())
@@ -176,8 +176,8 @@ impl Query<'_> {
         let [authority, client, environment, realm] = self.usual.each_ref().map(|text| ends(text));
         let mut hash = fold(authority ^ secrets.second, client ^ secrets.third) ^ u64::from(self.flags);
         hash = hash.rotate_left(9) ^ fold(environment ^ secrets.second, realm ^ secrets.third);
-        for text in self.rare.iter().flat_map(|rare| &rare.texts) {
-            hash = fold(hash ^ ends(text), secrets.second);
+        if let Some(rare) = &self.rare {
+            hash = fold(hash ^ rare.hash(), secrets.second);
         }
         self.scopes
             .each(|word| hash = hash.rotate_left(9) ^ secrets.whole(word.as_bytes()));
@@ -200,6 +200,23 @@ impl<'a> Rare<'a> {
             && context.assertion_hash.is_none()
             && context.components.is_empty();
         (!is_usual).then(|| Self::of(partition, token_type, context))
+    }
+
+    fn hash(&self) -> u64 {
+        let secrets = &*SECRETS;
+        let mut hash = secrets.first;
+        for text in &self.texts {
+            hash = fold(hash ^ ends(text), secrets.second);
+        }
+        for (name, value) in [self.of_partition, self.of_context]
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            hash = fold(hash ^ secrets.whole(name.as_bytes()), secrets.second);
+            hash = fold(hash ^ secrets.whole(value.as_bytes()), secrets.third);
+        }
+        hash
     }
 
     fn of(partition: PartitionRef<'a>, token_type: &'a TokenType, context: &'a TokenContext) -> (Self, u32) {
@@ -346,6 +363,7 @@ impl<'a> Scopes<'a> {
     fn each(&self, mut visit: impl FnMut(&'a str)) {
         match self {
             Self::Each(words) => words.iter().for_each(|word| visit(word)),
+            Self::Joined("") => {}
             Self::Joined(text) => text.split(' ').for_each(visit),
         }
     }

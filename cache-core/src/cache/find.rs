@@ -8,7 +8,7 @@ use crate::schema::PartitionKey;
 use crate::schema::index::IndexedPartition;
 use crate::store::{StoreKey, Version};
 use crate::strategy::memory_tier::{Generation, Guard, Remembered, Slot};
-use crate::time::with_deadline;
+use crate::time::{UnixMillis, with_deadline};
 
 /// A partition and where it came from.
 pub(crate) struct Sighted {
@@ -20,6 +20,8 @@ pub(crate) struct Sighted {
     /// What the partition in memory depends on: that of the rows, and for a session that of its user. Empty where an answer from it would
     /// hold for this once.
     pub(crate) guards: Guards,
+    /// When the session ends that it is the partition of, as far as its user's partition says.
+    pub(crate) ends_at: Option<UnixMillis>,
 }
 
 /// The partitions in memory that something was computed from.
@@ -62,6 +64,7 @@ impl Inner {
                 time_in_store: Duration::ZERO,
                 during_outage: false,
                 guards: [Some(guard), None],
+                ends_at: None,
             }));
         }
         metrics::counter!("tokenkeep_lookups_total", "tier" => "store").increment(1);
@@ -149,6 +152,7 @@ impl Inner {
             time_in_store: self.clock.monotonic().saturating_sub(began),
             during_outage: false,
             guards: [None, None],
+            ends_at: None,
         }
     }
 }

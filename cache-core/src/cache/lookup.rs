@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::acquired::{Acquired, TokenSource};
 use super::arguments::Arguments;
-use super::find::Guards;
+use super::find::Sighted;
 use super::{Inner, TokenCache};
 use crate::schema::{
-    AuthorityIdentity, AuthorityKind, PartitionKey, SessionKey, TokenContext, TokenRequest, TokenType,
+    AccessTokenRef, AuthorityIdentity, AuthorityKind, PartitionKey, SessionKey, TokenContext, TokenRequest,
+    TokenType,
 };
 use crate::strategy::answers::{Answer, Window};
 use crate::strategy::table::Entry;
-use crate::time::{CoarseTime, UnixSeconds};
+use crate::time::{CoarseTime, UnixMillis, UnixSeconds};
 
 /// A question for [`TokenCache::find`](super::TokenCache::find): the arguments of a [`TokenRequest`], borrowed, so that asking
 /// allocates nothing.
@@ -256,18 +257,24 @@ impl Inner {
         self.memory.answer(&arguments, request.arguments_hash(), now)
     }
 
-    /// Remembers that `acquired`, which was found in memory under `guards`, answers `request`.
-    pub(crate) fn remember(&self, request: &TokenRequest, guards: &Guards, acquired: Acquired) -> Acquired {
-        match self.recorded(request, guards, &acquired) {
+    /// Remembers that `acquired`, which was found in `sighted`, answers `request`, if it was in memory.
+    pub(crate) fn remember(&self, request: &TokenRequest, sighted: &Sighted, acquired: Acquired) -> Acquired {
+        match self.recorded(request, sighted, &acquired) {
             Some(answer) => Acquired { answer, ..acquired },
             None => acquired,
         }
     }
 
-    fn recorded(&self, request: &TokenRequest, guards: &Guards, acquired: &Acquired) -> Option<Arc<Answer>> {
+    fn recorded(
+        &self,
+        request: &TokenRequest,
+        sighted: &Sighted,
+        acquired: &Acquired,
+    ) -> Option<Arc<Answer>> {
         let arguments = Arguments::of_request(request)?;
-        let guards: Vec<_> = guards.iter().flatten().cloned().collect();
-        let window = self.window(acquired, guards.iter().map(|guard| guard.validated_at).min()?)?;
+        let guards: Vec<_> = sighted.guards.iter().flatten().cloned().collect();
+        let validated_at = guards.iter().map(|guard| guard.validated_at).min()?;
+        let window = self.window(acquired.token(), validated_at, sighted.ends_at)?;
         let (partition, index) = (acquired.partition(), acquired.answer.index);
         let hash = request.arguments_hash();
         let answer = self
@@ -281,10 +288,14 @@ impl Inner {
         Some(answer)
     }
 
-    /// For how long `acquired` answers without a second look: until it may not be handed out, is to be refreshed, or the store is to be asked
-    /// about its partition, of which it last heard at `validated_at`.
-    fn window(&self, acquired: &Acquired, validated_at: Duration) -> Option<Window> {
-        let token = acquired.token();
+    /// For how long `token` answers without a second look: until it may not be handed out, is to be refreshed, its session ends, or the
+    /// store is to be asked about its partition, of which it last heard at `validated_at`.
+    fn window(
+        &self,
+        token: AccessTokenRef<'_>,
+        validated_at: Duration,
+        ends_at: Option<UnixMillis>,
+    ) -> Option<Window> {
         // Read first: what is coarse may only be too early.
         let now = self.clock.coarse();
         let expires = token
@@ -293,6 +304,7 @@ impl Inner {
             .saturating_sub_unsigned(token.margin().as_secs());
         let due = self.due(token).map_or(i64::MAX, |due| due.0);
         let until = UnixSeconds(expires.min(due)).to_millis();
+        let until = ends_at.map_or(until, |ends_at| until.min(ends_at));
         let stale = validated_at.saturating_add(self.strategy.memory_tier.max_staleness);
         let left = stale
             .saturating_sub(self.clock.monotonic())

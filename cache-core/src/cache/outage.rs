@@ -92,6 +92,7 @@ impl Inner {
                 source: TokenSource::Memory,
                 time_in_store,
                 during_outage: true,
+                ends_at: None,
                 guards: [None, None],
             }));
         }
@@ -104,6 +105,7 @@ impl Inner {
             source: TokenSource::Store,
             time_in_store,
             during_outage: true,
+            ends_at: None,
             guards: [None, None],
         }))
     }

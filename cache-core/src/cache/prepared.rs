@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use super::acquired::{AcquireOptions, Acquired, Freshness, TokenSource};
+use super::acquired::{AcquireOptions, Acquired, Description, Freshness, TokenSource};
 use super::{AppTokenCall, AuthorityCall, CacheError, TokenCache};
 use crate::schema::{AccessTokenRef, Account, IdToken, TokenRequest};
 use crate::strategy::answers::Answer;
@@ -68,7 +68,7 @@ impl PreparedRequest {
         let known = self.answer.load();
         let now = self.cache.inner.clock.coarse();
         match &*known {
-            Some(answer) if self.cache.inner.memory.holds(answer, now) => Some(PeekedToken(known)),
+            Some(answer) if self.cache.inner.memory.holds(answer, now) => Some(PeekedToken::new(known)),
             _ => self.look_again(),
         }
     }
@@ -122,7 +122,7 @@ impl PreparedRequest {
         let answer = self.cache.inner.answer(&self.request, now);
         // Also where there is none: what has ended must not be kept in memory from here.
         self.answer.store(answer.clone());
-        answer.map(|answer| PeekedToken(Guard::from_inner(Some(answer))))
+        answer.map(|answer| PeekedToken::new(Guard::from_inner(Some(answer))))
     }
 }
 
@@ -133,9 +133,21 @@ impl fmt::Debug for PreparedRequest {
 }
 
 /// A token that is borrowed from memory: see [`PreparedRequest::peek`].
-pub struct PeekedToken(Guard<Option<Arc<Answer>>>);
+pub struct PeekedToken {
+    /// What the handle has, and it has something.
+    answer: Guard<Option<Arc<Answer>>>,
+    described: Description,
+}
 
 impl PeekedToken {
+    #[inline]
+    fn new(answer: Guard<Option<Arc<Answer>>>) -> Self {
+        Self {
+            answer,
+            described: Description::default(),
+        }
+    }
+
     /// The access token.
     #[must_use]
     #[inline]
@@ -146,19 +158,22 @@ impl PeekedToken {
     /// The account that the token acts for: as [`Acquired::account`].
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
-        self.answer().described().account.as_ref()
+        self.described.of(self.answer()).account.as_ref()
     }
 
     /// The ID token of the same client, account and tenant: as [`Acquired::id_token`].
     #[must_use]
     pub fn id_token(&self) -> Option<&IdToken> {
-        self.answer().described().id_token.as_ref()
+        self.described.of(self.answer()).id_token.as_ref()
     }
 
     /// The token as something to keep. It writes a reference count that threads share.
     #[must_use]
     pub fn to_acquired(&self) -> Acquired {
-        Acquired::of(Arc::clone(self.answer()), TokenSource::Memory)
+        Acquired {
+            described: self.described.clone(),
+            ..Acquired::of(Arc::clone(self.answer()), TokenSource::Memory)
+        }
     }
 
     #[inline]
@@ -167,7 +182,7 @@ impl PeekedToken {
         reason = "nothing is borrowed from a handle that has no answer"
     )]
     fn answer(&self) -> &Arc<Answer> {
-        self.0.as_ref().expect("it had an answer")
+        self.answer.as_ref().expect("it had an answer")
     }
 }
 

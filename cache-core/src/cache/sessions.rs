@@ -337,8 +337,9 @@ impl Inner {
             (Some(of_session), Some(of_user)) => [Some(of_session), Some(of_user)],
             _ => [None, None],
         };
-        // Without the store nobody forgets a session that has ended.
-        if sighted.during_outage && has_ended(&user.partition, key, self.clock.now()) {
+        // The store forgets a session that has ended. Memory, or a store that cannot be reached, would serve it on.
+        sighted.ends_at = end_of(&user.partition, key);
+        if sighted.ends_at.is_some_and(|ends_at| ends_at <= self.clock.now()) {
             return Ok(None);
         }
         Ok(Some(sighted))
@@ -385,11 +386,11 @@ pub(super) fn lists_grants(
     sessions.any(|link| link.expires_at > now && Some(link.key.as_slice()) != besides && is_its(link))
 }
 
-/// Whether the user's partition says that the session is over. One that is not listed may be one of too many.
-fn has_ended(user: &IndexedPartition, session: &PartitionKey, now: UnixMillis) -> bool {
+/// When the user's partition says that the session ends. One that is not listed may be one of too many.
+fn end_of(user: &IndexedPartition, session: &PartitionKey) -> Option<UnixMillis> {
     let key = session.to_bytes();
     let mut sessions = user.sessions();
-    sessions.any(|(listed, expires_at)| listed == key && expires_at <= now)
+    sessions.find_map(|(listed, ends_at)| (listed == key).then_some(ends_at))
 }
 
 fn epoch_of(partition: &Partition, client_id: &str) -> Option<[u8; 16]> {

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::table::{Entry, Table};
-use crate::cache::acquired::Described;
 use crate::cache::arguments::{Arguments, KeptHolder, KeptQueries, KeptQuery};
 use crate::schema::index::IndexedPartition;
 use crate::store::StoreKey;
@@ -30,9 +29,8 @@ pub(crate) struct Answer {
     pub(crate) index: u32,
     /// How many bytes it was counted as.
     bytes: u32,
-    pub(crate) described: OnceLock<Box<Described>>,
-    /// The partition that it was computed from.
-    pub(super) stored_key: Option<StoreKey>,
+    /// The partitions that it was computed from.
+    pub(super) stored_keys: [Option<StoreKey>; 2],
 }
 
 /// From when to when an answer needs no second look, on both clocks.
@@ -65,7 +63,7 @@ impl Answer {
         hash: u64,
         window: Window,
         epoch: u64,
-        stored_key: StoreKey,
+        stored_keys: [Option<StoreKey>; 2],
         partition: Arc<IndexedPartition>,
         index: u32,
     ) -> Option<Arc<Self>> {
@@ -84,8 +82,7 @@ impl Answer {
             partition,
             index,
             bytes: u32::try_from(bytes).ok()?,
-            stored_key: Some(stored_key),
-            described: OnceLock::new(),
+            stored_keys,
         }))
     }
 
@@ -102,8 +99,7 @@ impl Answer {
             partition,
             index,
             bytes: 0,
-            stored_key: None,
-            described: OnceLock::new(),
+            stored_keys: [None, None],
         })
     }
 
@@ -176,7 +172,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Given {
-    answers: Vec<Arc<Answer>>,
+    /// Of a session's partition and of its user's, only one need end for the answer and all that it holds to go.
+    answers: Vec<Listed>,
     /// At how many those that have ended otherwise are dropped.
     pruned_at: usize,
     /// Which answer makes room for the next, once there are too many.
@@ -184,6 +181,12 @@ struct Given {
     bytes: usize,
     /// As how many they count among the tier's.
     counted: usize,
+}
+
+#[derive(Debug)]
+struct Listed {
+    answer: Weak<Answer>,
+    bytes: usize,
 }
 
 /// What became of an answer that was to be listed.
@@ -207,17 +210,20 @@ impl Life {
         if given.answers.len() >= given.pruned_at {
             given.prune();
         }
-        given.bytes += answer.bytes();
+        let listed = Listed {
+            answer: Arc::downgrade(answer),
+            bytes: answer.bytes(),
+        };
+        given.bytes += listed.bytes;
         if given.answers.len() < most {
-            given.answers.push(Arc::clone(answer));
+            given.answers.push(listed);
         } else {
             let oldest = given.oldest % given.answers.len().max(1);
             given.oldest = oldest + 1;
             if let Some(place) = given.answers.get_mut(oldest) {
-                let dropped = std::mem::replace(place, Arc::clone(answer));
-                given.bytes -= dropped.bytes();
-                dropped.end();
-                answers.remove(&dropped);
+                let dropped = std::mem::replace(place, listed);
+                given.bytes -= dropped.bytes;
+                dropped.end(answers);
             }
         }
         if given.bytes <= given.counted {
@@ -251,14 +257,24 @@ impl Life {
 impl Given {
     /// Drops the answers that have ended: replaced by others for the same arguments, or with another partition.
     fn prune(&mut self) {
-        self.answers.retain(|answer| answer.is_alive());
-        self.bytes = self.answers.iter().map(|answer| answer.bytes()).sum();
+        let is_alive = |listed: &Listed| listed.answer.upgrade().is_some_and(|answer| answer.is_alive());
+        self.answers.retain(is_alive);
+        self.bytes = self.answers.iter().map(|listed| listed.bytes).sum();
         self.pruned_at = (self.answers.len() * 2).max(16);
     }
 
     fn drop_all(&mut self, answers: &Table<Answer>) {
         self.bytes = 0;
-        for answer in std::mem::take(&mut self.answers) {
+        for listed in std::mem::take(&mut self.answers) {
+            listed.end(answers);
+        }
+    }
+}
+
+impl Listed {
+    /// Ends the answer, if anybody has it: the table does while it can be found.
+    fn end(&self, answers: &Table<Answer>) {
+        if let Some(answer) = self.answer.upgrade() {
             answer.end();
             answers.remove(&answer);
         }

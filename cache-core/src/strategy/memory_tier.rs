@@ -234,7 +234,8 @@ impl Memory {
 
     #[cold]
     fn note_use(&self, answer: &Answer) {
-        if let (Some(slots), Some(key)) = (&self.slots, &answer.stored_key) {
+        let Some(slots) = &self.slots else { return };
+        for key in answer.stored_keys.iter().flatten() {
             slots.get(key);
         }
     }
@@ -255,9 +256,12 @@ impl Memory {
         if guards.iter().any(|guard| guard.held.epoch != Some(epoch)) {
             return None;
         }
-        let key = first.key.clone();
+        let keys = [
+            Some(first.key.clone()),
+            guards.get(1).map(|guard| guard.key.clone()),
+        ];
         let asked = (arguments, &self.queries);
-        let answer = Answer::new(asked, hash, window, epoch, key, Arc::clone(partition), index)?;
+        let answer = Answer::new(asked, hash, window, epoch, keys, Arc::clone(partition), index)?;
         answer.is_new_in(self.shared.round.load(Ordering::Relaxed));
         // Listed before it can be found: a change that comes between ends it, or what it is listed under has ended already.
         let most = partition.len().saturating_mul(ANSWERS_PER_TOKEN) + ANSWERS_BESIDE;

@@ -1,4 +1,4 @@
-//! The exploration: every strategy that is safe for a workload is run briefly, the most promising ones again and again in turn, and
+//! The exploration: every strategy that is safe for a workload is run briefly, the most promising ones anew and again in turn, and
 //! what the [`rule`] recommends of them once more beside its rivals, with other requests.
 
 mod contender;
@@ -173,6 +173,12 @@ pub async fn explore(
     // What the workload itself says must not lose for want of runs.
     finalists.insert(0, 0);
     let laps = explorer.schedule.laps(finalists.len(), prices);
+    if laps.finalists > 0 {
+        // The run that made one a finalist may have been a lucky one: it must not count in the comparison.
+        for index in &finalists {
+            explorer.contenders[*index].runs.clear();
+        }
+    }
     explorer.laps("the best", &finalists, laps.finalists).await?;
     let mut choice = choose(&explorer.contenders, &finalists, &own, &explorer.needs)
         .ok_or_else(|| BenchError::NothingToExplore(left_out.join("; ")))?;
@@ -272,7 +278,7 @@ impl Explorer<'_> {
         }))
     }
 
-    /// Runs those in `which` in turn, `laps` times, as far as there is time.
+    /// Runs those in `which` in turn, `laps` times.
     async fn laps(&mut self, stage: &str, which: &[usize], laps: usize) -> Result<(), BenchError> {
         for lap in 0..laps {
             for (place, index) in which.iter().enumerate() {

@@ -26,7 +26,7 @@ use crate::workload::file::Workload;
 use crate::workload::measured::{Figures, lossy};
 use crate::workload::strategy::Sealing;
 
-/// What chance explains: a difference that it makes less often than once in twenty times is one, as is usual for measurements.
+/// What chance explains: a difference that it makes at most once in twenty times is one, as is usual for measurements.
 pub const CHANCE: f64 = 0.05;
 
 /// The smallest part of a whole that is looked at.

@@ -90,15 +90,12 @@ impl Schedule {
     pub(super) fn laps(&self, finalists: usize, prices: usize) -> Laps {
         let rivals = finalists.min(RIVALS);
         let runs = (self.budget - self.elapsed()) / self.run() - real(prices);
-        let least = finalists * (LEAST_RUNS - 1) + rivals * LEAST_RUNS;
+        let least = (finalists + rivals) * LEAST_RUNS;
         let spare = ((runs - real(least)) / real(finalists + rivals)).floor();
-        let laps = |least: usize| {
-            let laps = (real(least) + spare).clamp(0.0, real(MOST_LAPS));
-            whole(laps)
-        };
+        let laps = whole((real(LEAST_RUNS) + spare).clamp(0.0, real(MOST_LAPS)));
         Laps {
-            finalists: laps(LEAST_RUNS - 1).min(MOST_LAPS - 1),
-            rerun: laps(LEAST_RUNS),
+            finalists: laps,
+            rerun: laps,
         }
     }
 
@@ -114,7 +111,7 @@ impl Schedule {
 
 /// The fewest runs that a choice and its rerun need, of as many candidates.
 pub(super) fn after_the_first_lap(candidates: usize) -> usize {
-    candidates.min(FINALISTS) * (LEAST_RUNS - 1) + candidates.min(RIVALS) * LEAST_RUNS
+    (candidates.min(FINALISTS) + candidates.min(RIVALS)) * LEAST_RUNS
 }
 
 /// Whole units where there is time for one: within each, as many tokens expire.
@@ -172,7 +169,7 @@ mod tests {
         let mut usual = schedule(120, 0.8);
         usual.plan(&workload, 28, 3);
         assert!((usual.measured - 1.0).abs() < 1e-9, "{}", usual.measured);
-        assert!(usual.run() * 48.0 <= 108.0, "all of it fits");
+        assert!(usual.run() * 52.0 <= 108.0, "all of it fits");
         let mut short = schedule(10, 0.8);
         short.plan(&workload, 28, 3);
         assert!((short.measured - SHORTEST).abs() < 1e-9);
@@ -182,7 +179,7 @@ mod tests {
     #[test]
     fn a_token_of_few_is_watched_for_its_whole_life() {
         let workload = presets::workload("desktop-tool").unwrap();
-        let mut schedule = schedule(150, 0.8);
+        let mut schedule = schedule(170, 0.8);
         schedule.plan(&workload, 6, 2);
         assert!((schedule.measured - 4.0).abs() < 1e-9, "{}", schedule.measured);
     }
@@ -195,7 +192,7 @@ mod tests {
         assert_eq!(
             laps,
             Laps {
-                finalists: 2,
+                finalists: 3,
                 rerun: 3
             }
         );
@@ -204,7 +201,7 @@ mod tests {
         assert_eq!(
             more.laps(4, 0),
             Laps {
-                finalists: 4,
+                finalists: 5,
                 rerun: 5
             }
         );
@@ -214,7 +211,7 @@ mod tests {
             too_little.laps(4, 0),
             Laps {
                 finalists: 0,
-                rerun: 1
+                rerun: 0
             }
         );
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use zeroize::Zeroize;
+
 use super::{Arguments, Query, Rare, Scopes, same};
 
 /// Whose token an answer is.
@@ -53,8 +55,18 @@ impl KeptHolder {
     }
 }
 
+/// The ID of a caller's or of a web session is a bearer secret.
+impl Drop for KeptHolder {
+    fn drop(&mut self) {
+        match self {
+            Self::Inline(_, bytes) => bytes.zeroize(),
+            Self::Boxed(bytes) => bytes.zeroize(),
+        }
+    }
+}
+
 /// Which token an answer is.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Hash)]
 pub(crate) struct KeptQuery {
     /// [`Query::hash`].
     pub(super) hash: u64,
@@ -66,7 +78,7 @@ pub(crate) struct KeptQuery {
     bytes: Box<[u8]>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Hash)]
 struct KeptRare {
     texts: [Box<[u8]>; 6],
     of_partition: BTreeMap<String, String>,
@@ -204,7 +216,7 @@ impl KeptQueries {
     /// The query of `arguments`, and how many bytes it takes beside those that there were.
     pub(crate) fn keep(&self, arguments: &Arguments<'_>) -> Option<(Arc<KeptQuery>, usize)> {
         let query = KeptQuery::new(&arguments.query)?;
-        let hash = self.hasher.hash_one((query.flags, &query.bytes));
+        let hash = self.hasher.hash_one(&query);
         let mut known = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = known.queries.get(&hash).and_then(Weak::upgrade)
             && *before == query

@@ -176,6 +176,22 @@ fn holders_and_scopes_are_hashed_whole() {
     );
 }
 
+/// One bucket has room for twelve with the same hash.
+#[test]
+fn components_are_hashed_too() {
+    let mut scene = Scene::new();
+    let mut hashes = std::collections::HashSet::new();
+    for number in 0..100 {
+        scene.components = [("instance".to_owned(), format!("{number}"))].into();
+        hashes.insert(Arguments::of_lookup(&scene.app("contoso", "")).hash());
+        scene.components.clear();
+        scene.context.components = [("instance".to_owned(), format!("{number}"))].into();
+        hashes.insert(Arguments::of_lookup(&scene.user("alice")).hash());
+        scene.context.components.clear();
+    }
+    assert_eq!(hashes.len(), 200);
+}
+
 /// A realm that is left out because it is the tenant must not be one that is empty.
 #[test]
 fn tenants_share_a_query_and_are_told_from_those_without_a_realm() {

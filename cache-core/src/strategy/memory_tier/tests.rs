@@ -253,6 +253,28 @@ fn an_answer_from_two_partitions_ends_with_either() {
     }
 }
 
+/// The user's partition lists the answers of the sessions, and would keep all that an evicted session had.
+#[test]
+fn what_a_session_had_is_let_go_with_its_partition() {
+    let keys = ["session", "user"].map(|key| StoreKey::new(key).unwrap());
+    let memory = Memory::new(MemoryTier::bounded(1 << 20));
+    for key in &keys {
+        memory.fill(key, slot(1), memory.generation(key));
+    }
+    let guards = keys
+        .each_ref()
+        .map(|key| memory.lookup(key, Duration::ZERO).unwrap().guard);
+    let partition = Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue)).unwrap());
+    let request = request("a");
+    let arguments = arguments_of(&request);
+    memory
+        .record(&arguments, arguments.hash(), OPEN, &guards, &partition, 0)
+        .unwrap();
+    assert_eq!(Arc::strong_count(&partition), 2);
+    memory.forget(&keys[0]);
+    assert_eq!(Arc::strong_count(&partition), 1);
+}
+
 #[test]
 fn an_answer_holds_within_its_window_on_both_clocks() {
     let key = StoreKey::new("k").unwrap();
@@ -315,6 +337,28 @@ fn a_partition_that_answers_are_given_from_survives_pressure_and_others_do_not()
     }
     assert!(!is_answered(&memory, &requests[1]), "nobody asked for it");
     assert_eq!(memory.answers.len(), 1, "the evicted one's answer went with it");
+}
+
+/// Without it the session could not be answered from memory either.
+#[test]
+fn the_partition_of_a_sessions_user_survives_pressure_as_the_sessions_does() {
+    let memory = Memory::new(MemoryTier::bounded(64 << 10));
+    let keys = ["session", "user"].map(|key| StoreKey::new(key).unwrap());
+    for key in &keys {
+        memory.fill(key, slot(1), memory.generation(key));
+    }
+    let guards = keys
+        .each_ref()
+        .map(|key| memory.lookup(key, Duration::ZERO).unwrap().guard);
+    let request = request("a");
+    record_under(&memory, &request, &guards).unwrap();
+    for index in 0..10_000 {
+        assert!(is_answered(&memory, &request), "evicted by the {index}th");
+        let key = StoreKey::new(format!("k{index}")).unwrap();
+        memory.fill(&key, slot(1), memory.generation(&key));
+        memory.lookup(&key, Duration::ZERO);
+        memory.lookup(&key, Duration::ZERO);
+    }
 }
 
 #[test]
