@@ -357,7 +357,6 @@ fn the_partition_of_a_sessions_user_survives_pressure_as_the_sessions_does() {
         let key = StoreKey::new(format!("k{index}")).unwrap();
         memory.fill(&key, slot(1), memory.generation(&key));
         memory.lookup(&key, Duration::ZERO);
-        memory.lookup(&key, Duration::ZERO);
     }
 }
 
