@@ -430,8 +430,9 @@ async fn a_prepared_request_gives_what_is_found_and_lends_it() {
     let found = world.remembered(&cache).await;
     let peeked = prepared.peek().unwrap();
     assert!(peeked.token().secret == found.token().secret);
-    assert_eq!(peeked.account().unwrap().home_account_id, "sub-1");
-    assert!(peeked.id_token().is_none());
+    let acquired = peeked.to_acquired();
+    assert_eq!(acquired.account().unwrap().home_account_id, "sub-1");
+    assert!(acquired.id_token().is_none());
     let kept = peeked.to_acquired();
     let acquired = prepared
         .acquire(AcquireOptions::default(), world.issuer.call("a"))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use super::acquired::{AcquireOptions, Acquired, Description, Freshness, TokenSource};
+use super::acquired::{AcquireOptions, Acquired, Freshness, TokenSource};
 use super::{AppTokenCall, AuthorityCall, CacheError, TokenCache};
-use crate::schema::{AccessTokenRef, Account, IdToken, TokenRequest};
+use crate::schema::{AccessTokenRef, TokenRequest};
 use crate::strategy::answers::Answer;
 
 /// A request for a token that is made again and again, with the answer that memory gave last.
@@ -63,12 +63,12 @@ impl PreparedRequest {
     ///
     /// Hold it briefly: a thread has room for eight of them, and further ones cost a reference count.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self) -> Option<PeekedToken> {
         let known = self.answer.load();
         let now = self.cache.inner.clock.coarse();
         match &*known {
-            Some(answer) if self.cache.inner.memory.holds(answer, now) => Some(PeekedToken::new(known)),
+            Some(answer) if self.cache.inner.memory.holds(answer, now) => Some(PeekedToken(known)),
             _ => self.look_again(),
         }
     }
@@ -122,7 +122,7 @@ impl PreparedRequest {
         let answer = self.cache.inner.answer(&self.request, now);
         // Also where there is none: what has ended must not be kept in memory from here.
         self.answer.store(answer.clone());
-        answer.map(|answer| PeekedToken::new(Guard::from_inner(Some(answer))))
+        answer.map(|answer| PeekedToken(Guard::from_inner(Some(answer))))
     }
 }
 
@@ -133,21 +133,9 @@ impl fmt::Debug for PreparedRequest {
 }
 
 /// A token that is borrowed from memory: see [`PreparedRequest::peek`].
-pub struct PeekedToken {
-    /// What the handle has, and it has something.
-    answer: Guard<Option<Arc<Answer>>>,
-    described: Description,
-}
+pub struct PeekedToken(Guard<Option<Arc<Answer>>>);
 
 impl PeekedToken {
-    #[inline]
-    fn new(answer: Guard<Option<Arc<Answer>>>) -> Self {
-        Self {
-            answer,
-            described: Description::default(),
-        }
-    }
-
     /// The access token.
     #[must_use]
     #[inline]
@@ -155,25 +143,10 @@ impl PeekedToken {
         self.answer().token()
     }
 
-    /// The account that the token acts for: as [`Acquired::account`].
-    #[must_use]
-    pub fn account(&self) -> Option<&Account> {
-        self.described.of(self.answer()).account.as_ref()
-    }
-
-    /// The ID token of the same client, account and tenant: as [`Acquired::id_token`].
-    #[must_use]
-    pub fn id_token(&self) -> Option<&IdToken> {
-        self.described.of(self.answer()).id_token.as_ref()
-    }
-
-    /// The token as something to keep. It writes a reference count that threads share.
+    /// The token as something to keep, with its account and its ID token. It writes a reference count that threads share.
     #[must_use]
     pub fn to_acquired(&self) -> Acquired {
-        Acquired {
-            described: self.described.clone(),
-            ..Acquired::of(Arc::clone(self.answer()), TokenSource::Memory)
-        }
+        Acquired::of(Arc::clone(self.answer()), TokenSource::Memory)
     }
 
     #[inline]
@@ -182,7 +155,7 @@ impl PeekedToken {
         reason = "nothing is borrowed from a handle that has no answer"
     )]
     fn answer(&self) -> &Arc<Answer> {
-        self.answer.as_ref().expect("it had an answer")
+        self.0.as_ref().expect("it had an answer")
     }
 }
 
