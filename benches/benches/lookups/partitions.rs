@@ -191,26 +191,33 @@ fn judge(question: &mut Question, users: usize, measured: &Measured) {
         100_000 => (2.5, 4.0),
         _ => return,
     };
+    const REASON: &str = "the bare map is given the hash; the lookup hashes whose token it is, compares ten texts byte for byte and reads the \
+                          clock";
+    const NEXT: &str = "let a program keep what it asks alike for everybody as a value, so that only whose token it is differs";
     let row = Row::Find;
     let name = format!("× the bare map, {users} partitions");
     let _ = question
         .target(row, &name, at_most(2.0), measured.ratio(FIND))
-        .reason(
-            "the bare map is given the hash; the lookup hashes whose token it is, compares ten texts byte for byte and reads the clock",
-        )
-        .next_idea("let a program keep what it asks alike for everybody as a value, so that only whose token it is differs");
+        .reason(REASON)
+        .next_idea(NEXT);
     let name = format!("× faster than moka, {users} partitions");
-    let _ = question.target(
-        row,
-        &name,
-        at_least(faster_than_moka),
-        measured.ratio_of(MOKA, FIND),
-    );
+    let _ = question
+        .target(
+            row,
+            &name,
+            at_least(faster_than_moka),
+            measured.ratio_of(MOKA, FIND),
+        )
+        .reason(REASON)
+        .next_idea(NEXT);
     let name = format!("× faster than string keys and scope sets, {users} partitions");
-    let _ = question.target(
-        row,
-        &name,
-        at_least(faster_than_naive),
-        measured.ratio_of(NAIVE, FIND),
-    );
+    let _ = question
+        .target(
+            row,
+            &name,
+            at_least(faster_than_naive),
+            measured.ratio_of(NAIVE, FIND),
+        )
+        .reason(REASON)
+        .next_idea(NEXT);
 }
