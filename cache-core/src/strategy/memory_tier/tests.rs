@@ -1,6 +1,9 @@
+use super::answering::ANSWERS_BESIDE;
 use super::*;
+use crate::cache::arguments::Arguments;
 use crate::schema::{AuthorityIdentity, AuthorityKind, Partition, PartitionKey, ScopeSet, TokenRequest};
-use crate::time::UnixMillis;
+use crate::strategy::answers::Window;
+use crate::time::{CoarseTime, UnixMillis};
 
 fn slot(version: u8) -> Slot {
     Slot {
