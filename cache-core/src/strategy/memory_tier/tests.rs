@@ -172,6 +172,14 @@ fn record_under(memory: &Memory, request: &TokenRequest, guards: &[Guard]) -> Op
     memory.record(&arguments, arguments.hash(), OPEN, guards, &partition, 0)
 }
 
+/// Fills a slot under each of the keys.
+fn guards_of(memory: &Memory, keys: &[StoreKey; 2]) -> [Guard; 2] {
+    keys.each_ref().map(|key| {
+        memory.fill(key, slot(1), memory.generation(key));
+        memory.lookup(key, Duration::ZERO).unwrap().guard
+    })
+}
+
 fn is_answered(memory: &Memory, request: &TokenRequest) -> bool {
     let arguments = arguments_of(request);
     memory.answer(&arguments, arguments.hash(), NOW).is_some()
@@ -241,12 +249,7 @@ fn an_answer_from_two_partitions_ends_with_either() {
     let keys = ["session", "user"].map(|key| StoreKey::new(key).unwrap());
     for changed in &keys {
         let memory = Memory::new(MemoryTier::bounded(1 << 20));
-        for key in &keys {
-            memory.fill(key, slot(1), memory.generation(key));
-        }
-        let guards = keys
-            .each_ref()
-            .map(|key| memory.lookup(key, Duration::ZERO).unwrap().guard);
+        let guards = guards_of(&memory, &keys);
         let request = request("a");
         record_under(&memory, &request, &guards).unwrap();
         assert!(is_answered(&memory, &request));
@@ -261,12 +264,7 @@ fn an_answer_from_two_partitions_ends_with_either() {
 fn what_a_session_had_is_let_go_with_its_partition() {
     let keys = ["session", "user"].map(|key| StoreKey::new(key).unwrap());
     let memory = Memory::new(MemoryTier::bounded(1 << 20));
-    for key in &keys {
-        memory.fill(key, slot(1), memory.generation(key));
-    }
-    let guards = keys
-        .each_ref()
-        .map(|key| memory.lookup(key, Duration::ZERO).unwrap().guard);
+    let guards = guards_of(&memory, &keys);
     let partition = Arc::new(IndexedPartition::new(Partition::new(PartitionKey::Residue)).unwrap());
     let request = request("a");
     let arguments = arguments_of(&request);
@@ -347,12 +345,7 @@ fn a_partition_that_answers_are_given_from_survives_pressure_and_others_do_not()
 fn the_partition_of_a_sessions_user_survives_pressure_as_the_sessions_does() {
     let memory = Memory::new(MemoryTier::bounded(64 << 10));
     let keys = ["session", "user"].map(|key| StoreKey::new(key).unwrap());
-    for key in &keys {
-        memory.fill(key, slot(1), memory.generation(key));
-    }
-    let guards = keys
-        .each_ref()
-        .map(|key| memory.lookup(key, Duration::ZERO).unwrap().guard);
+    let guards = guards_of(&memory, &keys);
     let request = request("a");
     record_under(&memory, &request, &guards).unwrap();
     for index in 0..10_000 {
