@@ -19,25 +19,26 @@ impl Arguments {
     /// # Errors
     /// An argument that is not known.
     pub fn of_program() -> Result<Self, QuestionError> {
-        Self::parse(std::env::args().skip(1), default_output().as_deref())
+        Self::parse(std::env::args().skip(1), target_folder().as_deref())
     }
 
     /// A smoke run.
     #[must_use]
     pub fn quick() -> Self {
-        Self {
-            quick: true,
-            filter: None,
-            output: default_output(),
-        }
+        Self::alone(true)
     }
 
     /// A run whose values are worth something, whatever the program is told.
     #[must_use]
     pub fn full() -> Self {
+        Self::alone(false)
+    }
+
+    fn alone(quick: bool) -> Self {
         Self {
-            quick: false,
-            ..Self::quick()
+            quick,
+            filter: None,
+            output: target_folder().map(|folder| folder.join(folder_name(quick))),
         }
     }
 
@@ -57,12 +58,12 @@ impl Arguments {
 
     fn parse(
         arguments: impl Iterator<Item = String>,
-        default_output: Option<&Path>,
+        target_folder: Option<&Path>,
     ) -> Result<Self, QuestionError> {
         let mut parsed = Self {
             quick: false,
             filter: None,
-            output: default_output.map(Path::to_owned),
+            output: None,
         };
         let mut is_bench = false;
         let mut arguments = arguments.peekable();
@@ -87,6 +88,9 @@ impl Arguments {
             }
         }
         parsed.quick |= !is_bench;
+        if parsed.output.is_none() {
+            parsed.output = target_folder.map(|folder| folder.join(folder_name(parsed.quick)));
+        }
         Ok(parsed)
     }
 
@@ -106,11 +110,16 @@ impl Arguments {
     }
 }
 
-/// `bench` in the target directory, in which Cargo has put this program under `PROFILE/deps`.
-fn default_output() -> Option<PathBuf> {
+/// What a smoke run says must not take the place of what was measured: the tests are one.
+fn folder_name(quick: bool) -> &'static str {
+    if quick { "bench-quick" } else { "bench" }
+}
+
+/// The target directory, in which Cargo has put this program under `PROFILE/deps`.
+fn target_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let deps = program.ancestors().find(|folder| folder.ends_with("deps"))?;
-    Some(deps.parent()?.parent()?.join("bench"))
+    Some(deps.parent()?.parent()?.to_owned())
 }
 
 #[cfg(test)]
@@ -126,6 +135,20 @@ mod tests {
         assert!(parse(&[]).unwrap().quick);
         assert!(!parse(&["--bench"]).unwrap().quick);
         assert!(parse(&["--bench", "--quick"]).unwrap().quick);
+    }
+
+    #[test]
+    fn a_smoke_run_writes_elsewhere() {
+        let parse = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|text| (*text).to_owned());
+            Arguments::parse(arguments, Some(Path::new("target")))
+                .unwrap()
+                .output
+        };
+        assert_eq!(parse(&["--bench"]), Some("target/bench".into()));
+        assert_eq!(parse(&[]), Some("target/bench-quick".into()));
+        assert_eq!(parse(&["--bench", "--quick"]), Some("target/bench-quick".into()));
+        assert_eq!(parse(&["--output", "here"]), Some("here".into()));
     }
 
     #[test]

@@ -28,7 +28,8 @@
 //! ```
 //!
 //! A question's program takes `--quick` (a smoke run; also what `cargo test --bench` does), `--filter TEXT` (only the comparisons whose name
-//! contains it) and `--output FOLDER` (instead of `bench` in the target directory). Its results are written there as JSON, see [`Report`].
+//! contains it) and `--output FOLDER` (instead of `bench` in the target directory, or
+//! `bench-quick` for a smoke run). Its results are written there as JSON, see [`Report`].
 
 mod arguments;
 mod comparison;
