@@ -14,6 +14,7 @@ mod guard;
 mod lint;
 mod packages;
 mod prerequisites;
+mod soak;
 mod source_rules;
 mod test;
 mod valkey;
@@ -38,6 +39,9 @@ Commands:
                        Answer every question of benches, or those named, also beside the peers, and
                        write docs/performance.md. With --quick, a smoke run that writes no document
                        there.
+  soak [--gate NAME]… [--scale S] [--anew] [--no-install]
+                       Run every reliability gate, or those named, at full size or a part of it, and write
+                       docs/reliability.md. What was stopped goes on where it was, unless --anew is given.
   guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
                        benches/guard. With --bless, rewrite the budget.
   help                 Print this.
@@ -55,6 +59,13 @@ fn main() -> ExitCode {
         ["guard", "--bless"] => guard::all(guard::Mode::Bless),
         ["bench", ref options @ ..] => match bench::Selection::parse(options) {
             Some(selection) => bench::run(&selection),
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["soak", ref options @ ..] => match soak::Selection::parse(options) {
+            Some(selection) => soak::run_gates(&selection),
             None => {
                 eprint!("{USAGE}");
                 return ExitCode::from(2);

@@ -39,7 +39,8 @@ impl Machine {
 }
 
 /// Now, as `2026-11-21 21:40 UTC`.
-pub(super) fn date() -> String {
+#[must_use]
+pub fn date() -> String {
     format_date(SystemClock.now().to_seconds())
 }
 

@@ -45,7 +45,7 @@ mod target;
 
 pub use arguments::Arguments;
 pub use comparison::{Comparison, Measured};
-pub use machine::Machine;
+pub use machine::{Machine, date};
 pub use operation::{Operation, batch, on, prepared, prepared_on, sync, tasks, threads, timed};
 pub use pinning::{Core, pinned, restrict_process};
 pub use question::{Question, QuestionError, answer, answer_with};

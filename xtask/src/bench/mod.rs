@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::command::{Failure, root, target_folder};
 use crate::prerequisites::{self, Installation};
+pub(crate) use numbers::number;
+pub(crate) use report::Machine;
 use report::{Report, Row};
 
 /// What is to be measured, and how.

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// Three digits, or all of those before the point, in groups of three.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         size if size < 0.01 => 4,

@@ -26,8 +26,8 @@ pub(super) struct Report {
     pub(super) means: Vec<String>,
 }
 
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Machine {
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Machine {
     processor: String,
     processors: usize,
     memory_mib: u64,

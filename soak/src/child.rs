@@ -1,0 +1,135 @@
+//! Processes that are started to be raced, stopped and killed.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{ChildStdout, Command, ExitStatus};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{Doing, GateError};
+use crate::gates;
+
+/// What a child process does. It travels in the child's arguments, so nothing in it is secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Task {
+    /// Counts together with others.
+    Count(gates::compare_and_swap::Counting),
+    /// Signs users in until it is killed.
+    Write(gates::kill_writer::Writing),
+}
+
+impl Task {
+    /// Does it, in this process. What it has to say it prints.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be done.
+    pub fn perform(self) -> Result<(), GateError> {
+        match self {
+            Self::Count(counting) => counting.perform(),
+            Self::Write(writing) => writing.perform(),
+        }
+    }
+}
+
+/// A process that does a [`Task`]. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Child {
+    pub(crate) fn spawn(mut command: Command) -> Result<Self, GateError> {
+        let mut process = command.spawn().doing("could not start a child process")?;
+        let output = process
+            .stdout
+            .take()
+            .ok_or_else(|| GateError::new("a child process has no output"))?;
+        Ok(Self {
+            process,
+            output: BufReader::new(output).lines(),
+        })
+    }
+
+    /// The next line that it prints; `None` at its end, also when a kill cut the line short.
+    ///
+    /// # Errors
+    ///
+    /// When its output cannot be read.
+    pub fn line(&mut self) -> Result<Option<String>, GateError> {
+        let line = self.output.next().transpose();
+        let line = line.doing("could not read what a child process prints")?;
+        Ok(line.and_then(|line| line.strip_suffix(END).map(str::to_owned)))
+    }
+
+    /// Waits for its end and returns the report that it printed last.
+    ///
+    /// # Errors
+    ///
+    /// When it failed, or printed no report.
+    pub fn report<R: DeserializeOwned>(&mut self) -> Result<R, GateError> {
+        let mut last = None;
+        while let Some(line) = self.line()? {
+            last = Some(line);
+        }
+        let status = self.wait()?;
+        if !status.success() {
+            return Err(GateError::new(format!("a child process failed ({status})")));
+        }
+        let last = last.ok_or_else(|| GateError::new("a child process printed no report"))?;
+        serde_json::from_str(&last).doing("a child process printed no report")
+    }
+
+    /// Kills it without warning and waits for its end. What it printed can still be read.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result<(), GateError> {
+        self.process.kill().doing("could not kill a child process")?;
+        self.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be waited for.
+    pub fn wait(&mut self) -> Result<ExitStatus, GateError> {
+        self.process.wait().doing("could not wait for a child process")
+    }
+
+    /// Its process ID.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// Ends a line, so that one that was cut short is known.
+const END: &str = " .";
+
+/// Prints a line for the parent.
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
+pub fn tell(line: impl std::fmt::Display) {
+    println!("{line}{END}");
+}
+
+/// Prints the report for the parent.
+///
+/// # Errors
+///
+/// When it cannot be written as JSON.
+pub fn report(report: &impl Serialize) -> Result<(), GateError> {
+    tell(serde_json::to_string(report).doing("could not write a report")?);
+    Ok(())
+}

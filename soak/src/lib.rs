@@ -1,0 +1,23 @@
+//! The reliability gates: what tokenkeep promises under kills, faults, races and attacks, proved on real parts.
+//!
+//! A [gate](gate::Gate) is one promise with the number of cases that prove it. It runs at two sizes by the same code: a small one in the tests
+//! of this package, and the full one by `cargo xtask soak`, which [goes on](record::Record) where an earlier run was stopped and writes
+//! `docs/reliability.md` from the records.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`gate`] | what a gate is |
+//! | [`gates`] | every gate, one file each |
+//! | [`tally`] | what the cases of a gate came to |
+//! | [`record`] | the result file of a gate, and running on from it |
+//! | [`stage`] | what a gate finds to work with: folders, children |
+//! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
+//! | [`child`] | processes that are started to be raced, stopped and killed |
+
+pub mod child;
+pub mod gate;
+pub mod gates;
+pub mod record;
+pub mod scene;
+pub mod stage;
+pub mod tally;

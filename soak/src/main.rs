@@ -1,0 +1,149 @@
+//! `soak`: runs the reliability gates. `cargo xtask soak` builds it and says what it is to run.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use soak::child::Task;
+use soak::gate::{Doing, Gate, GateError};
+use soak::gates;
+use soak::record::{self, Plan};
+use soak::stage::Stage;
+
+/// The reliability gates.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the names of all gates.
+    List {
+        /// Print all that is known of them.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run one gate, from where its result file was left.
+    Run {
+        /// Its name.
+        gate: String,
+        /// The part of the full size to run.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// The folder of the result files.
+        #[arg(long)]
+        output: PathBuf,
+        /// Names the sources that this program was built from.
+        #[arg(long, default_value = "unknown")]
+        sources: String,
+    },
+    /// Do the work of a child process.
+    #[command(hide = true)]
+    Child {
+        /// The work, as JSON.
+        task: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            let mut text = format!("error: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text.push_str(&format!("\n  because {cause}"));
+                source = cause.source();
+            }
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, GateError> {
+    match command {
+        Command::List { json: false } => {
+            for gate in gates::ALL {
+                println!("{}", gate.name);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::List { json: true } => {
+            let gates: Vec<_> = gates::ALL.iter().map(description).collect();
+            println!("{}", serde_json::Value::from(gates));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run {
+            gate,
+            scale,
+            output,
+            sources,
+        } => {
+            let gate = gates::named(&gate)?;
+            let plan = Plan {
+                cases: gate.size(scale),
+                sources,
+                command: command_line(gate, scale),
+            };
+            std::fs::create_dir_all(&output).doing(format!("could not make {}", output.display()))?;
+            let program = std::env::current_exe().doing("could not find this program")?;
+            let stage = Stage::new(program)?;
+            let path = output.join(gate.file_name());
+            let record = record::run(gate, &plan, &stage, &path, |record| {
+                println!(
+                    "{}: {} of {} {}, {} violations, {:.0} s",
+                    gate.name,
+                    record.done,
+                    record.planned,
+                    gate.unit,
+                    record.tally.violations,
+                    record.seconds
+                );
+            })?;
+            for example in &record.tally.examples {
+                println!("  violated: {example}");
+            }
+            Ok(if record.is_passed() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Command::Child { task } => {
+            let task: Task = serde_json::from_str(&task).doing("the task is not known")?;
+            task.perform()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn description(gate: &Gate) -> serde_json::Value {
+    serde_json::json!({
+        "number": gate.number,
+        "name": gate.name,
+        "title": gate.title,
+        "must": gate.must,
+        "unit": gate.unit,
+        "full_size": gate.full_size,
+        "file_name": gate.file_name(),
+    })
+}
+
+/// What a person types to run this again.
+fn command_line(gate: &Gate, scale: f64) -> String {
+    let name = gate.name;
+    if scale == 1.0 {
+        format!("cargo xtask soak --gate {name}")
+    } else {
+        format!("cargo xtask soak --gate {name} --scale {scale}")
+    }
+}

@@ -1,0 +1,210 @@
+//! `cargo xtask soak`: the reliability gates, and the document about them.
+
+mod document;
+mod record;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::command::{Failure, cargo, output, root, run, target_folder};
+use crate::prerequisites::{self, Installation};
+use record::Record;
+
+/// Which gates are to be run, and how much of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selection {
+    /// Only these; all of them when there are none.
+    gates: Vec<String>,
+    scale: f64,
+    /// Forget what earlier runs came to.
+    anew: bool,
+    installation: Installation,
+}
+
+impl Selection {
+    /// Reads the arguments after `soak`; `None` when one is not known.
+    pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
+        let mut selection = Self {
+            gates: Vec::new(),
+            scale: 1.0,
+            anew: false,
+            installation: Installation::Allowed,
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match *argument {
+                "--gate" => selection.gates.push((*arguments.next()?).to_owned()),
+                "--scale" => selection.scale = arguments.next()?.parse().ok()?,
+                "--anew" => selection.anew = true,
+                "--no-install" => selection.installation = Installation::Forbidden,
+                _ => return None,
+            }
+        }
+        (selection.scale > 0.0).then_some(selection)
+    }
+
+    fn wants(&self, gate: &Gate) -> bool {
+        self.gates.is_empty() || self.gates.contains(&gate.name)
+    }
+}
+
+/// What the program `soak` tells of a gate.
+#[derive(Clone, Debug, Deserialize)]
+struct Gate {
+    number: u8,
+    name: String,
+    title: String,
+    must: String,
+    unit: String,
+    full_size: u64,
+    file_name: String,
+}
+
+/// Runs the selected gates, one after the other, also after one failed, and writes the document from these and earlier results.
+pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
+    prerequisites::ensure(selection.installation)?;
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "soak",
+    ]))?;
+    let program = target_folder()?.join("release").join("soak");
+    let gates = gates(&program)?;
+    for wanted in &selection.gates {
+        if !gates.iter().any(|gate| gate.name == *wanted) {
+            let names: Vec<_> = gates.iter().map(|gate| gate.name.as_str()).collect();
+            return Err(Failure::new(format!(
+                "there is no gate {wanted}; there are {}",
+                names.join(", ")
+            )));
+        }
+    }
+
+    let sources = sources()?;
+    let mut failed = Vec::new();
+    for gate in gates.iter().filter(|gate| selection.wants(gate)) {
+        let folder = folder_of(gate, selection.scale)?;
+        let path = folder.join(&gate.file_name);
+        if selection.anew && path.exists() {
+            fs::remove_file(&path)
+                .map_err(|error| Failure::new(format!("could not remove {}: {error}", path.display())))?;
+        }
+        let ran = run(Command::new(&program)
+            .current_dir(root())
+            .args(["run", &gate.name, "--sources", &sources])
+            .args(["--scale", &selection.scale.to_string()])
+            .arg("--output")
+            .arg(&folder));
+        if let Err(failure) = ran {
+            failed.push(format!("{}: {failure}", gate.name));
+        }
+    }
+    write(&gates)?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("not passed:\n  {}", failed.join("\n  "))))
+}
+
+fn gates(program: &Path) -> Result<Vec<Gate>, Failure> {
+    let list = output(Command::new(program).args(["list", "--json"]))?;
+    serde_json::from_str(&list)
+        .map_err(|error| Failure::new(format!("`soak list` wrote something else: {error}")))
+}
+
+/// Where the result files that the document links to are.
+fn published() -> PathBuf {
+    root().join("docs/reliability")
+}
+
+/// Where the result of a run goes. A small run does not replace the result of a larger one.
+fn folder_of(gate: &Gate, scale: f64) -> Result<PathBuf, Failure> {
+    let published = published();
+    let earlier = Record::read(&published.join(&gate.file_name))?;
+    if earlier.is_none_or(|earlier| earlier.planned <= scaled(gate.full_size, scale)) {
+        return Ok(published);
+    }
+    eprintln!(
+        "\n{}: a larger run is recorded; the result of this one goes to `soak` in the target folder",
+        gate.name
+    );
+    Ok(target_folder()?.join("soak"))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a number of cases is far below 2^52"
+)]
+fn scaled(full_size: u64, scale: f64) -> u64 {
+    ((full_size as f64 * scale).round() as u64).max(1)
+}
+
+/// Names what is put to the proof: the product, whatever else in the repository changed.
+fn sources() -> Result<String, Failure> {
+    const PRODUCT: [&str; 6] = [
+        "Cargo.lock",
+        "cache-core",
+        "cache-keychain",
+        "cache-redis",
+        "cache-sqlite",
+        "flows",
+    ];
+    let git = |arguments: &[&str]| {
+        output(
+            Command::new("git")
+                .current_dir(root())
+                .args(arguments)
+                .arg("--")
+                .args(PRODUCT),
+        )
+    };
+    let trees = git(&["ls-tree", "--format=%(objectname)", "HEAD"])?;
+    let named: Vec<_> = trees.lines().map(|tree| tree.get(..7).unwrap_or(tree)).collect();
+    let changes = if git(&["status", "--porcelain"])?.is_empty() {
+        ""
+    } else {
+        " with changes"
+    };
+    Ok(named.join("-") + changes)
+}
+
+fn write(gates: &[Gate]) -> Result<(), Failure> {
+    let mut records = Vec::new();
+    for gate in gates {
+        records.push(Record::read(&published().join(&gate.file_name))?);
+    }
+    let path = root().join("docs/reliability.md");
+    fs::write(&path, document::write(gates, &records))
+        .map_err(|error| Failure::new(format!("could not write {}: {error}", path.display())))?;
+    println!("Written: {}", path.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_select() {
+        let selection = Selection::parse(&["--gate", "a", "--scale", "0.1", "--gate", "b"]).unwrap();
+        assert_eq!(
+            (selection.gates, selection.scale),
+            (vec!["a".to_owned(), "b".to_owned()], 0.1)
+        );
+        for wrong in [&["--gate"][..], &["--scale", "0"], &["--scale", "much"], &["a"]] {
+            assert_eq!(Selection::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_scaled_gate_has_a_case_at_least() {
+        assert_eq!((scaled(1000, 0.1), scaled(10, 0.001)), (100, 1));
+    }
+}
