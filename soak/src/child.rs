@@ -1,6 +1,6 @@
 //! Processes that are started to be raced, stopped and killed.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, ExitStatus};
 
 use serde::de::DeserializeOwned;
@@ -118,10 +118,15 @@ impl Drop for Child {
 /// Ends a line, so that one that was cut short is known.
 const END: &str = " .";
 
-/// Prints a line for the parent.
-#[allow(clippy::print_stdout, reason = "the parent reads it")]
+/// Prints a line for the parent. Without a parent to read it, this process has no purpose, and ends.
+#[allow(
+    clippy::exit,
+    reason = "whatever this process does, nobody is there who wants it"
+)]
 pub fn tell(line: impl std::fmt::Display) {
-    println!("{line}{END}");
+    if writeln!(std::io::stdout(), "{line}{END}").is_err() {
+        std::process::exit(1);
+    }
 }
 
 /// Prints the report for the parent.

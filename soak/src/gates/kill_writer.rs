@@ -122,15 +122,22 @@ impl Victim {
             place: self.place.clone(),
             after,
         }))?;
-        let longest = if self.known.is_empty() { 12_000 } else { 30_000 };
+        // A start takes longer than a write, so most writers are killed once they write.
+        let mut lines = Vec::new();
+        if case % 16 > 3 {
+            lines.extend(writer.line()?);
+        }
         pause(Duration::from_micros(
-            chance(GATE.number, case).random_range(0..longest),
+            chance(GATE.number, case).random_range(0..20_000),
         ));
         writer.kill()?;
         tally.add("writers killed", 1);
+        while let Some(line) = writer.line()? {
+            lines.push(line);
+        }
 
         let mut acknowledged = BTreeMap::new();
-        while let Some(line) = writer.line()? {
+        for line in lines {
             let (user, serial) = line
                 .split_once(' ')
                 .ok_or_else(|| GateError::new("a writer told something else"))?;
