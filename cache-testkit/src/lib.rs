@@ -82,7 +82,9 @@
 //! # How does my program behave when its store does not?
 //!
 //! [`fault::FaultStore`] fails, delays, loses answers, crashes and pauses on demand, between your program and any
-//! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable.
+//! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable,
+//! [`issuer::Issuer`] stands for an OpenID provider, and [`turnstile::Turnstile`] goes through the orders in which several
+//! programs can come to one store.
 
 #[cfg(feature = "authority")]
 pub mod authority;
@@ -93,6 +95,7 @@ pub mod clock;
 pub mod fault;
 #[cfg(feature = "glewlwyd")]
 pub mod glewlwyd;
+pub mod issuer;
 #[cfg(feature = "managed-identity")]
 pub mod managed_identity;
 #[cfg(any(feature = "msal-node", feature = "msal-python"))]
@@ -107,3 +110,4 @@ pub mod redis;
 #[cfg(all(target_os = "linux", feature = "secret-service"))]
 pub mod secret_service;
 pub mod suite;
+pub mod turnstile;

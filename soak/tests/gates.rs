@@ -30,3 +30,16 @@ fn processes_that_count_together_lose_no_update() {
     assert_eq!(tally.count("increments acknowledged"), 2_560);
     assert!(tally.count("conflicts, tried again") > 0, "{tally:?}");
 }
+
+#[test]
+fn an_account_that_is_removed_during_a_refresh_stays_away() {
+    let tally = passes("removal");
+    assert!(
+        tally.count("interleavings, every order of two programs") > 500,
+        "{tally:?}"
+    );
+    assert!(
+        tally.count("refreshes that reached the issuer") > 500,
+        "{tally:?}"
+    );
+}

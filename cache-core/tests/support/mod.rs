@@ -1,4 +1,4 @@
-//! What tests of the cache share; the issuer that they refresh at is in `issuer`.
+//! What tests of the cache share.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -7,39 +7,23 @@
     reason = "each test uses its part; a failure here is a failed test"
 )]
 
-mod issuer;
-
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::cache::{
-    AcquireOptions, AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption,
-    RefusedBecause, TokenCache, UnknownOutcomePolicy,
-};
+use cache_core::cache::{AcquireOptions, TokenCache, UnknownOutcomePolicy};
 use cache_core::random::OsRandom;
-use cache_core::schema::{
-    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
-    TokenResponse, TokenType,
-};
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
-use cache_core::secret::Secret;
 use cache_core::store::{
     Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
 };
 use cache_core::strategy::Strategy;
-use cache_core::time::{Clock, UnixSeconds};
 use cache_testkit::clock::ManualClock;
 use futures_core::stream::BoxStream;
-use tokio::sync::Semaphore;
 
 #[allow(unused_imports, reason = "each test uses its part")]
-pub use issuer::*;
-
-pub const CLIENT: &str = "client";
-pub const ISSUER: &str = "https://issuer.example";
+pub use cache_testkit::issuer::*;
 
 /// A clock, and an empty store that goes by it.
 pub fn parts() -> (ManualClock, Arc<dyn Store>) {
@@ -62,29 +46,6 @@ pub async fn open_with(store: &Arc<dyn Store>, clock: &ManualClock, strategy: St
         )
         .await
         .unwrap()
-}
-
-pub fn user() -> PartitionKey {
-    PartitionKey::User {
-        authority: AuthorityIdentity::of_issuer(ISSUER),
-        home_account_id: "sub-1".into(),
-    }
-}
-
-pub fn request(scopes: &str) -> Arc<TokenRequest> {
-    request_of(CLIENT, scopes)
-}
-
-pub fn request_of(client: &str, scopes: &str) -> Arc<TokenRequest> {
-    let scopes = ScopeSet::parse(scopes);
-    Arc::new(TokenRequest::new(
-        user(),
-        AuthorityKind::Oidc,
-        client,
-        "issuer.example",
-        "",
-        scopes,
-    ))
 }
 
 pub fn retry_once() -> AcquireOptions {

@@ -2,11 +2,12 @@
 
 pub mod compare_and_swap;
 pub mod kill_writer;
+pub mod removal;
 
 use crate::gate::{Gate, GateError};
 
 /// All of them.
-pub const ALL: &[Gate] = &[kill_writer::GATE, compare_and_swap::GATE];
+pub const ALL: &[Gate] = &[kill_writer::GATE, compare_and_swap::GATE, removal::GATE];
 
 /// The gate of this name.
 ///

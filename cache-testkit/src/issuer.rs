@@ -1,6 +1,87 @@
-//! An issuer in memory that rotates refresh tokens strictly.
+//! An issuer in memory that rotates refresh tokens strictly, for tests without a network.
+//!
+//! It grants, counts and revokes as a strict OpenID provider does (RFC 9700 section 4.14.2), by the clock of the test, and it can be held up and
+//! made to fail at the moments that matter. What it grants goes into a cache by [`sign_in`](Issuer::sign_in) and
+//! [`call`](Issuer::call):
+//!
+//! ```
+//! use std::sync::Arc;
+//! use cache_core::cache::{AcquireOptions, TokenCache};
+//! use cache_core::seal::Namespace;
+//! use cache_core::store::MemoryStore;
+//! use cache_core::strategy::{SealPolicy, Strategy};
+//! use cache_testkit::clock::ManualClock;
+//! use cache_testkit::issuer::{Issuer, request, user};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let clock = ManualClock::new();
+//! let issuer = Issuer::new(&clock);
+//! let cache = TokenCache::builder(Arc::new(MemoryStore::new()))
+//!     .clock(Arc::new(clock.clone()))
+//!     .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
+//!     .open_plaintext(Namespace::default())?;
+//! cache.sign_in(&user(), issuer.sign_in("mail")).await?;
+//!
+//! clock.advance(std::time::Duration::from_secs(3600));
+//! cache.acquire(request("mail"), AcquireOptions::default(), issuer.call("mail")).await?;
+//! assert_eq!((issuer.redeemed(), issuer.revoked_families()), (1, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-use super::*;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::cache::{
+    AppTokenCall, AuthorityCall, AuthorityRefusal, CallError, CallOutcome, Redemption, RefusedBecause,
+};
+use cache_core::schema::{
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
+    TokenResponse, TokenType,
+};
+use cache_core::secret::Secret;
+use cache_core::time::{Clock, UnixSeconds};
+use tokio::sync::Semaphore;
+
+use crate::clock::ManualClock;
+
+/// The client that asks, unless another is named.
+pub const CLIENT: &str = "client";
+/// Who it is.
+pub const ISSUER: &str = "https://issuer.example";
+
+/// The partition of its one user.
+#[must_use]
+pub fn user() -> PartitionKey {
+    PartitionKey::User {
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        home_account_id: "sub-1".into(),
+    }
+}
+
+/// A request for `scopes` of its user.
+#[must_use]
+pub fn request(scopes: &str) -> Arc<TokenRequest> {
+    request_of(CLIENT, scopes)
+}
+
+/// The same, of another client.
+#[must_use]
+pub fn request_of(client: &str, scopes: &str) -> Arc<TokenRequest> {
+    let scopes = ScopeSet::parse(scopes);
+    Arc::new(TokenRequest::new(
+        user(),
+        AuthorityKind::Oidc,
+        client,
+        "issuer.example",
+        "",
+        scopes,
+    ))
+}
 
 /// What happens to the next request, instead of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +126,8 @@ struct State {
 }
 
 impl Issuer {
+    /// An issuer by this clock, whose access tokens live for an hour.
+    #[must_use]
     pub fn new(clock: &ManualClock) -> Arc<Self> {
         let state = State {
             lifetime: 3600,
@@ -58,22 +141,24 @@ impl Issuer {
         })
     }
 
+    /// From now on its access tokens live for so many seconds.
     pub fn lifetime(&self, seconds: i64) {
-        self.state.lock().unwrap().lifetime = seconds;
+        self.state().lifetime = seconds;
     }
 
     /// From now on a refresh token may be used again and again, as Entra's may.
     pub fn allow_reuse(&self) {
-        self.state.lock().unwrap().reuse_is_safe = true;
+        self.state().reuse_is_safe = true;
     }
 
     /// From now on what it grants is for a whole family of clients.
     pub fn grant_to_family(&self, id: &str) {
-        self.state.lock().unwrap().foci = Some(id.to_owned());
+        self.state().foci = Some(id.to_owned());
     }
 
+    /// The next request that nothing else is to happen to meets this.
     pub fn mishap(&self, mishap: Mishap) {
-        self.state.lock().unwrap().mishaps.push_back(mishap);
+        self.state().mishaps.push_back(mishap);
     }
 
     /// From now on requests wait until [`open_gate`](Self::open_gate).
@@ -81,65 +166,87 @@ impl Issuer {
         self.gate.forget_permits(1_000_000);
     }
 
+    /// Answers what waits, and no longer holds requests up.
     pub fn open_gate(&self) {
         self.gate.add_permits(1_000_000);
     }
 
+    /// Waits until so many requests were executed, answered or not.
     pub async fn arrived(&self, count: usize) {
-        self.arrived
+        // The sender lives as long as `self`, so this ends only when it is so.
+        let _ = self
+            .arrived
             .subscribe()
             .wait_for(|arrived| *arrived >= count)
-            .await
-            .unwrap();
+            .await;
     }
 
     /// How many refresh requests were executed.
+    #[must_use]
     pub fn redeemed(&self) -> usize {
-        self.state.lock().unwrap().redeemed.len()
+        self.state().redeemed.len()
     }
 
     /// The refresh tokens that were sent, in order.
+    #[must_use]
     pub fn sent(&self) -> Vec<String> {
-        self.state.lock().unwrap().redeemed.clone()
+        self.state().redeemed.clone()
     }
 
     /// The refresh tokens that the cache let go, in order.
+    #[must_use]
     pub fn discarded(&self) -> Vec<String> {
-        self.state.lock().unwrap().discarded.clone()
+        self.state().discarded.clone()
     }
 
     /// Whether `token` could be redeemed.
+    #[must_use]
     pub fn is_live(&self, token: &Secret) -> bool {
-        self.state.lock().unwrap().live.contains_key(token.expose())
+        self.state().live.contains_key(token.expose())
+    }
+
+    /// How many refresh tokens could be redeemed.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.state().live.len()
     }
 
     /// How many mishaps are still to come.
+    #[must_use]
     pub fn mishaps(&self) -> usize {
-        self.state.lock().unwrap().mishaps.len()
+        self.state().mishaps.len()
     }
 
     /// Whether a refresh token was sent more than once.
+    #[must_use]
     pub fn sent_twice(&self) -> bool {
-        let state = self.state.lock().unwrap();
+        let state = self.state();
         let distinct: HashSet<_> = state.redeemed.iter().collect();
         distinct.len() < state.redeemed.len()
     }
 
+    /// How many tokens of the application itself were granted.
+    #[must_use]
     pub fn obtained(&self) -> usize {
-        self.state.lock().unwrap().obtained
+        self.state().obtained
     }
 
+    /// How many sign-ins ended because a refresh token came twice.
+    #[must_use]
     pub fn revoked_families(&self) -> usize {
-        self.state.lock().unwrap().revoked.len()
+        self.state().revoked.len()
     }
 
     /// A first sign-in's reply.
+    #[must_use]
     pub fn sign_in(&self, scopes: &str) -> TokenResponse {
         self.sign_in_as(CLIENT, scopes)
     }
 
+    /// The same, of another client.
+    #[must_use]
     pub fn sign_in_as(&self, client: &str, scopes: &str) -> TokenResponse {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state();
         state.families += 1;
         let family = state.families;
         let refresh_token = state.issue(family);
@@ -147,16 +254,41 @@ impl Issuer {
     }
 
     /// The call that a client would make to refresh for `scopes`.
+    #[must_use]
     pub fn call(self: &Arc<Self>, scopes: &str) -> Arc<Call> {
         self.call_as(CLIENT, scopes)
     }
 
+    /// The same, of another client.
+    #[must_use]
     pub fn call_as(self: &Arc<Self>, client: &str, scopes: &str) -> Arc<Call> {
         Arc::new(Call {
             client: client.to_owned(),
             issuer: Arc::clone(self),
             scopes: scopes.to_owned(),
         })
+    }
+}
+
+impl Issuer {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A call that panics on purpose leaves the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("client", &self.client)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -228,6 +360,8 @@ impl State {
     }
 }
 
+/// A refusal with this error code.
+#[must_use]
 pub fn refusal(error: &str, about: RefusedBecause) -> AuthorityRefusal {
     AuthorityRefusal {
         error: error.into(),
@@ -239,6 +373,7 @@ pub fn refusal(error: &str, about: RefusedBecause) -> AuthorityRefusal {
     }
 }
 
+/// A request to an [`Issuer`], which a cache makes when it needs one.
 pub struct Call {
     issuer: Arc<Issuer>,
     client: String,
@@ -254,7 +389,7 @@ impl AuthorityCall for Call {
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
         let issuer = &self.issuer;
         let now = issuer.clock.now().to_seconds();
-        let mishap = issuer.state.lock().unwrap().mishaps.pop_front();
+        let mishap = issuer.state().mishaps.pop_front();
         assert!(!matches!(mishap, Some(Mishap::Panic)), "expected by the test");
         if let Some(Mishap::NotSent) = mishap {
             return CallOutcome::NotSent(CallError::new("no route"));
@@ -269,18 +404,16 @@ impl AuthorityCall for Call {
             ));
         }
         let token = redemption.refresh_token.expose();
-        let outcome = issuer
-            .state
-            .lock()
-            .unwrap()
-            .redeem(token, &self.client, &self.scopes, now);
+        let outcome = issuer.state().redeem(token, &self.client, &self.scopes, now);
         issuer.arrived.send_modify(|count| *count += 1);
-        let _permit = issuer.gate.acquire().await.unwrap();
+        let _permit = issuer.gate.acquire().await;
         match mishap {
             Some(Mishap::LostReply) => CallOutcome::OutcomeUnknown(CallError::new("connection reset")),
             Some(Mishap::OtherAccount) => match outcome {
                 CallOutcome::Granted(mut response) => {
-                    response.account.as_mut().unwrap().home_account_id = "sub-2".into();
+                    if let Some(account) = &mut response.account {
+                        account.home_account_id = "sub-2".into();
+                    }
                     CallOutcome::Granted(response)
                 }
                 other => other,
@@ -291,7 +424,7 @@ impl AuthorityCall for Call {
 
     /// Revokes the whole family, as RFC 7009 section 2.1 has it.
     async fn discard(&self, refresh_token: Secret, _time_limit: Duration) {
-        let mut state = self.issuer.state.lock().unwrap();
+        let mut state = self.issuer.state();
         state.discarded.push(refresh_token.expose().to_owned());
         if let Some(family) = state.live.get(refresh_token.expose()).copied() {
             state.live.retain(|_, live| *live != family);
@@ -305,8 +438,8 @@ impl AppTokenCall for Call {
         let issuer = &self.issuer;
         let now = issuer.clock.now().to_seconds();
         issuer.arrived.send_modify(|count| *count += 1);
-        let _permit = issuer.gate.acquire().await.unwrap();
-        let mut state = issuer.state.lock().unwrap();
+        let _permit = issuer.gate.acquire().await;
+        let mut state = issuer.state();
         if let Some(Mishap::NotSent) = state.mishaps.pop_front() {
             return CallOutcome::NotSent(CallError::new("no route"));
         }
