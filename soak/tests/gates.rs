@@ -43,3 +43,10 @@ fn an_account_that_is_removed_during_a_refresh_stays_away() {
         "{tally:?}"
     );
 }
+
+#[test]
+fn what_tasks_are_told_of_a_record_is_linearizable() {
+    let tally = passes("histories");
+    assert!(tally.count("conflicts") > 100, "{tally:?}");
+    assert!(tally.count("operations of unknown outcome") > 50, "{tally:?}");
+}
