@@ -14,6 +14,8 @@ use crate::gates;
 pub enum Task {
     /// Counts together with others.
     Count(gates::compare_and_swap::Counting),
+    /// Reads and writes while keys rotate.
+    UseKeys(gates::key_rotation::UsingKeys),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -27,6 +29,7 @@ impl Task {
     pub fn perform(self) -> Result<(), GateError> {
         match self {
             Self::Count(counting) => counting.perform(),
+            Self::UseKeys(using) => using.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }

@@ -12,11 +12,13 @@
 //! | [`record`] | the result file of a gate, and running on from it |
 //! | [`stage`] | what a gate finds to work with: folders, children |
 //! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
+//! | [`hurried_clock`] | time that runs faster, for waits of minutes |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 
 pub mod child;
 pub mod gate;
 pub mod gates;
+pub mod hurried_clock;
 pub mod record;
 pub mod scene;
 pub mod stage;

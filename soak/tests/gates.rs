@@ -50,3 +50,13 @@ fn what_tasks_are_told_of_a_record_is_linearizable() {
     assert!(tally.count("conflicts") > 100, "{tally:?}");
     assert!(tally.count("operations of unknown outcome") > 50, "{tally:?}");
 }
+
+#[test]
+fn no_read_and_no_write_of_other_processes_fails_while_keys_rotate() {
+    let tally = passes("key-rotation");
+    assert_eq!(tally.count("keys retired"), 1);
+    assert!(
+        tally.count("reads") > 100 && tally.count("writes") > 50,
+        "{tally:?}"
+    );
+}

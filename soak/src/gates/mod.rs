@@ -2,6 +2,7 @@
 
 pub mod compare_and_swap;
 pub mod histories;
+pub mod key_rotation;
 pub mod kill_writer;
 pub mod removal;
 
@@ -13,6 +14,7 @@ pub const ALL: &[Gate] = &[
     compare_and_swap::GATE,
     histories::GATE,
     removal::GATE,
+    key_rotation::GATE,
 ];
 
 /// The gate of this name.
