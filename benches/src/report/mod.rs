@@ -5,6 +5,7 @@ mod page;
 mod tables;
 pub mod units;
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -44,13 +45,53 @@ pub struct Made {
     pub seed: u64,
 }
 
-/// Where a report was written.
+/// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct Destination {
     /// The page.
     pub page: PathBuf,
     /// The numbers.
     pub numbers: PathBuf,
+}
+
+impl Destination {
+    /// The page at `path` and the numbers beside it; both in `path` if that is a folder, or is named as one. The folder is made.
+    ///
+    /// # Errors
+    /// That a file could not be written there: better said before everything is measured than after.
+    pub fn prepare(path: &Path) -> Result<Self, BenchError> {
+        let destination = Self::at(path);
+        if let Some(folder) = destination.page.parent() {
+            std::fs::create_dir_all(folder).map_err(unwritable(folder))?;
+        }
+        for file in [&destination.page, &destination.numbers] {
+            let is_new = !file.exists();
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(file)
+                .map_err(unwritable(file))?;
+            if is_new {
+                std::fs::remove_file(file).map_err(unwritable(file))?;
+            }
+        }
+        Ok(destination)
+    }
+
+    fn at(path: &Path) -> Self {
+        let is_page = path
+            .extension()
+            .is_some_and(|extension| extension == "html" || extension == "htm");
+        let page = if is_page {
+            path.to_owned()
+        } else {
+            path.join("report.html")
+        };
+        Self {
+            numbers: page.with_extension("json"),
+            page,
+        }
+    }
 }
 
 impl Findings {
@@ -62,41 +103,21 @@ impl Findings {
         page::page(self)
     }
 
-    /// Writes the page to `path` and the numbers beside it; into `path` if that is a folder, or is named as one.
+    /// Writes the page and the numbers.
     ///
     /// # Errors
     /// That a chart could not be drawn, or a file could not be written.
-    pub fn write(&self, path: &Path) -> Result<Written, BenchError> {
-        let written = places(path);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| BenchError::Write { path, source }
-        };
-        if let Some(folder) = written.page.parent() {
-            std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        }
+    pub fn write(&self, to: &Destination) -> Result<(), BenchError> {
         let page = self.page()?;
-        std::fs::write(&written.page, page).map_err(failed(&written.page))?;
+        std::fs::write(&to.page, page).map_err(unwritable(&to.page))?;
         let numbers = serde_json::to_string_pretty(self).map_err(BenchError::Protocol)?;
-        std::fs::write(&written.numbers, numbers).map_err(failed(&written.numbers))?;
-        Ok(written)
+        std::fs::write(&to.numbers, numbers).map_err(unwritable(&to.numbers))
     }
 }
 
-/// Where a page and its numbers go.
-fn places(path: &Path) -> Written {
-    let is_page = path
-        .extension()
-        .is_some_and(|extension| extension == "html" || extension == "htm");
-    let page = if is_page {
-        path.to_owned()
-    } else {
-        path.join("report.html")
-    };
-    Written {
-        numbers: page.with_extension("json"),
-        page,
-    }
+fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> BenchError {
+    let path = path.to_owned();
+    move |source| BenchError::Write { path, source }
 }
 
 #[cfg(test)]

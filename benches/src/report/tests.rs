@@ -159,14 +159,26 @@ fn a_chart_says_to_those_who_cannot_see_it_what_there_is_to_see() {
 #[test]
 fn the_numbers_are_there_for_programs() {
     let folder = tempfile::tempdir().unwrap();
-    let written = findings("Web").write(&folder.path().join("out")).unwrap();
-    assert_eq!(written.page, folder.path().join("out/report.html"));
-    let text = std::fs::read_to_string(&written.numbers).unwrap();
+    let destination = Destination::prepare(&folder.path().join("out")).unwrap();
+    assert_eq!(destination.page, folder.path().join("out/report.html"));
+    findings("Web").write(&destination).unwrap();
+    let text = std::fs::read_to_string(&destination.numbers).unwrap();
     let numbers: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(numbers["made"]["seed"], 7);
     assert_eq!(numbers["exploration"]["confirmation"]["outcome"], "first");
     assert_eq!(numbers["measurement"]["authority"]["redeemed"], 90);
     assert_eq!(numbers["workload"]["load"]["processes"], 4);
-    let page = places(Path::new("a/b.html"));
-    assert_eq!(page.numbers, Path::new("a/b.json"));
+}
+
+#[test]
+fn what_is_there_is_kept_until_there_is_something_to_replace_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("b.html");
+    std::fs::write(&page, "earlier").unwrap();
+    let destination = Destination::prepare(&page).unwrap();
+    assert_eq!(destination.numbers, folder.path().join("b.json"));
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "earlier");
+    assert!(!destination.numbers.exists(), "nothing is written yet");
+    // A file where a folder is needed.
+    assert!(Destination::prepare(&page.join("report")).is_err());
 }

@@ -152,18 +152,17 @@ impl Inner {
     fn enqueue(self: &Arc<Self>, key: &PartitionKey, pending: Pending) {
         let stored_key = self.stored_key(key);
         match self.commits.lock().entry(stored_key.clone()) {
-            Entry::Occupied(mut waiting) => waiting.get_mut().push(pending),
-            Entry::Vacant(vacant) => {
-                vacant.insert(vec![pending]);
-                let working = Working {
-                    inner: Arc::clone(self),
-                    stored_key,
-                    key: key.clone(),
-                    is_done: false,
-                };
-                self.tasks.spawn(working.run());
-            }
+            Entry::Occupied(mut waiting) => return waiting.get_mut().push(pending),
+            Entry::Vacant(vacant) => _ = vacant.insert(vec![pending]),
         }
+        let working = Working {
+            inner: Arc::clone(self),
+            stored_key,
+            key: key.clone(),
+            is_done: false,
+        };
+        // Not under the lock: a runtime that is ending drops the task at once, which takes the lock.
+        self.tasks.spawn(working.run());
     }
 
     /// As [`try_batch`](Self::try_batch); but after a failure nobody knows what the store holds, so what memory held before may serve only once

@@ -187,6 +187,18 @@ async fn what_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_cannot_be_written_is_no_reason_to_measure_first() {
+    let program = Program::new();
+    let file = workload(&program, SMALL);
+    // There is a file where a folder would have to be.
+    let out = format!("{file}/report.html");
+    let ran = Ran::of(bench(&program, &[&file, "--out", &out])).await;
+    assert_eq!(ran.exit, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("could not write"), "{ran:?}");
+    assert!(!ran.stderr.contains("measuring"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shipped_workloads_are_listed_and_printed() {
     let program = Program::new();
     let listed = Ran::of(bench(&program, &["--list", "--json"]))

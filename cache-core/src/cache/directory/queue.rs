@@ -156,7 +156,10 @@ impl Inner {
             return;
         }
         waiting.jobs.push_back(job);
-        if !std::mem::replace(&mut waiting.is_worked_on, true) {
+        let was_worked_on = std::mem::replace(&mut waiting.is_worked_on, true);
+        // Before the task: a runtime that is ending drops it at once, which takes the lock.
+        drop(waiting);
+        if !was_worked_on {
             let working = Working {
                 inner: Arc::clone(self),
                 is_done: false,

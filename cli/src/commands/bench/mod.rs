@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::harness::Machine;
-use benches::report::{Findings, Made};
+use benches::report::{Destination, Findings, Made};
 use benches::workload::explore::{Candidate, Exploration, Plan, explore};
 use benches::workload::{self, Bench, BenchError, Launcher, Trial, Workload, WorkloadError, presets, sweep};
 use cache_core::secret::SecretBytes;
@@ -51,6 +51,7 @@ pub(crate) async fn run(session: &Session, arguments: BenchArguments) -> Result<
         workload.load.seconds /= 3.0;
         workload.load.warm_up_seconds /= 3.0;
     }
+    let destination = Destination::prepare(&arguments.out).map_err(failed)?;
     let bench = Bench::new(launcher()?, place.redis_url, place.folder.as_deref()).map_err(failed)?;
     let shown = Shown::new(session.options.json);
     let mut stop = stopping::signals()?;
@@ -66,8 +67,8 @@ pub(crate) async fn run(session: &Session, arguments: BenchArguments) -> Result<
         return Err(Failure::new("interrupted", Exit::Interrupted, "interrupted"));
     };
     let findings = found.map_err(failed)?;
-    let written = findings.write(&arguments.out).map_err(failed)?;
-    Ok(told(&findings, &written.page, &written.numbers))
+    findings.write(&destination).map_err(failed)?;
+    Ok(told(&findings, &destination))
 }
 
 /// Does what the process that started this one says.
@@ -199,7 +200,8 @@ fn described(machine: &Machine) -> String {
     )
 }
 
-fn told(findings: &Findings, page: &Path, numbers: &Path) -> Answer {
+fn told(findings: &Findings, destination: &Destination) -> Answer {
+    let page = destination.page.display().to_string();
     let text = match &findings.exploration {
         Some(exploration) => format!("{}\n\n{}\n", exploration.paragraph, exploration.expression),
         None => findings.summary(),
@@ -210,10 +212,10 @@ fn told(findings: &Findings, page: &Path, numbers: &Path) -> Answer {
         "strategy": findings.candidate.strategy,
         "figures": findings.measurement.figures(),
         "recommendation": findings.exploration.as_ref().map(recommendation),
-        "report": page.display().to_string(),
-        "numbers": numbers.display().to_string(),
+        "report": &page,
+        "numbers": destination.numbers.display().to_string(),
     });
-    Answer::new(object, format!("{text}\nreport: {}", page.display()))
+    Answer::new(object, format!("{text}\nreport: {page}"))
 }
 
 fn recommendation(exploration: &Exploration) -> serde_json::Value {
