@@ -83,6 +83,11 @@
 //!
 //! [`fault::FaultStore`] fails, delays, loses answers, crashes and pauses on demand, between your program and any
 //! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable.
+//!
+//! # How does my backend behave when the system does not?
+//!
+//! `system_calls`, behind the feature `system-calls` and on Linux, fails the calls of a process and says what a disk holds after the power
+//! failed.
 
 #[cfg(feature = "authority")]
 pub mod authority;
@@ -107,3 +112,5 @@ pub mod redis;
 #[cfg(all(target_os = "linux", feature = "secret-service"))]
 pub mod secret_service;
 pub mod suite;
+#[cfg(all(target_os = "linux", feature = "system-calls"))]
+pub mod system_calls;

@@ -14,6 +14,8 @@ use crate::gates;
 pub enum Task {
     /// Counts together with others.
     Count(gates::compare_and_swap::Counting),
+    /// Signs users in, and says what came of it.
+    SignIn(crate::signing::SigningIn),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -27,6 +29,7 @@ impl Task {
     pub fn perform(self) -> Result<(), GateError> {
         match self {
             Self::Count(counting) => counting.perform(),
+            Self::SignIn(signing) => signing.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }
@@ -116,7 +119,7 @@ impl Drop for Child {
 }
 
 /// Ends a line, so that one that was cut short is known.
-const END: &str = " .";
+pub(crate) const END: &str = " .";
 
 /// Prints a line for the parent. Without a parent to read it, this process has no purpose, and ends.
 #[allow(

@@ -12,12 +12,17 @@
 //! | [`record`] | the result file of a gate, and running on from it |
 //! | [`stage`] | what a gate finds to work with: folders, children |
 //! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
+//! | [`signing`] | the child that signs users in, whatever is done to its files |
+//! | `recorded` | that child under strace, on Linux |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 
 pub mod child;
 pub mod gate;
 pub mod gates;
 pub mod record;
+#[cfg(target_os = "linux")]
+pub mod recorded;
 pub mod scene;
+pub mod signing;
 pub mod stage;
 pub mod tally;

@@ -30,3 +30,13 @@ fn processes_that_count_together_lose_no_update() {
     assert_eq!(tally.count("increments acknowledged"), 2_560);
     assert!(tally.count("conflicts, tried again") > 0, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged() {
+    let tally = passes("power-cut");
+    assert_eq!(tally.count("cuts over an MSAL file"), 12);
+    assert!(tally.count("cuts that lost something") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins recorded") == 3 * 72, "{tally:?}");
+    assert!(tally.count("records opened") > 24, "{tally:?}");
+}

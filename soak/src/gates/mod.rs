@@ -2,11 +2,18 @@
 
 pub mod compare_and_swap;
 pub mod kill_writer;
+#[cfg(target_os = "linux")]
+pub mod power_cut;
 
 use crate::gate::{Gate, GateError};
 
 /// All of them.
-pub const ALL: &[Gate] = &[kill_writer::GATE, compare_and_swap::GATE];
+pub const ALL: &[Gate] = &[
+    kill_writer::GATE,
+    #[cfg(target_os = "linux")]
+    power_cut::GATE,
+    compare_and_swap::GATE,
+];
 
 /// The gate of this name.
 ///
