@@ -14,6 +14,9 @@ use crate::gates;
 pub enum Task {
     /// Counts together with others.
     Count(gates::compare_and_swap::Counting),
+    /// Seals records.
+    #[cfg(target_os = "linux")]
+    Seal(gates::nonces::Sealing),
     /// Signs users in, and says what came of it.
     SignIn(crate::signing::SigningIn),
     /// Signs users in until it is killed.
@@ -29,6 +32,8 @@ impl Task {
     pub fn perform(self) -> Result<(), GateError> {
         match self {
             Self::Count(counting) => counting.perform(),
+            #[cfg(target_os = "linux")]
+            Self::Seal(sealing) => sealing.perform(),
             Self::SignIn(signing) => signing.perform(),
             Self::Write(writing) => writing.perform(),
         }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use cache_testkit::system_calls::{FILE_CALLS, Strace, Trace};
 
@@ -10,6 +11,9 @@ use crate::child::{Child, END, Task};
 use crate::gate::{Doing, GateError};
 use crate::signing::{Said, SigningIn};
 use crate::stage::Stage;
+
+/// How long a child may take. Longer than every time limit of the stores.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A child that is being recorded.
 #[derive(Debug)]
@@ -48,8 +52,17 @@ impl Recorder {
         let errors = folder.join("errors");
         let file = File::create(&errors).doing("could not make a file")?;
         let strace = faults(Strace::new(FILE_CALLS)).record(&record);
-        let mut command = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        let strace = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
+        // strace hands the signal on to its child.
+        let mut command = Command::new("timeout");
+        command
+            .arg(LONGEST.as_secs().to_string())
+            .arg(strace.get_program())
+            .args(strace.get_args())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(file);
         Ok(Self {
             child: Child::spawn(command)?,
             record,

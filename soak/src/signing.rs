@@ -161,6 +161,14 @@ impl Expected {
         Self { sign_ins }
     }
 
+    /// Whether the cache may know this sign-in of this user.
+    #[must_use]
+    pub fn includes(&self, user: User, serial: u64) -> bool {
+        self.sign_ins
+            .get(&user)
+            .is_some_and(|(acknowledged, begun)| (*acknowledged..=*begun).contains(&serial))
+    }
+
     /// Opens the cache and compares what it knows.
     ///
     /// # Errors
@@ -181,7 +189,7 @@ impl Expected {
         for (user, (acknowledged, begun)) in &self.sign_ins {
             let found = user.serial(cache).await;
             let found = found.map_err(|error| format!("user {}: {error}", user.0))?;
-            if !(*acknowledged..=*begun).contains(&found) {
+            if !self.includes(*user, found) {
                 return Err(format!(
                     "user {} has sign-in {found}; {acknowledged} was acknowledged and at most {begun} begun",
                     user.0

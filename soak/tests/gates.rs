@@ -40,3 +40,21 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     assert!(tally.count("sign-ins recorded") == 3 * 72, "{tally:?}");
     assert!(tally.count("records opened") > 24, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_seal_draws_a_nonce_of_its_own_also_in_forks() {
+    let tally = passes("nonces");
+    assert_eq!(tally.count("nonces"), 12_000);
+    assert_eq!(tally.count("seals with a draw of their own"), 3_000);
+    assert_eq!(tally.count("seals after forks"), 2_000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_that_fails_is_told_and_takes_nothing_that_was_acknowledged() {
+    let tally = passes("failing-calls");
+    assert!(tally.count("calls failed") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins acknowledged") > 24, "{tally:?}");
+    assert!(tally.count("power cuts afterwards") > 12, "{tally:?}");
+}

@@ -74,6 +74,13 @@ impl Strace {
         }
     }
 
+    /// Watches these calls too.
+    #[must_use]
+    pub fn watch(mut self, calls: &[&str]) -> Self {
+        self.calls.extend(calls.iter().map(|&call| call.to_owned()));
+        self
+    }
+
     /// Writes what was called to this file, for [`Trace::parse`](super::Trace::parse). All data is in it, secrets too.
     #[must_use]
     pub fn record(mut self, path: impl Into<PathBuf>) -> Self {

@@ -1,7 +1,11 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
 pub mod compare_and_swap;
+#[cfg(target_os = "linux")]
+pub mod failing_calls;
 pub mod kill_writer;
+#[cfg(target_os = "linux")]
+pub mod nonces;
 #[cfg(target_os = "linux")]
 pub mod power_cut;
 
@@ -12,7 +16,11 @@ pub const ALL: &[Gate] = &[
     kill_writer::GATE,
     #[cfg(target_os = "linux")]
     power_cut::GATE,
+    #[cfg(target_os = "linux")]
+    failing_calls::GATE,
     compare_and_swap::GATE,
+    #[cfg(target_os = "linux")]
+    nonces::GATE,
 ];
 
 /// The gate of this name.

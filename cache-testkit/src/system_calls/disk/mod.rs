@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use self::change::{DataChange, File, Kept, NameChange};
 pub use self::image::Image;
 use super::call::{Call, Outcome};
+use super::strace::FILE_CALLS;
 use super::trace::Trace;
 
 /// The files of one folder, as a [`Trace`] of one process left them: what was forced to the disk, and what was not.
@@ -244,8 +245,7 @@ impl Disk {
                 }
             }
             "mkdir" | "mkdirat" => {}
-            // Reads only move it where nothing of ours writes through the same descriptor.
-            _ if !call.is_within(&self.folder) => {}
+            name if !FILE_CALLS.contains(&name) || !call.is_within(&self.folder) => {}
             _ => return Err(not_understood(call)),
         }
         Ok(())
