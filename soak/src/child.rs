@@ -17,6 +17,9 @@ pub enum Task {
     /// Seals records.
     #[cfg(target_os = "linux")]
     Seal(gates::nonces::Sealing),
+    /// Goes without something.
+    #[cfg(target_os = "linux")]
+    Suffer(gates::starved::Ordeal),
     /// Signs users in, and says what came of it.
     SignIn(crate::signing::SigningIn),
     /// Signs users in until it is killed.
@@ -34,6 +37,8 @@ impl Task {
             Self::Count(counting) => counting.perform(),
             #[cfg(target_os = "linux")]
             Self::Seal(sealing) => sealing.perform(),
+            #[cfg(target_os = "linux")]
+            Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),
             Self::Write(writing) => writing.perform(),
         }

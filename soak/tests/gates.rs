@@ -58,3 +58,15 @@ fn a_call_that_fails_is_told_and_takes_nothing_that_was_acknowledged() {
     assert!(tally.count("sign-ins acknowledged") > 24, "{tally:?}");
     assert!(tally.count("power cuts afterwards") > 12, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_for_want_of_something_is_refused_until_the_want_ends() {
+    let tally = passes("starved");
+    assert_eq!(tally.count("ordeals recovered from"), 12);
+    assert!(
+        tally.count("a sign-in without space refused as Full") > 6,
+        "{tally:?}"
+    );
+    assert!(tally.count("tokens read in want") > 24, "{tally:?}");
+}

@@ -8,6 +8,8 @@ pub mod kill_writer;
 pub mod nonces;
 #[cfg(target_os = "linux")]
 pub mod power_cut;
+#[cfg(target_os = "linux")]
+pub mod starved;
 
 use crate::gate::{Gate, GateError};
 
@@ -18,6 +20,8 @@ pub const ALL: &[Gate] = &[
     power_cut::GATE,
     #[cfg(target_os = "linux")]
     failing_calls::GATE,
+    #[cfg(target_os = "linux")]
+    starved::GATE,
     compare_and_swap::GATE,
     #[cfg(target_os = "linux")]
     nonces::GATE,
