@@ -17,6 +17,9 @@ pub enum Task {
     /// Seals records.
     #[cfg(target_os = "linux")]
     Seal(gates::nonces::Sealing),
+    /// Reads damaged databases.
+    #[cfg(target_os = "linux")]
+    ReadDamaged(gates::damage::Reading),
     /// Goes without something.
     #[cfg(target_os = "linux")]
     Suffer(gates::starved::Ordeal),
@@ -37,6 +40,8 @@ impl Task {
             Self::Count(counting) => counting.perform(),
             #[cfg(target_os = "linux")]
             Self::Seal(sealing) => sealing.perform(),
+            #[cfg(target_os = "linux")]
+            Self::ReadDamaged(reading) => reading.perform(),
             #[cfg(target_os = "linux")]
             Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),

@@ -70,3 +70,13 @@ fn what_cannot_be_written_for_want_of_something_is_refused_until_the_want_ends()
     );
     assert!(tally.count("tokens read in want") > 24, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_damaged_database_is_refused_and_kept_or_answers_rightly() {
+    let tally = passes("damage");
+    assert_eq!(tally.count("databases: a page of random bytes"), 8);
+    assert!(tally.count("refused as Corrupt") > 8, "{tally:?}");
+    assert!(tally.count("refused as NewerSchema") >= 8, "{tally:?}");
+    assert!(tally.count("tokens read") > 240, "{tally:?}");
+}

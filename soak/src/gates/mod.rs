@@ -2,6 +2,8 @@
 
 pub mod compare_and_swap;
 #[cfg(target_os = "linux")]
+pub mod damage;
+#[cfg(target_os = "linux")]
 pub mod failing_calls;
 pub mod kill_writer;
 #[cfg(target_os = "linux")]
@@ -25,6 +27,8 @@ pub const ALL: &[Gate] = &[
     compare_and_swap::GATE,
     #[cfg(target_os = "linux")]
     nonces::GATE,
+    #[cfg(target_os = "linux")]
+    damage::GATE,
 ];
 
 /// The gate of this name.
