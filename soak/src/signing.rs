@@ -25,6 +25,8 @@ pub struct SigningIn {
     pub after: u64,
     /// Whether the users sign in at once. If not, everything is called in the same order each time, as far as that can be had.
     pub at_once: bool,
+    /// Which permissions the child takes from what it makes, where that is not its parent's choice. On Unix.
+    pub umask: Option<u32>,
 }
 
 /// What the child says.
@@ -55,6 +57,10 @@ pub struct Refusal {
 
 impl SigningIn {
     pub(crate) fn perform(self) -> Result<(), GateError> {
+        #[cfg(unix)]
+        if let Some(umask) = self.umask {
+            rustix::process::umask(rustix::fs::Mode::from_bits_truncate(umask));
+        }
         if self.at_once {
             return runtime()?.block_on(self.open_and_close());
         }

@@ -80,3 +80,12 @@ fn a_damaged_database_is_refused_and_kept_or_answers_rightly() {
     assert!(tally.count("refused as NewerSchema") >= 8, "{tally:?}");
     assert!(tally.count("tokens read") > 240, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_private_from_the_first_moment_and_never_somebody_elses() {
+    let tally = passes("modes");
+    assert!(tally.count("calls that make files or folders") > 26, "{tally:?}");
+    assert!(tally.count("refused as PermissionDenied") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins") > 6, "{tally:?}");
+}

@@ -7,6 +7,8 @@ pub mod damage;
 pub mod failing_calls;
 pub mod kill_writer;
 #[cfg(target_os = "linux")]
+pub mod modes;
+#[cfg(target_os = "linux")]
 pub mod nonces;
 #[cfg(target_os = "linux")]
 pub mod power_cut;
@@ -29,6 +31,8 @@ pub const ALL: &[Gate] = &[
     nonces::GATE,
     #[cfg(target_os = "linux")]
     damage::GATE,
+    #[cfg(target_os = "linux")]
+    modes::GATE,
 ];
 
 /// The gate of this name.

@@ -85,6 +85,7 @@ fn record(stage: &Stage, rounds: u64) -> Result<Vec<Recording>, GateError> {
             openings: OPENINGS,
             after: 0,
             at_once: true,
+            umask: None,
         };
         let beside = stage.folder()?;
         let recorder = Recorder::start(stage, &signing, beside.path(), |strace| strace)?;

@@ -135,6 +135,7 @@ impl Subject {
             openings: 2,
             after: self.after,
             at_once: false,
+            umask: None,
         }
     }
 
