@@ -84,6 +84,18 @@ impl Call {
         }
     }
 
+    /// The first path that it is given, or that of the first descriptor.
+    #[must_use]
+    pub fn path_or_file(&self) -> Option<PathBuf> {
+        let places = 0..self.arguments.len();
+        let path = places.clone().find_map(|place| self.path(place));
+        path.or_else(|| {
+            places
+                .into_iter()
+                .find_map(|place| self.file(place).map(Path::to_owned))
+        })
+    }
+
     /// The number at this place among the arguments.
     #[must_use]
     pub fn number(&self, place: usize) -> Option<u64> {

@@ -167,7 +167,10 @@ impl Opening {
             }
             tally.add("calls that make files or folders", 1);
             if mode & !allowed != 0 {
-                self.violated(tally, format_args!("{call:?} makes it {mode:o}"));
+                self.violated(
+                    tally,
+                    format_args!("{} makes {mode:o}: {:?}", call.name, call.path_or_file()),
+                );
             }
         }
     }

@@ -69,7 +69,7 @@ impl Ordeal {
             said.push(Said::SignedIn(user, OLD));
         }
         // Every other one is opened when the want is there already.
-        let is_open = self.case / 12 % 2 == 0 && self.want != Want::WritableMount;
+        let is_open = (self.case / 12).is_multiple_of(2) && self.want != Want::WritableMount;
         if !is_open {
             opened.close().await;
         }
@@ -259,11 +259,8 @@ impl Starvation {
             Want::Descriptors => {
                 let mut files = Vec::new();
                 let free = chance.random_range(0..4);
-                loop {
-                    match File::open("/dev/null") {
-                        Ok(file) => files.push(file),
-                        Err(_) => break,
-                    }
+                while let Ok(file) = File::open("/dev/null") {
+                    files.push(file);
                 }
                 files.truncate(files.len() - free);
                 Self::OutOfDescriptors(files)
