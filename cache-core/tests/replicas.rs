@@ -28,6 +28,8 @@ type Records = BTreeMap<StoreKey, Record>;
 #[derive(Debug, Default)]
 struct Replicated {
     state: Mutex<State>,
+    /// The replica is a disk, and the primary the memory of the system in front of it.
+    is_disk: bool,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +133,11 @@ impl Store for Replicated {
             versions: Versions::Unique,
             native_expiry: false,
             max_value_bytes: 1 << 20,
-            persistence: Persistence::Replicated,
+            persistence: if self.is_disk {
+                Persistence::Disk
+            } else {
+                Persistence::Replicated
+            },
             watch: false,
         }
     }
@@ -150,8 +156,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::on(Replicated::default()).await
+    }
+
+    async fn on(store: Replicated) -> Self {
         let clock = ManualClock::new();
-        let store = Arc::new(Replicated::default());
+        let store = Arc::new(store);
         let shared: Arc<dyn Store> = store.clone();
         let cache = open(&shared, &clock).await;
         Self {
@@ -206,6 +216,26 @@ async fn a_sign_in_that_is_reported_survives_a_failover() {
         .unwrap();
     let other = world.after_failover().await;
     assert_eq!(other.accounts().await.unwrap().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_reported_survives_a_power_cut_after_a_failed_sync() {
+    let disk = Replicated {
+        is_disk: true,
+        ..Replicated::default()
+    };
+    let world = World::on(disk).await;
+    let _ticking = ticking(&world.clock);
+    world.store.lose_acknowledgements(1);
+    let response = world.issuer.sign_in("a");
+    world.cache.sign_in(&user(), response).await.unwrap();
+    let other = world.after_failover().await;
+    assert_eq!(other.accounts().await.unwrap().accounts.len(), 1);
+
+    world.store.lose_acknowledgements(usize::MAX);
+    let response = world.issuer.sign_in("a");
+    let error = world.cache.sign_in(&user(), response).await.unwrap_err();
+    assert!(is_for_want_of_replicas(&error), "{error:?}");
 }
 
 #[tokio::test]

@@ -85,6 +85,11 @@
 //! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable,
 //! [`issuer::Issuer`] stands for an OpenID provider, and [`turnstile::Turnstile`] goes through the orders in which several
 //! programs can come to one store.
+//!
+//! # How does my backend behave when the system does not?
+//!
+//! `system_calls`, behind the feature `system-calls` and on Linux, fails the calls of a process and says what a disk holds after the power
+//! failed.
 
 #[cfg(feature = "authority")]
 pub mod authority;
@@ -110,4 +115,6 @@ pub mod redis;
 #[cfg(all(target_os = "linux", feature = "secret-service"))]
 pub mod secret_service;
 pub mod suite;
+#[cfg(all(target_os = "linux", feature = "system-calls"))]
+pub mod system_calls;
 pub mod turnstile;

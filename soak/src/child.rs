@@ -16,6 +16,17 @@ pub enum Task {
     Count(gates::compare_and_swap::Counting),
     /// Reads and writes while keys rotate.
     UseKeys(gates::key_rotation::UsingKeys),
+    /// Seals records.
+    #[cfg(target_os = "linux")]
+    Seal(gates::nonces::Sealing),
+    /// Reads damaged databases.
+    #[cfg(target_os = "linux")]
+    ReadDamaged(gates::damage::Reading),
+    /// Goes without something.
+    #[cfg(target_os = "linux")]
+    Suffer(gates::starved::Ordeal),
+    /// Signs users in, and says what came of it.
+    SignIn(crate::signing::SigningIn),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -30,6 +41,13 @@ impl Task {
         match self {
             Self::Count(counting) => counting.perform(),
             Self::UseKeys(using) => using.perform(),
+            #[cfg(target_os = "linux")]
+            Self::Seal(sealing) => sealing.perform(),
+            #[cfg(target_os = "linux")]
+            Self::ReadDamaged(reading) => reading.perform(),
+            #[cfg(target_os = "linux")]
+            Self::Suffer(ordeal) => ordeal.perform(),
+            Self::SignIn(signing) => signing.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }
@@ -119,7 +137,7 @@ impl Drop for Child {
 }
 
 /// Ends a line, so that one that was cut short is known.
-const END: &str = " .";
+pub(crate) const END: &str = " .";
 
 /// Prints a line for the parent. Without a parent to read it, this process has no purpose, and ends.
 #[allow(

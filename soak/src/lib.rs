@@ -13,6 +13,8 @@
 //! | [`stage`] | what a gate finds to work with: folders, children |
 //! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
 //! | [`hurried_clock`] | time that runs faster, for waits of minutes |
+//! | [`signing`] | the child that signs users in, whatever is done to its files |
+//! | `recorded` | that child under strace, on Linux |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 
 pub mod child;
@@ -20,6 +22,9 @@ pub mod gate;
 pub mod gates;
 pub mod hurried_clock;
 pub mod record;
+#[cfg(target_os = "linux")]
+pub mod recorded;
 pub mod scene;
+pub mod signing;
 pub mod stage;
 pub mod tally;

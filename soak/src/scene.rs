@@ -1,6 +1,6 @@
 //! Caches on real files, and users whose tokens say which of their sign-ins they are of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use cache_core::schema::{
     Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
     TokenResponse, TokenType,
 };
-use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
+use cache_core::seal::{FileKeySource, FixedKeySource, KeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
 use cache_core::store::StoreError;
 use cache_core::strategy::{SealPolicy, Strategy};
@@ -36,9 +36,42 @@ pub enum Place {
     Sqlite(PathBuf),
     /// A file that MSAL programs share, in plaintext as they want it.
     MsalFile(PathBuf),
+    /// A database, sealed by a key in the file `key` beside it.
+    KeyFile(PathBuf),
 }
 
 impl Place {
+    /// One of each kind in `folder`.
+    #[must_use]
+    pub fn each(folder: &Path) -> [Self; 3] {
+        [
+            Self::Sqlite(folder.join("cache.db")),
+            Self::MsalFile(folder.join("cache.json")),
+            Self::KeyFile(folder.join("cache.db")),
+        ]
+    }
+
+    /// The same in another folder.
+    #[must_use]
+    pub fn in_folder(&self, folder: &Path) -> Self {
+        let [sqlite, msal_file, key_file] = Self::each(folder);
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::MsalFile(_) => msal_file,
+            Self::KeyFile(_) => key_file,
+        }
+    }
+
+    /// What it is called in results.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::MsalFile(_) => "an MSAL file",
+            Self::KeyFile(_) => "SQLite with a key file",
+        }
+    }
+
     /// Opens the cache that is there, or a new one.
     ///
     /// # Errors
@@ -46,15 +79,10 @@ impl Place {
     /// As those of the store and of the cache.
     pub async fn open(&self) -> Result<Opened, CacheError> {
         match self {
-            Self::Sqlite(path) => {
-                let store = Arc::new(SqliteStore::open(SqliteConfig::new(path)).await?);
-                let cache = TokenCache::builder(store.clone())
-                    .open_sealed(Namespace::default(), key_source())
-                    .await?;
-                Ok(Opened {
-                    cache,
-                    database: Some(store),
-                })
+            Self::Sqlite(path) => open_sealed(path, key_source()).await,
+            Self::KeyFile(path) => {
+                let key = Arc::new(FileKeySource::new(path.with_file_name("key")));
+                open_sealed(path, key).await
             }
             Self::MsalFile(path) => {
                 let store = MsalFileStore::open(MsalFileConfig::new(path)).await?;
@@ -69,6 +97,20 @@ impl Place {
             }
         }
     }
+}
+
+async fn open_sealed(path: &Path, key: Arc<dyn KeySource>) -> Result<Opened, CacheError> {
+    let store = Arc::new(SqliteStore::open(SqliteConfig::new(path)).await?);
+    let cache = TokenCache::builder(store.clone())
+        .open_sealed(Namespace::default(), key)
+        .await;
+    if cache.is_err() {
+        store.close().await;
+    }
+    Ok(Opened {
+        cache: cache?,
+        database: Some(store),
+    })
 }
 
 /// A cache that was opened.

@@ -60,3 +60,62 @@ fn no_read_and_no_write_of_other_processes_fails_while_keys_rotate() {
         "{tally:?}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged() {
+    let tally = passes("power-cut");
+    assert_eq!(tally.count("cuts over an MSAL file"), 12);
+    assert!(tally.count("cuts that lost something") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins recorded") == 3 * 72, "{tally:?}");
+    assert!(tally.count("records opened") > 24, "{tally:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_seal_draws_a_nonce_of_its_own_also_in_forks() {
+    let tally = passes("nonces");
+    assert_eq!(tally.count("nonces"), 12_000);
+    assert_eq!(tally.count("seals with a draw of their own"), 3_000);
+    assert_eq!(tally.count("seals after forks"), 2_000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_that_fails_is_told_and_takes_nothing_that_was_acknowledged() {
+    let tally = passes("failing-calls");
+    assert!(tally.count("calls failed") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins acknowledged") > 24, "{tally:?}");
+    assert!(tally.count("power cuts afterwards") > 12, "{tally:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_for_want_of_something_is_refused_until_the_want_ends() {
+    let tally = passes("starved");
+    assert_eq!(tally.count("ordeals recovered from"), 12);
+    assert!(
+        tally.count("a sign-in without space refused as Full") > 6,
+        "{tally:?}"
+    );
+    assert!(tally.count("tokens read in want") > 24, "{tally:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_damaged_database_is_refused_and_kept_or_answers_rightly() {
+    let tally = passes("damage");
+    assert_eq!(tally.count("databases: a page of random bytes"), 8);
+    assert!(tally.count("refused as Corrupt") > 8, "{tally:?}");
+    assert!(tally.count("refused as NewerSchema") >= 8, "{tally:?}");
+    assert!(tally.count("tokens read") > 240, "{tally:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_private_from_the_first_moment_and_never_somebody_elses() {
+    let tally = passes("modes");
+    assert!(tally.count("calls that make files or folders") > 26, "{tally:?}");
+    assert!(tally.count("refused as PermissionDenied") > 6, "{tally:?}");
+    assert!(tally.count("sign-ins") > 6, "{tally:?}");
+}

@@ -71,7 +71,7 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 20] = [
+const PREREQUISITES: [Prerequisite; 21] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
@@ -198,6 +198,12 @@ const PREREQUISITES: [Prerequisite; 20] = [
         is_present: has_valgrind,
         packages: ["valgrind", "valgrind", "valgrind", ""],
     },
+    Prerequisite {
+        name: "strace",
+        reason: "it records the system calls of a cache and makes them fail, on Linux",
+        is_present: has_strace,
+        packages: ["strace", "strace", "strace", ""],
+    },
 ];
 
 impl Prerequisite {
@@ -264,6 +270,10 @@ fn has_npm() -> bool {
 
 fn has_valgrind() -> bool {
     !cfg!(target_os = "linux") || succeeds(Command::new("valgrind").arg("--version"))
+}
+
+fn has_strace() -> bool {
+    !cfg!(target_os = "linux") || succeeds(Command::new("strace").arg("--version"))
 }
 
 /// Debian ships `venv` without the `ensurepip` that it needs.
@@ -364,7 +374,7 @@ mod tests {
         assert!(report.ends_with(
             "sudo apt-get install --yes --no-install-recommends build-essential nodejs npm python3-venv chromium \
              chromium-driver glewlwyd redis-server dbus gnome-keyring keepassxc keyutils libsecret-tools libsecret-1-dev \
-             python3-gi gir1.2-secret-1 default-jdk-headless util-linux valgrind"
+             python3-gi gir1.2-secret-1 default-jdk-headless util-linux valgrind strace"
         ));
     }
 

@@ -3,7 +3,8 @@
 //! A store that replicates shows a write to everybody as soon as its primary has it, and says that the outcome is unknown where too few
 //! replicas have it in time. To find one's own bytes by reading again proves nothing then: a failover can still undo them, and a refresh
 //! token must not be sent on a marker that may vanish, nor a sign-out be reported. Only a write that the replicas acknowledge settles the
-//! matter, for itself and for all that came before it on that primary. So it is written again.
+//! matter, for itself and for all that came before it on that primary. So it is written again. A disk is no better: what could not be forced
+//! to it is read from the memory of the system, until the power fails.
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use super::record::Encoded;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
-use crate::store::{Persistence, PutOptions, Store, StoreError, StoreKey};
+use crate::store::{PutOptions, Store, StoreError, StoreKey};
 
-/// How often a commit is written again for want of replicas. Each time takes as long as the store waits for them.
+/// How often a commit is written again for want of replicas or of a disk. Each time takes as long as the store waits for them.
 const MOST_DOUBTS: u32 = 3;
 
 /// How long an empty record may stand whose removal failed.
@@ -34,7 +35,7 @@ pub(super) struct Writes {
 impl Writes {
     pub(super) fn new(store: &dyn Store) -> Self {
         Self {
-            shows_early: store.capabilities().persistence == Persistence::Replicated,
+            shows_early: store.capabilities().persistence.shows_early(),
             in_doubt: 0,
             sent: false,
             refused: None,

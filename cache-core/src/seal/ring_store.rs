@@ -13,7 +13,7 @@ use super::location::{Namespace, RecordKind};
 use super::ring::KeyRing;
 use super::ring_record::{RingEnvelope, ring_key, seal_ring};
 use crate::random::Random;
-use crate::store::{Persistence, PutOptions, Record, Store, StoreKey, Version};
+use crate::store::{PutOptions, Record, Store, StoreKey, Version};
 use crate::time::UnixSeconds;
 
 /// How often a change is tried against others' changes. Rings change rarely, so more means that something is wrong.
@@ -182,10 +182,10 @@ impl RingStore {
         })
     }
 
-    /// Makes sure that a ring which can be read is there to stay. Where a store shows a write before its replicas have it, a failover would
-    /// take the ring back, and with it the key of everything that is sealed meanwhile.
+    /// Makes sure that a ring which can be read is there to stay. Where a store shows a write before its disk or its replicas have it, a
+    /// power cut or a failover would take the ring back, and with it the key of everything that is sealed meanwhile.
     async fn settled(&self, record: Record) -> Result<Version, SealError> {
-        if self.store.capabilities().persistence != Persistence::Replicated {
+        if !self.store.capabilities().persistence.shows_early() {
             return Ok(record.version);
         }
         let options = PutOptions::update(record.version);

@@ -51,3 +51,12 @@ pub enum Persistence {
     /// The loss of the machine: the write was acknowledged by replicas.
     Replicated,
 }
+
+impl Persistence {
+    /// Whether a durable write may be read before it is as safe as this says: a disk's from the memory of the system, a primary's before
+    /// its replicas have it. A write whose outcome is unknown is then not settled by reading it back, only by another that succeeds.
+    #[must_use]
+    pub fn shows_early(self) -> bool {
+        self >= Self::Disk
+    }
+}

@@ -109,10 +109,7 @@ impl Victim {
 
     /// A new one of the same kind.
     fn elsewhere(&self, folder: &Path) -> Self {
-        Self::new(match self.place {
-            Place::Sqlite(_) => Place::Sqlite(folder.join("cache.db")),
-            Place::MsalFile(_) => Place::MsalFile(folder.join("cache.json")),
-        })
+        Self::new(self.place.in_folder(folder))
     }
 
     /// Starts a writer, kills it, and reads what it left.

@@ -1,20 +1,44 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
 pub mod compare_and_swap;
+#[cfg(target_os = "linux")]
+pub mod damage;
+#[cfg(target_os = "linux")]
+pub mod failing_calls;
 pub mod histories;
 pub mod key_rotation;
 pub mod kill_writer;
+#[cfg(target_os = "linux")]
+pub mod modes;
+#[cfg(target_os = "linux")]
+pub mod nonces;
+#[cfg(target_os = "linux")]
+pub mod power_cut;
 pub mod removal;
+#[cfg(target_os = "linux")]
+pub mod starved;
 
 use crate::gate::{Gate, GateError};
 
 /// All of them.
 pub const ALL: &[Gate] = &[
     kill_writer::GATE,
+    #[cfg(target_os = "linux")]
+    power_cut::GATE,
+    #[cfg(target_os = "linux")]
+    failing_calls::GATE,
+    #[cfg(target_os = "linux")]
+    starved::GATE,
     compare_and_swap::GATE,
     histories::GATE,
     removal::GATE,
     key_rotation::GATE,
+    #[cfg(target_os = "linux")]
+    nonces::GATE,
+    #[cfg(target_os = "linux")]
+    damage::GATE,
+    #[cfg(target_os = "linux")]
+    modes::GATE,
 ];
 
 /// The gate of this name.

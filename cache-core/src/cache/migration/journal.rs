@@ -12,7 +12,7 @@ use crate::random::jitter;
 use crate::schema::{Partition, PartitionKey};
 use crate::seal::{Incarnation, RecordKind};
 use crate::store::error::{ErrorKind, Retry};
-use crate::store::{Persistence, PutMode, PutOptions, Store, StoreError, StoreKey, Version};
+use crate::store::{PutMode, PutOptions, Store, StoreError, StoreKey, Version};
 use crate::time::UnixMillis;
 
 /// Which layout of the bytes this is.
@@ -180,7 +180,7 @@ impl Journal {
         let bytes = inner
             .seal_fitting(RecordKind::Migration, &key, meta, entry.encode()?.expose())
             .await?;
-        let shows_early = inner.store.capabilities().persistence == Persistence::Replicated;
+        let shows_early = inner.store.capabilities().persistence.shows_early();
         let mut mode = expected.map_or(PutMode::Create, PutMode::Update);
         let (mut doubts, mut failure) = (0, None);
         for attempt in 0..MAX_ATTEMPTS {

@@ -169,6 +169,11 @@ fn take(file: File, path: &Path, seen: Option<&Look>) -> io::Result<Attempt> {
     if !lock(&file, path, seen)? {
         return Ok(Attempt::Busy(None));
     }
+    if file.metadata()?.nlink() > 1 {
+        // By its other name it may be somebody's document, which is not to be written. Or its maker was killed between two names.
+        fs::remove_file(path)?;
+        return Ok(Attempt::Busy(None));
+    }
     sign(&file);
     Ok(Attempt::Taken(Held::new(path.to_owned(), file)))
 }

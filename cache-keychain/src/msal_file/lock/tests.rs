@@ -104,3 +104,18 @@ async fn what_an_earlier_process_of_our_number_left_is_taken_over_in_place() {
     drop(held);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_document_that_bears_the_lock_files_name_too_is_not_written() {
+    let (directory, path, lock) = lock();
+    let document = directory.path().join("document");
+    fs::write(&document, "somebody's words").unwrap();
+    let opened = fs::File::options().write(true).open(&document).unwrap();
+    opened.set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::hard_link(&document, &path).unwrap();
+    let held = lock.acquire().await.unwrap();
+    assert!(held.is_held());
+    assert_eq!(fs::read_to_string(&document).unwrap(), "somebody's words");
+    drop(held);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}

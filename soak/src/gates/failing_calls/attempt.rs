@@ -1,0 +1,129 @@
+//! One call that fails, and what becomes of the cache.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use cache_testkit::system_calls::Disk;
+
+use super::site::{self, Failure, Site};
+use super::{Subject, USERS, new_folder};
+use crate::gate::{Doing, GateError};
+use crate::recorded::{Recorded, Recorder};
+use crate::signing::{Expected, Said};
+use crate::stage::Stage;
+use crate::tally::Tally;
+
+/// The number of SIGKILL.
+const KILLED: i32 = 9;
+
+pub(super) struct Attempt<'a> {
+    pub(super) case: u64,
+    pub(super) subject: &'a Subject,
+    pub(super) site: Site,
+}
+
+impl Attempt<'_> {
+    pub(super) async fn make(&self, stage: &Stage, tally: &mut Tally) -> Result<(), GateError> {
+        let (_folder, path) = new_folder(stage)?;
+        self.subject
+            .image
+            .write_to(&path)
+            .doing("could not write a cache")?;
+        let beside = stage.folder()?;
+        let recorder = Recorder::start(stage, &self.subject.signing(&path), beside.path(), |strace| {
+            self.site.inject(strace)
+        })?;
+        let recorded = recorder.finish()?;
+        tally.add(&format!("over {}", self.subject.name()), 1);
+
+        let is_killed = recorded.status.signal() == Some(KILLED);
+        let injected = recorded.trace.calls.iter().filter(|call| call.is_injected);
+        let (ours, others): (Vec<_>, Vec<_>) = injected.partition(|call| site::is_ours(call, &path));
+        let is_hit = is_killed || !ours.is_empty();
+        let what = match self.site.failure {
+            Failure::Kill if is_killed => "processes killed",
+            _ if is_hit => "calls failed",
+            _ => "runs in which the call did not come or was another",
+        };
+        tally.add(what, 1);
+        if is_hit {
+            tally.add(&format!("at {}", self.site.call), 1);
+        }
+
+        self.judge_process(&recorded, is_killed || !others.is_empty(), tally);
+        let said = || recorded.said.iter().map(|(_, said)| said);
+        let expected = Expected::after(USERS, self.subject.after, said());
+        match expected.check(&self.subject.place.in_folder(&path)).await {
+            Ok(records) => tally.add("records opened", records),
+            Err(error) => self.violated(tally, error),
+        }
+        self.judge_disk(stage, &path, &recorded, &expected, tally).await
+    }
+
+    fn judge_process(&self, recorded: &Recorded, may_end: bool, tally: &mut Tally) {
+        if may_end {
+            // Killed, or robbed of what no program does without: the stack of a thread, the standard output.
+        } else if recorded.errors.contains("panicked") {
+            self.violated(tally, format_args!("a panic: {}", recorded.errors));
+        } else if !recorded.status.success() {
+            self.violated(
+                tally,
+                format_args!("it ended ({}): {}", recorded.status, recorded.errors),
+            );
+        }
+        for (_, said) in &recorded.said {
+            match said {
+                Said::SignedIn(..) => tally.add("sign-ins acknowledged", 1),
+                Said::NotOpened(refusal) | Said::NotSignedIn(_, _, refusal) => {
+                    tally.add(&format!("refused as {}", refusal.kind), 1);
+                    if refusal.text.trim().is_empty() {
+                        self.violated(tally, "an error without words");
+                    }
+                }
+                Said::KnowsNot(..) => tally.add("reads refused", 1),
+                Said::Opened | Said::Knows(..) => {}
+            }
+        }
+        // What a caller was told of must be read by the process that told it.
+        for (place, (_, said)) in recorded.said.iter().enumerate() {
+            if let Said::Knows(user, serial) = said {
+                let before = recorded.said[..place].iter().map(|(_, said)| said);
+                if !Expected::after(USERS, self.subject.after, before).includes(*user, *serial) {
+                    self.violated(
+                        tally,
+                        format_args!("the process itself read sign-in {serial} of user {}", user.0),
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was acknowledged must be on the disk, whatever had failed before.
+    async fn judge_disk(
+        &self,
+        stage: &Stage,
+        path: &Path,
+        recorded: &Recorded,
+        expected: &Expected,
+        tally: &mut Tally,
+    ) -> Result<(), GateError> {
+        let disk = Disk::new(path).with(&self.subject.image);
+        let disk = disk.played(&recorded.trace, recorded.trace.lines);
+        let (_folder, after_cut) = new_folder(stage)?;
+        let image = disk.doing("could not follow a recording")?.synced_only();
+        image.write_to(&after_cut).doing("could not write an image")?;
+        match expected.check(&self.subject.place.in_folder(&after_cut)).await {
+            Ok(_) => tally.add("power cuts afterwards", 1),
+            Err(error) => self.violated(tally, format_args!("after a power cut: {error}")),
+        }
+        Ok(())
+    }
+
+    fn violated(&self, tally: &mut Tally, how: impl std::fmt::Display) {
+        let Self { case, subject, site } = self;
+        tally.violation(format_args!(
+            "case {case}: over {}, {site}: {how}",
+            subject.name()
+        ));
+    }
+}
