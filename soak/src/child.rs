@@ -7,13 +7,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Doing, GateError};
-use crate::gates;
+use crate::{fleet, gates};
 
 /// What a child process does. It travels in the child's arguments, so nothing in it is secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Task {
     /// Counts together with others.
     Count(gates::compare_and_swap::Counting),
+    /// Does what it is told, as one process of a fleet.
+    Member(Box<fleet::Setup>),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -27,6 +29,7 @@ impl Task {
     pub fn perform(self) -> Result<(), GateError> {
         match self {
             Self::Count(counting) => counting.perform(),
+            Self::Member(setup) => setup.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }
@@ -60,7 +63,7 @@ impl Child {
     pub fn line(&mut self) -> Result<Option<String>, GateError> {
         let line = self.output.next().transpose();
         let line = line.doing("could not read what a child process prints")?;
-        Ok(line.and_then(|line| line.strip_suffix(END).map(str::to_owned)))
+        Ok(line.and_then(|line| whole(&line).map(str::to_owned)))
     }
 
     /// Waits for its end and returns the report that it printed last.
@@ -117,6 +120,11 @@ impl Drop for Child {
 
 /// Ends a line, so that one that was cut short is known.
 const END: &str = " .";
+
+/// What was [told](tell) by this line; `None` where a kill cut it short.
+pub(crate) fn whole(line: &str) -> Option<&str> {
+    line.strip_suffix(END)
+}
 
 /// Prints a line for the parent. Without a parent to read it, this process has no purpose, and ends.
 #[allow(

@@ -13,8 +13,10 @@
 //! | [`stage`] | what a gate finds to work with: folders, children |
 //! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
+//! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
+pub mod fleet;
 pub mod gate;
 pub mod gates;
 pub mod record;

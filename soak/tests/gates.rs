@@ -30,3 +30,48 @@ fn processes_that_count_together_lose_no_update() {
     assert_eq!(tally.count("increments acknowledged"), 2_560);
     assert!(tally.count("conflicts, tried again") > 0, "{tally:?}");
 }
+
+#[test]
+fn processes_that_count_through_the_cache_lose_no_update() {
+    let tally = passes("cached-increments");
+    for backend in ["SQLite", "Redis"] {
+        let acknowledged = tally.count(&format!("increments acknowledged over {backend}"));
+        assert_eq!(acknowledged, 1_280, "{tally:?}");
+    }
+}
+
+#[test]
+fn each_expiry_costs_one_refresh() {
+    let tally = passes("rotation-race");
+    assert!(tally.count("expiries") >= 80, "{tally:?}");
+    assert_eq!(tally.count("expiries"), tally.count("refreshes"));
+    for kind in ["oidc-provider", "glewlwyd"] {
+        for backend in ["SQLite", "Redis"] {
+            let expiries = tally.count(&format!("expiries at {kind} over {backend}"));
+            assert!(expiries >= 20, "{tally:?}");
+        }
+    }
+    assert!(tally.count("answers") > 8 * tally.count("expiries"), "{tally:?}");
+}
+
+#[test]
+fn a_spender_that_was_stopped_stores_nothing() {
+    let tally = passes("stopped-spender");
+    assert_eq!(tally.count("stopped spends"), 12);
+    for kind in ["oidc-provider", "glewlwyd"] {
+        assert_eq!(tally.count(&format!("outcomes typed at {kind}")), 4, "{tally:?}");
+        assert!(
+            tally.count(&format!("late replies revoked at {kind}")) > 0,
+            "{tally:?}"
+        );
+    }
+    assert_eq!(tally.count("sessions that live on where reuse is safe"), 4);
+}
+
+#[test]
+fn a_refresh_in_flight_does_not_bring_an_account_back() {
+    let tally = passes("removal-race");
+    assert_eq!(tally.count("removals"), 24);
+    assert_eq!(tally.count("removed with the reply in hand"), 12);
+    assert!(tally.count("late replies revoked") >= 12, "{tally:?}");
+}
