@@ -75,3 +75,22 @@ fn a_refresh_in_flight_does_not_bring_an_account_back() {
     assert_eq!(tally.count("removed with the reply in hand"), 12);
     assert!(tally.count("late replies revoked") >= 12, "{tally:?}");
 }
+
+#[test]
+fn a_token_whose_reply_was_lost_is_never_sent_again() {
+    let tally = passes("lost-reply");
+    assert_eq!(tally.count("replies lost"), 16);
+    assert_eq!(tally.count("tokens sent again"), 0);
+    assert_eq!(tally.count("callers told, each by a typed outcome"), 128);
+}
+
+#[test]
+fn whoever_is_killed_with_a_reply_costs_one_sign_in_at_most() {
+    let tally = passes("killed-spender");
+    assert_eq!(tally.count("processes killed"), 16);
+    let lost = tally.count("replies lost by the kill");
+    assert!(lost >= 8, "{tally:?}");
+    assert_eq!(tally.count("re-authentications"), lost);
+    assert_eq!(lost + tally.count("commits that were before the kill"), 16);
+    assert_eq!(tally.count("windows measured"), 16);
+}

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cache_core::cache::{CachedAccount, SignOutScope, TokenCache};
-use cache_core::secret::Secret;
 use cache_core::time::{Clock, SystemClock};
-use flows::http::{HttpClient, HttpRequest};
+use cache_testkit::glewlwyd::SERVICE_CLIENT_SECRET;
+use flows::http::{Form, HttpClient, HttpRequest};
 use flows::{AuthenticationResult, Error};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{Mutex, mpsc};
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How long whoever was refused waits until it asks again.
 const REFUSED: Duration = Duration::from_millis(100);
 /// How long the issuer may think about whose a token is.
-const USERINFO: Duration = Duration::from_secs(30);
+const INTROSPECTION: Duration = Duration::from_secs(30);
 /// How long what was begun may go on after the last order.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -170,7 +170,7 @@ impl Member {
                 token.after_reply = self.http.since_reply();
             }
             if asking.whose {
-                token.subject = Some(self.whose(&result).await?);
+                token.subject = self.whose(&result).await?;
             }
             Ok::<_, GateError>(Outcome::Token(token))
         };
@@ -179,26 +179,29 @@ impl Member {
             .map(Answer::Tokens)
     }
 
-    /// Whose the issuer says that a token is.
-    async fn whose(&self, result: &AuthenticationResult) -> Result<String, GateError> {
-        let url = self.setup.issuer.userinfo.as_deref();
+    /// Whose the issuer says that a token is; nobody's, where it is not good.
+    async fn whose(&self, result: &AuthenticationResult) -> Result<Option<String>, GateError> {
+        let issuer = &self.setup.issuer;
+        let url = issuer.introspection.as_deref();
         let url = url.ok_or_else(|| GateError::new("the issuer does not tell whose a token is"))?;
-        let mut request = HttpRequest::get(Url::parse(url).doing("not a URL")?, USERINFO);
-        let authorization = format!("Bearer {}", result.access_token().expose());
-        request
-            .headers
-            .push(("authorization", Secret::new(authorization)));
+        let mut form = Form::new();
+        form.push("client_id", &issuer.client_id);
+        if issuer.is_confidential {
+            form.push("client_secret", SERVICE_CLIENT_SECRET);
+        }
+        form.push("token", result.access_token().expose());
+        let request = HttpRequest::post(Url::parse(url).doing("not a URL")?, form, INTROSPECTION);
         let reply = self
             .http
             .send(request)
             .await
             .doing("the issuer does not answer")?;
-        let claims: serde_json::Value = serde_json::from_slice(reply.body.expose()).doing(format!(
+        let said: serde_json::Value = serde_json::from_slice(reply.body.expose()).doing(format!(
             "whose a token is was answered with status {}",
             reply.status
         ))?;
-        let subject = claims["sub"].as_str().map(str::to_owned);
-        subject.ok_or_else(|| GateError::new("the issuer names nobody"))
+        let subject = said["sub"].as_str().filter(|_| said["active"] == true);
+        Ok(subject.map(str::to_owned))
     }
 
     async fn live(self: &Arc<Self>, accounts: Vec<String>) -> Result<Answer, GateError> {

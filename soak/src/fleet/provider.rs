@@ -126,7 +126,7 @@ impl Provider {
                 is_confidential: false,
                 ca_pem: None,
                 scope: "api:read".to_owned(),
-                userinfo: Some(format!("{}/me", provider.issuer())),
+                introspection: Some(format!("{}/token/introspection", provider.issuer())),
                 refresh_port,
             },
             Part::Glewlwyd(provider) => Issuer {
@@ -135,7 +135,7 @@ impl Provider {
                 is_confidential: true,
                 ca_pem: None,
                 scope: "api:read".to_owned(),
-                userinfo: Some(format!("{}/userinfo", provider.issuer())),
+                introspection: Some(format!("{}/introspect", provider.issuer())),
                 refresh_port,
             },
             Part::ReuseSafe(fake) => Issuer {
@@ -144,7 +144,7 @@ impl Provider {
                 is_confidential: false,
                 ca_pem: fake.ca_pem().map(str::to_owned),
                 scope: "User.Read".to_owned(),
-                userinfo: None,
+                introspection: None,
                 refresh_port,
             },
         }

@@ -48,8 +48,8 @@ pub struct Issuer {
     pub ca_pem: Option<String>,
     /// The scope to ask for.
     pub scope: String,
-    /// Where it tells whose an access token is, where it does.
-    pub userinfo: Option<String>,
+    /// Where it tells whose an access token is (RFC 7662), where it does.
+    pub introspection: Option<String>,
     /// The port of the proxy that refresh tokens are sent through.
     pub refresh_port: Option<u16>,
 }
@@ -64,7 +64,7 @@ impl Issuer {
             is_confidential: false,
             ca_pem: None,
             scope: "api:read".to_owned(),
-            userinfo: None,
+            introspection: None,
             refresh_port: None,
         }
     }

@@ -3,6 +3,8 @@
 pub mod cached_increments;
 pub mod compare_and_swap;
 pub mod kill_writer;
+pub mod killed_spender;
+pub mod lost_reply;
 pub mod removal_race;
 pub mod rotation_race;
 pub mod stopped_spender;
@@ -15,6 +17,8 @@ pub const ALL: &[Gate] = &[
     compare_and_swap::GATE,
     cached_increments::GATE,
     rotation_race::GATE,
+    lost_reply::GATE,
+    killed_spender::GATE,
     stopped_spender::GATE,
     removal_race::GATE,
 ];
