@@ -83,8 +83,17 @@ fn number_of(token: &Secret) -> Option<u64> {
     token.expose().split_once(' ')?.0.parse().ok()
 }
 
-/// Counts, and answers how many increments were acknowledged.
-pub(super) async fn count(cache: &TokenCache, counting: Counting) -> Result<u64, GateError> {
+/// What came of counting.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// How many increments were acknowledged.
+    pub acknowledged: u64,
+    /// Why increments failed. Whose did, a task, counts no further.
+    pub failed: Vec<String>,
+}
+
+/// Counts.
+pub(super) async fn count(cache: &TokenCache, counting: Counting) -> Result<Counted, GateError> {
     let Counting {
         tasks,
         increments,
@@ -97,21 +106,28 @@ pub(super) async fn count(cache: &TokenCache, counting: Counting) -> Result<u64,
             let who = format!("{}-{task}", std::process::id());
             let share = increments / tasks + u64::from(task < increments % tasks);
             tokio::spawn(async move {
+                let mut counted = Counted::default();
                 for increment in 0..share {
-                    add_one(&cache, (from + task + increment) % counters, &who).await?;
+                    if let Err(error) = add_one(&cache, (from + task + increment) % counters, &who).await {
+                        counted.failed.push(error);
+                        break;
+                    }
+                    counted.acknowledged += 1;
                 }
-                Ok::<u64, GateError>(share)
+                counted
             })
         })
         .collect();
-    let mut acknowledged = 0;
+    let mut all = Counted::default();
     for task in counting {
-        acknowledged += task.await.doing("a task ended")??;
+        let counted = task.await.doing("a task ended")?;
+        all.acknowledged += counted.acknowledged;
+        all.failed.extend(counted.failed);
     }
-    Ok(acknowledged)
+    Ok(all)
 }
 
-async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> Result<(), GateError> {
+async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> Result<(), String> {
     let request = TokenRequest::new(
         key(counter),
         AuthorityKind::Oidc,
@@ -133,13 +149,11 @@ async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> Result<(), Gate
             Arc::new(AddOne(counter, who.to_owned())),
         )
         .await
-        .doing(format!("counter {counter} could not be counted"))?;
+        .map_err(|error| format!("counter {counter}: {error:?}"))?;
     if acquired.source() == TokenSource::Authority {
         return Ok(());
     }
-    Err(GateError::new(format!(
-        "counter {counter} was counted by another"
-    )))
+    Err(format!("counter {counter} was counted by another"))
 }
 
 /// An authority for which refresh tokens are numbers.

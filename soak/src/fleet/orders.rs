@@ -6,7 +6,7 @@ use cache_core::cache::CacheError;
 use flows::{AuthenticationResult, Error, InteractionClassification, TokenSource};
 use serde::{Deserialize, Serialize};
 
-use super::counter::Counting;
+use super::counter::{Counted, Counting};
 
 /// What a member is told to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,8 +109,8 @@ pub enum Answer {
     },
     /// Of each account that was signed out, in that order.
     SignedOut(Vec<SignedOut>),
-    /// How many increments were acknowledged.
-    Counted(u64),
+    /// How counting ended.
+    Counted(Counted),
 }
 
 /// How a sign-out ended.

@@ -63,18 +63,21 @@ async fn count(stage: &Stage, backend: Backend, increments: u64) -> Result<Tally
     let answers = try_join_all(counting).await?;
     fleet.end().await?;
 
+    let mut tally = Tally::default();
     let mut acknowledged = 0;
     for answer in answers {
-        match answer {
-            Answer::Counted(counted) => acknowledged += counted,
-            other => return Err(unexpected(&other)),
+        let Answer::Counted(counted) = answer else {
+            return Err(unexpected(&answer));
+        };
+        acknowledged += counted.acknowledged;
+        for failed in counted.failed {
+            tally.violation(format_args!("{backend}: {failed}"));
         }
     }
     let mut stored = 0;
     for number in 0..COUNTERS {
         stored += counter::end(&cache, number).await?;
     }
-    let mut tally = Tally::default();
     if let Some(version) = ground.version().await? {
         tally.version("Redis", version);
     }
