@@ -84,6 +84,15 @@ pub fn numbered_user(number: usize) -> String {
 /// The secret of the confidential clients that have one.
 pub const SERVICE_CLIENT_SECRET: &str = "tokenkeep-service-secret";
 
+/// The version of `oidc-provider` that is installed for this crate.
+#[must_use]
+pub fn version() -> Option<String> {
+    let package: Value = serde_json::from_str(include_str!("../oidc-provider/package.json")).ok()?;
+    package["dependencies"]["oidc-provider"]
+        .as_str()
+        .map(str::to_owned)
+}
+
 /// How the provider is started.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Doing, GateError};
-use crate::gates;
+use crate::{fleet, gates};
 
 /// What a child process does. It travels in the child's arguments, so nothing in it is secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub enum Task {
     Suffer(gates::starved::Ordeal),
     /// Signs users in, and says what came of it.
     SignIn(crate::signing::SigningIn),
+    /// Does what it is told, as one process of a fleet.
+    Member(Box<fleet::Setup>),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -48,6 +50,7 @@ impl Task {
             #[cfg(target_os = "linux")]
             Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),
+            Self::Member(setup) => setup.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }
@@ -81,7 +84,7 @@ impl Child {
     pub fn line(&mut self) -> Result<Option<String>, GateError> {
         let line = self.output.next().transpose();
         let line = line.doing("could not read what a child process prints")?;
-        Ok(line.and_then(|line| line.strip_suffix(END).map(str::to_owned)))
+        Ok(line.and_then(|line| whole(&line).map(str::to_owned)))
     }
 
     /// Waits for its end and returns the report that it printed last.
@@ -138,6 +141,11 @@ impl Drop for Child {
 
 /// Ends a line, so that one that was cut short is known.
 pub(crate) const END: &str = " .";
+
+/// What was [told](tell) by this line; `None` where a kill cut it short.
+pub(crate) fn whole(line: &str) -> Option<&str> {
+    line.strip_suffix(END)
+}
 
 /// Prints a line for the parent. Without a parent to read it, this process has no purpose, and ends.
 #[allow(

@@ -16,8 +16,10 @@
 //! | [`signing`] | the child that signs users in, whatever is done to its files |
 //! | `recorded` | that child under strace, on Linux |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
+//! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
+pub mod fleet;
 pub mod gate;
 pub mod gates;
 pub mod hurried_clock;

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, BOB, CLI_CLIENT_ID, PASSWORD, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET, SERVICE_PRIVATE_KEY,
+    ALICE, BOB, CLI_CLIENT_ID, Options, PASSWORD, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET,
+    SERVICE_PRIVATE_KEY, numbered_user,
 };
 
 /// Where the modules and the script that makes the database are installed.
@@ -58,7 +59,7 @@ database={{ type="sqlite3" path="{database}" }}
 }
 
 /// The OpenID Connect plugin: strict rotation, and everything that the flows can use.
-pub(super) fn plugin(issuer: &str, private_key: &str, public_key: &str) -> Value {
+pub(super) fn plugin(issuer: &str, private_key: &str, public_key: &str, options: &Options) -> Value {
     json!({
         "module": "oidc",
         "name": "oidc",
@@ -71,7 +72,7 @@ pub(super) fn plugin(issuer: &str, private_key: &str, public_key: &str) -> Value
             "key": private_key,
             "cert": public_key,
             "jwks-show": true,
-            "access-token-duration": 3600,
+            "access-token-duration": options.access_token_ttl_seconds,
             "refresh-token-duration": 1_209_600,
             "code-duration": 600,
             "refresh-token-rolling": true,
@@ -124,19 +125,19 @@ pub(super) fn scopes() -> impl Iterator<Item = Value> {
 /// What the people may grant.
 pub(super) const GRANTABLE: &str = "openid profile offline_access api:read api:write";
 
-pub(super) fn users() -> impl Iterator<Item = Value> {
-    [(ALICE, "Alice"), (BOB, "Bob")]
-        .into_iter()
-        .map(|(username, name)| {
-            json!({
-                "username": username,
-                "name": name,
-                "email": format!("{username}@example.test"),
-                "password": PASSWORD,
-                "enabled": true,
-                "scope": GRANTABLE.split(' ').collect::<Vec<_>>(),
-            })
+pub(super) fn users(options: &Options) -> impl Iterator<Item = Value> {
+    let named = [(ALICE, "Alice"), (BOB, "Bob")].map(|(username, name)| (username.to_owned(), name));
+    let numbered = (0..options.numbered_users).map(|number| (numbered_user(number), "Numbered"));
+    named.into_iter().chain(numbered).map(|(username, name)| {
+        json!({
+            "username": username,
+            "name": name,
+            "email": format!("{username}@example.test"),
+            "password": PASSWORD,
+            "enabled": true,
+            "scope": GRANTABLE.split(' ').collect::<Vec<_>>(),
         })
+    })
 }
 
 /// The public half of the key that the confidential client signs assertions with.

@@ -30,6 +30,14 @@ pub enum Error {
     #[error("glewlwyd did not become ready; see its output on standard error")]
     NotReady,
 
+    /// Its database could not be read.
+    #[error("the database of glewlwyd could not be read")]
+    Database {
+        /// What failed.
+        #[source]
+        source: Source,
+    },
+
     /// It did not answer.
     #[error("no usable reply from glewlwyd at {path}; its process may have ended")]
     Exchange {

@@ -21,6 +21,7 @@ mod configuration;
 mod error;
 mod person;
 mod process;
+mod statistics;
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ use serde_json::json;
 pub use self::error::Error;
 use self::person::Person;
 use self::process::Process;
+pub use self::statistics::Statistics;
 
 /// A public client: device code, authorization code with PKCE, password, refresh token.
 pub const CLI_CLIENT_ID: &str = "tokenkeep-cli";
@@ -50,11 +52,44 @@ pub const ALICE: &str = "alice";
 /// Another user.
 pub const BOB: &str = "bob";
 
-/// The password of both users.
+/// The password of every user.
 pub const PASSWORD: &str = "password-of-both";
 
 /// Where the provider sends browsers back to; nobody listens there.
 pub const REDIRECT_URI: &str = configuration::REDIRECT_URI;
+
+/// The sign-in name of one of the [numbered users](Options::numbered_users).
+#[must_use]
+pub fn numbered_user(number: usize) -> String {
+    format!("user-{number}")
+}
+
+/// The version of the program that is installed.
+///
+/// # Errors
+/// [`Error::Start`] when it cannot be run.
+pub async fn version() -> Result<String, Error> {
+    process::version().await
+}
+
+/// How the provider is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Lifetime of access tokens in seconds.
+    pub access_token_ttl_seconds: u32,
+    /// How many users there are beside alice and bob.
+    pub numbered_users: usize,
+}
+
+impl Default for Options {
+    /// Access tokens of one hour, and nobody but alice and bob.
+    fn default() -> Self {
+        Self {
+            access_token_ttl_seconds: 3600,
+            numbered_users: 0,
+        }
+    }
+}
 
 /// A running provider. Its process and its database end when this is dropped.
 pub struct Glewlwyd {
@@ -63,16 +98,24 @@ pub struct Glewlwyd {
     /// PEM.
     service_public_key: String,
     administrator: Person,
-    _process: Process,
+    process: Process,
 }
 
 impl Glewlwyd {
+    /// Starts the provider with the defaults.
+    ///
+    /// # Errors
+    /// As [`start_with`](Self::start_with).
+    pub async fn start() -> Result<Self, Error> {
+        Self::start_with(&Options::default()).await
+    }
+
     /// Starts the provider on a free port of 127.0.0.1 and sets it up.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] and [`Error::Start`] when it is not there; [`Error::NotReady`] when it ended, or does
     /// not listen after half a minute.
-    pub async fn start() -> Result<Self, Error> {
+    pub async fn start_with(options: &Options) -> Result<Self, Error> {
         let (process, port) = Process::spawn().await?;
         let base = format!("http://127.0.0.1:{port}");
         // The name and password that its database script gives to the first user.
@@ -82,9 +125,9 @@ impl Glewlwyd {
             base,
             service_public_key: configuration::service_public_key()
                 .map_err(|error| Error::start("the service's key")(error.into()))?,
-            _process: process,
+            process,
         };
-        provider.set_up().await?;
+        provider.set_up(options).await?;
         Ok(provider)
     }
 
@@ -130,16 +173,25 @@ impl Glewlwyd {
         Ok(())
     }
 
-    async fn set_up(&self) -> Result<(), Error> {
+    /// What the provider's own database says of the refresh tokens that it issued.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when it cannot be read.
+    pub async fn statistics(&self) -> Result<Statistics, Error> {
+        Statistics::read(&self.process.database()).await
+    }
+
+    async fn set_up(&self, options: &Options) -> Result<(), Error> {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)
             .map_err(|error| Error::start("a signing key")(error.into()))?;
-        let plugin = configuration::plugin(&self.issuer, &key.serialize_pem(), &key.public_key_pem());
+        let plugin =
+            configuration::plugin(&self.issuer, &key.serialize_pem(), &key.public_key_pem(), options);
         let tell = async |path: &str, body| self.administrator.tell(Method::POST, path, &body).await;
         tell("/api/mod/plugin/", plugin).await?;
         for scope in configuration::scopes() {
             tell("/api/scope/", scope).await?;
         }
-        for user in configuration::users() {
+        for user in configuration::users(options) {
             tell("/api/user/", user).await?;
         }
         for client in configuration::clients(REDIRECT_URI, &self.service_public_key) {

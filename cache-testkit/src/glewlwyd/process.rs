@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 1_200;
 #[derive(Debug)]
 pub(super) struct Process {
     _child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Process {
@@ -35,8 +35,8 @@ impl Process {
                 return Err(Error::NotInstalled { missing });
             }
         }
-        let folder = TempDir::new().map_err(|error| Error::start("a folder")(error.into()))?;
-        let database = folder.path().join("glewlwyd.db");
+        let folder = folder().map_err(|error| Error::start("a folder")(error.into()))?;
+        let database = database(&folder);
         make_database(&database)
             .await
             .map_err(Error::start("its database"))?;
@@ -56,10 +56,36 @@ impl Process {
         wait_until_it_listens(&mut child, port).await?;
         let process = Self {
             _child: child,
-            _folder: folder,
+            folder,
         };
         Ok((process, port))
     }
+
+    /// Its database, which it writes meanwhile.
+    pub(super) fn database(&self) -> PathBuf {
+        database(&self.folder)
+    }
+}
+
+/// In memory where there is such a place: each request is several transactions, and on a disk their syncs are nearly all of its time.
+fn folder() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        TempDir::new_in(memory)
+    } else {
+        TempDir::new()
+    }
+}
+
+fn database(folder: &TempDir) -> PathBuf {
+    folder.path().join("glewlwyd.db")
+}
+
+/// What the program says that it is.
+pub(super) async fn version() -> Result<String, Error> {
+    let asked = Command::new("glewlwyd").arg("--version").output().await;
+    let said = asked.map_err(|error| Error::start("the program")(error.into()))?;
+    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
 async fn make_database(path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -1,5 +1,6 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
+pub mod cached_increments;
 pub mod compare_and_swap;
 #[cfg(target_os = "linux")]
 pub mod damage;
@@ -8,6 +9,8 @@ pub mod failing_calls;
 pub mod histories;
 pub mod key_rotation;
 pub mod kill_writer;
+pub mod killed_spender;
+pub mod lost_reply;
 #[cfg(target_os = "linux")]
 pub mod modes;
 #[cfg(target_os = "linux")]
@@ -15,8 +18,11 @@ pub mod nonces;
 #[cfg(target_os = "linux")]
 pub mod power_cut;
 pub mod removal;
+pub mod removal_race;
+pub mod rotation_race;
 #[cfg(target_os = "linux")]
 pub mod starved;
+pub mod stopped_spender;
 
 use crate::gate::{Gate, GateError};
 
@@ -31,7 +37,13 @@ pub const ALL: &[Gate] = &[
     starved::GATE,
     compare_and_swap::GATE,
     histories::GATE,
+    cached_increments::GATE,
+    rotation_race::GATE,
+    lost_reply::GATE,
+    killed_spender::GATE,
+    stopped_spender::GATE,
     removal::GATE,
+    removal_race::GATE,
     key_rotation::GATE,
     #[cfg(target_os = "linux")]
     nonces::GATE,

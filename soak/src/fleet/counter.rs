@@ -19,14 +19,30 @@ use cache_core::schema::{
 };
 use cache_core::secret::Secret;
 use cache_core::time::{Clock, SystemClock};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{Doing, GateError};
 
 const CLIENT: &str = "counting";
 const ISSUER: &str = "https://issuer.example";
 const ENVIRONMENT: &str = "issuer.example";
 const SCOPE: &str = "count";
 
+/// What a member counts.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Counting {
+    /// How many tasks count at once.
+    pub tasks: u64,
+    /// How many increments all of them make together.
+    pub increments: u64,
+    /// How many counters they come by, one after the other.
+    pub counters: u64,
+    /// The counter that the first task begins with; the others begin with the next ones.
+    pub from: u64,
+}
+
 /// The partition of one counter.
+#[must_use]
 pub fn key(counter: u64) -> PartitionKey {
     PartitionKey::User {
         authority: AuthorityIdentity::of_issuer(ISSUER),
@@ -39,57 +55,79 @@ fn name(counter: u64) -> String {
 }
 
 /// Stores a counter that stands at nought.
-pub async fn begin(cache: &TokenCache, counter: u64) {
-    cache
-        .sign_in(&key(counter), grant(counter, 0, "nobody"))
-        .await
-        .unwrap();
+///
+/// # Errors
+///
+/// When it cannot be stored.
+pub async fn begin(cache: &TokenCache, counter: u64) -> Result<(), GateError> {
+    let stored = cache.sign_in(&key(counter), grant(counter, 0, "nobody")).await;
+    stored.map(drop).doing("could not store a counter")
 }
 
 /// Where a counter stands. It is gone afterwards.
-pub async fn end(cache: &TokenCache, counter: u64) -> u64 {
+///
+/// # Errors
+///
+/// When it cannot be read, or there is not one counter.
+pub async fn end(cache: &TokenCache, counter: u64) -> Result<u64, GateError> {
     let scope = cache_core::cache::SignOutScope::Client;
-    let removed = cache
-        .sign_out_with_tokens(&key(counter), CLIENT, scope)
-        .await
-        .unwrap();
-    let [number] = &removed.refresh_tokens[..] else {
-        panic!("{removed:?}")
+    let removed = cache.sign_out_with_tokens(&key(counter), CLIENT, scope).await;
+    let removed = removed.doing("could not remove a counter")?;
+    let [token] = &removed.refresh_tokens[..] else {
+        return Err(GateError::new(format!("counter {counter} was not found once")));
     };
-    number_of(number)
+    number_of(token).ok_or_else(|| GateError::new(format!("counter {counter} is no number")))
 }
 
-fn number_of(token: &Secret) -> u64 {
-    token.expose().split_once(' ').unwrap().0.parse().unwrap()
+fn number_of(token: &Secret) -> Option<u64> {
+    token.expose().split_once(' ')?.0.parse().ok()
 }
 
-/// Obeys the order to count: `tasks` tasks add one `each` times, to each of `counters` in turn, the first of them `from` the one of this
-/// number. The answer is how many were acknowledged.
-pub async fn count(cache: &TokenCache, order: &Value) -> Value {
-    let number = |name: &str| order[name].as_u64().unwrap();
-    let (tasks, each, counters) = (number("tasks"), number("each"), number("counters"));
-    let from = number("from");
+/// What came of counting.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// How many increments were acknowledged.
+    pub acknowledged: u64,
+    /// Why increments failed. Whose did, a task, counts no further.
+    pub failed: Vec<String>,
+}
+
+/// Counts.
+pub(super) async fn count(cache: &TokenCache, counting: Counting) -> Result<Counted, GateError> {
+    let Counting {
+        tasks,
+        increments,
+        counters,
+        from,
+    } = counting;
     let counting: Vec<_> = (0..tasks)
         .map(|task| {
             let cache = cache.clone();
             let who = format!("{}-{task}", std::process::id());
+            let share = increments / tasks + u64::from(task < increments % tasks);
             tokio::spawn(async move {
-                let mut acknowledged = 0_u64;
-                for increment in 0..each {
-                    acknowledged += add_one(&cache, (from + task + increment) % counters, &who).await;
+                let mut counted = Counted::default();
+                for increment in 0..share {
+                    if let Err(error) = add_one(&cache, (from + task + increment) % counters, &who).await {
+                        counted.failed.push(error);
+                        break;
+                    }
+                    counted.acknowledged += 1;
                 }
-                acknowledged
+                counted
             })
         })
         .collect();
-    let mut acknowledged = 0;
+    let mut all = Counted::default();
     for task in counting {
-        acknowledged += task.await.unwrap();
+        let counted = task.await.doing("a task ended")?;
+        all.acknowledged += counted.acknowledged;
+        all.failed.extend(counted.failed);
     }
-    json!({ "acknowledged": acknowledged })
+    Ok(all)
 }
 
-async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> u64 {
+async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> Result<(), String> {
     let request = TokenRequest::new(
         key(counter),
         AuthorityKind::Oidc,
@@ -99,7 +137,7 @@ async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> u64 {
         ScopeSet::parse(SCOPE),
     )
     // No cached token satisfies claims, so what another has counted never serves this one.
-    .claims(Some(json!({ "who": who }).to_string()));
+    .claims(Some(serde_json::json!({ "who": who }).to_string()));
     let options = AcquireOptions {
         freshness: Freshness::Claims,
         ..AcquireOptions::default()
@@ -111,9 +149,11 @@ async fn add_one(cache: &TokenCache, counter: u64, who: &str) -> u64 {
             Arc::new(AddOne(counter, who.to_owned())),
         )
         .await
-        .unwrap_or_else(|error| panic!("counter {counter}: {error:?}"));
-    assert_eq!(acquired.source(), TokenSource::Authority);
-    1
+        .map_err(|error| format!("counter {counter}: {error:?}"))?;
+    if acquired.source() == TokenSource::Authority {
+        return Ok(());
+    }
+    Err(format!("counter {counter} was counted by another"))
 }
 
 /// An authority for which refresh tokens are numbers.
@@ -126,8 +166,10 @@ impl AuthorityCall for AddOne {
     }
 
     async fn redeem(&self, redemption: Redemption) -> CallOutcome {
-        let number = number_of(&redemption.refresh_token) + 1;
-        CallOutcome::Granted(Box::new(grant(self.0, number, &self.1)))
+        match number_of(&redemption.refresh_token) {
+            Some(number) => CallOutcome::Granted(Box::new(grant(self.0, number + 1, &self.1))),
+            None => CallOutcome::NotSent(CallError::new("the token is no number")),
+        }
     }
 
     async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}

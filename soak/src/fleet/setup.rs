@@ -1,0 +1,208 @@
+//! What every process of a fleet is told at its start, and the cache and client that it builds from that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::cache::TokenCache;
+use cache_core::seal::Namespace;
+use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
+use cache_core::strategy::{Coalescing, MemoryTier, Strategy, TimeLimits};
+use flows::http::{HttpClient, ReqwestClient};
+use futures_core::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use super::client::Client;
+use super::place::{Ground, Place};
+use crate::gate::{Doing, GateError};
+use crate::scene::key_source;
+
+/// A process that is told nothing else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// The store.
+    pub place: Place,
+    /// Who issues tokens.
+    pub issuer: Issuer,
+    /// How long things may take.
+    pub limits: Limits,
+    /// How long memory is trusted.
+    pub max_staleness: Duration,
+    /// Whether the store tells of changes.
+    pub watch: bool,
+    /// Whether whoever spends a refresh token tells the fleet so first.
+    pub coalesced: bool,
+}
+
+/// Who issues tokens, and to which client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Issuer {
+    /// What the client is configured with.
+    pub authority: String,
+    /// The client's ID.
+    pub client_id: String,
+    /// Whether the client has the secret of the tests.
+    pub is_confidential: bool,
+    /// The certificate that it is trusted by, where it speaks TLS.
+    pub ca_pem: Option<String>,
+    /// The scope to ask for.
+    pub scope: String,
+    /// Where it tells whose an access token is (RFC 7662), where it does.
+    pub introspection: Option<String>,
+    /// The port of the proxy that refresh tokens are sent through.
+    pub refresh_port: Option<u16>,
+}
+
+impl Issuer {
+    /// Nobody: the cache alone is used.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            authority: "https://issuer.example".to_owned(),
+            client_id: "soak".to_owned(),
+            is_confidential: false,
+            ca_pem: None,
+            scope: "api:read".to_owned(),
+            introspection: None,
+            refresh_port: None,
+        }
+    }
+}
+
+/// [`TimeLimits`], to be told to a process.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// For one request.
+    pub request: Duration,
+    /// For storing its reply.
+    pub commit: Duration,
+    /// For a caller that waits for another's.
+    pub acquire: Duration,
+}
+
+impl Default for Limits {
+    /// Those of an application that sets none.
+    fn default() -> Self {
+        let TimeLimits {
+            request,
+            commit,
+            acquire,
+        } = TimeLimits::default();
+        Self {
+            request,
+            commit,
+            acquire,
+        }
+    }
+}
+
+impl From<Limits> for TimeLimits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            request: limits.request,
+            commit: limits.commit,
+            acquire: limits.acquire,
+        }
+    }
+}
+
+impl Setup {
+    /// Processes over `ground`, to whom `issuer` issues tokens.
+    #[must_use]
+    pub fn new(ground: &Ground, issuer: Issuer) -> Self {
+        Self {
+            place: ground.place(),
+            issuer,
+            limits: Limits::default(),
+            max_staleness: Duration::from_secs(30),
+            watch: true,
+            coalesced: true,
+        }
+    }
+
+    /// Opens the cache.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub async fn cache(&self) -> Result<TokenCache, GateError> {
+        let store = self.place.open().await?;
+        let store: Arc<dyn Store> = if self.watch { store } else { Arc::new(Deaf(store)) };
+        let memory = MemoryTier::bounded(8 << 20).max_staleness(self.max_staleness);
+        let coalescing = if self.coalesced {
+            Coalescing::Fleet
+        } else {
+            Coalescing::None
+        };
+        let strategy = Strategy::desktop_tool()
+            .memory_tier(memory)
+            .coalescing(coalescing)
+            .limits(self.limits.into());
+        TokenCache::builder(store)
+            .strategy(strategy)
+            .open_sealed(Namespace::default(), key_source())
+            .await
+            .doing("could not open the cache")
+    }
+
+    /// The HTTP client that trusts the issuer.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn http(&self) -> Result<ReqwestClient, GateError> {
+        let mut http = ReqwestClient::builder().no_proxy();
+        if let Some(pem) = &self.issuer.ca_pem {
+            http = http.ca_certificates(pem.as_bytes());
+        }
+        http.build().doing("could not build an HTTP client")
+    }
+
+    /// The client, which sends by `http`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be built.
+    pub fn client(&self, cache: TokenCache, http: Arc<dyn HttpClient>) -> Result<Client, GateError> {
+        Client::new(&self.issuer, cache, http).doing("could not build a client")
+    }
+}
+
+/// A store whose channel for changes is cut.
+#[derive(Debug)]
+struct Deaf(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Deaf {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        self.0.head(key).await
+    }
+
+    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
+        self.0.put(key, payload, options).await
+    }
+
+    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
+        self.0.delete(key, expected).await
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
+        self.0.scan(prefix)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            watch: false,
+            ..self.0.capabilities()
+        }
+    }
+
+    fn watch(&self) -> Option<&dyn Watch> {
+        None
+    }
+}
