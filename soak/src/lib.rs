@@ -12,11 +12,15 @@
 //! | [`record`] | the result file of a gate, and running on from it |
 //! | [`stage`] | what a gate finds to work with: folders, children |
 //! | [`scene`] | caches, and users whose tokens say which of their sign-ins they are of |
+//! | [`golden`] | the frozen records of cache-core |
+//! | [`fuzzer`] | the programs of the package `fuzz` |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 
 pub mod child;
+pub mod fuzzer;
 pub mod gate;
 pub mod gates;
+pub mod golden;
 pub mod record;
 pub mod scene;
 pub mod stage;

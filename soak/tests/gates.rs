@@ -30,3 +30,45 @@ fn processes_that_count_together_lose_no_update() {
     assert_eq!(tally.count("increments acknowledged"), 2_560);
     assert!(tally.count("conflicts, tried again") > 0, "{tally:?}");
 }
+
+#[test]
+fn bytes_near_honest_ones_break_nothing() {
+    let tally = passes("fuzzing");
+    for target in fuzz::TARGETS {
+        for became in ["taken", "refused"] {
+            let inputs = tally.count(&format!(
+                "inputs of {} near its seeds that were {became}",
+                target.name
+            ));
+            assert!(inputs > 2, "{}: {tally:?}", target.name);
+        }
+    }
+}
+
+#[test]
+fn damage_of_a_record_is_found_by_the_check_that_it_is_for_and_nothing_is_lost() {
+    let tally = passes("damaged-records");
+    for error in [
+        "NotSealed",
+        "UnsupportedFormat",
+        "UnknownKey",
+        "WrongKey",
+        "WrongLocation",
+        "WrongLength",
+        "Tampered",
+    ] {
+        assert!(
+            tally.count(&format!("flips found as {error}")) > 0,
+            "{error}: {tally:?}"
+        );
+    }
+    assert!(tally.count("cuts found as WrongLength") > 1_000, "{tally:?}");
+    assert!(
+        tally.count("swapped pairs found as WrongLocation") > 200,
+        "{tally:?}"
+    );
+    assert!(
+        tally.count("swapped pairs under a cache found as WrongLocation") > 0,
+        "{tally:?}"
+    );
+}

@@ -1,12 +1,19 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
 pub mod compare_and_swap;
+pub mod damaged_records;
+pub mod fuzzing;
 pub mod kill_writer;
 
 use crate::gate::{Gate, GateError};
 
 /// All of them.
-pub const ALL: &[Gate] = &[kill_writer::GATE, compare_and_swap::GATE];
+pub const ALL: &[Gate] = &[
+    kill_writer::GATE,
+    compare_and_swap::GATE,
+    damaged_records::GATE,
+    fuzzing::GATE,
+];
 
 /// The gate of this name.
 ///
