@@ -204,21 +204,19 @@ impl User {
         self.serial_in(self.partition(), cache).await
     }
 
+    /// What asks for this user's token.
+    #[must_use]
+    pub fn request(self) -> Arc<TokenRequest> {
+        request_in(self.partition())
+    }
+
     async fn serial_in(self, partition: PartitionKey, cache: &TokenCache) -> Result<u64, ReadError> {
-        let request = TokenRequest::new(
-            partition,
-            AuthorityKind::Entra,
-            CLIENT,
-            HOST,
-            TENANT,
-            ScopeSet::parse(SCOPE),
-        );
         let options = AcquireOptions {
             cache_only: true,
             ..AcquireOptions::default()
         };
         let acquired = match cache
-            .acquire(Arc::new(request), options, Arc::new(Unreachable))
+            .acquire(request_in(partition), options, Arc::new(Unreachable))
             .await
         {
             Ok(acquired) => acquired,
@@ -234,6 +232,18 @@ impl User {
             _ => Err(ReadError::Foreign),
         }
     }
+}
+
+fn request_in(partition: PartitionKey) -> Arc<TokenRequest> {
+    let scopes = ScopeSet::parse(SCOPE);
+    Arc::new(TokenRequest::new(
+        partition,
+        AuthorityKind::Entra,
+        CLIENT,
+        HOST,
+        TENANT,
+        scopes,
+    ))
 }
 
 /// Why a user's sign-in was not read.

@@ -72,3 +72,43 @@ fn damage_of_a_record_is_found_by_the_check_that_it_is_for_and_nothing_is_lost()
         "{tally:?}"
     );
 }
+
+#[test]
+fn others_compute_what_this_computes() {
+    let tally = passes("vectors");
+    assert!(tally.count("vectors of Wycheproof opened") > 20, "{tally:?}");
+    assert!(tally.count("forgeries of Wycheproof refused") > 10, "{tally:?}");
+    assert_eq!(tally.count("accumulated vectors of C2SP"), 10_000);
+    assert_eq!(tally.count("frozen records opened"), 2);
+    assert_eq!(
+        tally.count("frozen partitions read and written by both codecs"),
+        3
+    );
+    assert_eq!(tally.count("records of this run opened by Python"), 60);
+}
+
+#[test]
+fn a_store_that_went_back_is_refused_where_that_can_be_known() {
+    let tally = passes("rollback");
+    for what in [
+        "records refused",
+        "records that were a miss",
+        "records from before a sign-out refused",
+        "key rings refused",
+        "records of a whole store refused",
+        "limit: the last state of an ended sign-in, put back, served",
+        "limit: a whole store put back while no process runs, served",
+    ] {
+        assert!(tally.count(what) >= 4, "{what}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_makes_no_token_serve_longer_and_no_storm() {
+    let tally = passes("clock-jumps");
+    assert_eq!(
+        tally.count("jumps of both clocks") + tally.count("jumps of one clock"),
+        100
+    );
+    assert!(tally.count("refreshes after such a jump") > 10, "{tally:?}");
+}

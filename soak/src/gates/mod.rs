@@ -1,9 +1,12 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
+pub mod clock_jumps;
 pub mod compare_and_swap;
 pub mod damaged_records;
 pub mod fuzzing;
 pub mod kill_writer;
+pub mod rollback;
+pub mod vectors;
 
 use crate::gate::{Gate, GateError};
 
@@ -12,7 +15,10 @@ pub const ALL: &[Gate] = &[
     kill_writer::GATE,
     compare_and_swap::GATE,
     damaged_records::GATE,
+    rollback::GATE,
     fuzzing::GATE,
+    clock_jumps::GATE,
+    vectors::GATE,
 ];
 
 /// The gate of this name.
