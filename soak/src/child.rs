@@ -14,6 +14,8 @@ use crate::gates;
 pub enum Task {
     /// Counts together with others.
     Count(gates::compare_and_swap::Counting),
+    /// Keeps secrets to itself.
+    Keep(gates::canaries::Keeping),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -27,6 +29,7 @@ impl Task {
     pub fn perform(self) -> Result<(), GateError> {
         match self {
             Self::Count(counting) => counting.perform(),
+            Self::Keep(keeping) => keeping.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }

@@ -112,3 +112,25 @@ fn a_clock_that_jumps_makes_no_token_serve_longer_and_no_storm() {
     );
     assert!(tally.count("refreshes after such a jump") > 10, "{tally:?}");
 }
+
+#[test]
+fn secrets_are_where_they_belong_and_nowhere_else() {
+    let tally = passes("canaries");
+    for end in ["Return", "Panic", "Abort"] {
+        assert_eq!(
+            tally.count(&format!("processes that ended by {end}")),
+            1,
+            "{tally:?}"
+        );
+    }
+    assert!(
+        tally.count("control: secrets found in a plaintext file") > 3,
+        "{tally:?}"
+    );
+    assert!(tally.count("lines of logs") > 100, "{tally:?}");
+    assert!(
+        tally.count("bytes of `Debug` and errors searched") > 10_000,
+        "{tally:?}"
+    );
+    assert!(tally.count("files searched") >= 3, "{tally:?}");
+}

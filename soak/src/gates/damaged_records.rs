@@ -75,6 +75,16 @@ fn found(what: &str, error: &SealError, tally: &mut Tally) {
     tally.add(&format!("{what} found as {}", name(error)), 1);
 }
 
+/// What the checks of a sealed record find, each its own.
+const CHECKS: [&str; 6] = [
+    "NotSealed",
+    "UnsupportedFormat",
+    "UnknownKey",
+    "WrongKey",
+    "WrongLocation",
+    "Tampered",
+];
+
 /// Opens every damaged `good` by `sealer`.
 fn through_a_sealer(sealer: &Sealer, kind: RecordKind, key: &StoreKey, good: &[u8], tally: &mut Tally) {
     for (what, bytes) in damaged(good) {
@@ -94,10 +104,15 @@ async fn sealed_golden_record(tally: &mut Tally) -> Result<(), GateError> {
     let sealer = golden::sealer().await?;
     let key = sealer.stored_key(RecordKind::User, b"alice");
     let good = golden::record();
-    sealer
-        .open_record(RecordKind::User, &key, &good)
-        .doing("the golden record was not opened")?;
+    let opened = sealer.open_record(RecordKind::User, &key, &good);
+    tally.check(opened.is_ok(), || "the golden record was not opened".to_owned());
     through_a_sealer(&sealer, RecordKind::User, &key, &good, tally);
+    for check in CHECKS {
+        let count = tally.count(&format!("flips found as {check}"));
+        tally.check(count > 0, || {
+            format!("no flip was found as {check}: a check is missing")
+        });
+    }
     Ok(())
 }
 

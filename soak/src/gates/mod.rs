@@ -1,5 +1,6 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
+pub mod canaries;
 pub mod clock_jumps;
 pub mod compare_and_swap;
 pub mod damaged_records;
@@ -18,6 +19,7 @@ pub const ALL: &[Gate] = &[
     rollback::GATE,
     fuzzing::GATE,
     clock_jumps::GATE,
+    canaries::GATE,
     vectors::GATE,
 ];
 
