@@ -88,7 +88,7 @@ fn guided_by_coverage(target: &Target, case: u64, tally: &mut Tally) -> Result<(
 }
 
 /// How many inputs near the seeds are run in this process.
-const NEIGHBOURS: u64 = 1_000;
+const NEIGHBOURS: u64 = 400;
 
 fn near_the_seeds(target: &Target, case: u64, tally: &mut Tally) {
     let seeds = (target.seeds)();
