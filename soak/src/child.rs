@@ -29,6 +29,8 @@ pub enum Task {
     SignIn(crate::signing::SigningIn),
     /// Does what it is told, as one process of a fleet.
     Member(Box<fleet::Setup>),
+    /// Keeps secrets to itself.
+    Keep(gates::canaries::Keeping),
     /// Signs users in until it is killed.
     Write(gates::kill_writer::Writing),
 }
@@ -51,6 +53,7 @@ impl Task {
             Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),
             Self::Member(setup) => setup.perform(),
+            Self::Keep(keeping) => keeping.perform(),
             Self::Write(writing) => writing.perform(),
         }
     }

@@ -15,13 +15,17 @@
 //! | [`hurried_clock`] | time that runs faster, for waits of minutes |
 //! | [`signing`] | the child that signs users in, whatever is done to its files |
 //! | `recorded` | that child under strace, on Linux |
+//! | [`golden`] | the frozen records of cache-core |
+//! | [`fuzzer`] | the programs of the package `fuzz` |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 //! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
 pub mod fleet;
+pub mod fuzzer;
 pub mod gate;
 pub mod gates;
+pub mod golden;
 pub mod hurried_clock;
 pub mod record;
 #[cfg(target_os = "linux")]

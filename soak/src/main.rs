@@ -6,11 +6,12 @@
     reason = "a program for people at a terminal"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use soak::child::Task;
+use soak::fuzzer::Fuzzer;
 use soak::gate::{Doing, Gate, GateError};
 use soak::gates;
 use soak::record::{self, Plan};
@@ -44,6 +45,17 @@ enum Command {
         /// Names the sources that this program was built from.
         #[arg(long, default_value = "unknown")]
         sources: String,
+    },
+    /// Run targets of the package `fuzz`, guided by coverage, from what earlier runs found.
+    Fuzz {
+        /// Their names; all of them when there are none.
+        targets: Vec<String>,
+        /// How often each is run.
+        #[arg(long, default_value_t = 1_000_000)]
+        runs: u64,
+        /// Run only this input.
+        #[arg(long)]
+        input: Option<PathBuf>,
     },
     /// Do the work of a child process.
     #[command(hide = true)]
@@ -118,12 +130,48 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
                 ExitCode::FAILURE
             })
         }
+        Command::Fuzz { targets, runs, input } => fuzz(&targets, runs, input.as_deref()),
         Command::Child { task } => {
             let task: Task = serde_json::from_str(&task).doing("the task is not known")?;
             task.perform()?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn fuzz(names: &[String], runs: u64, input: Option<&Path>) -> Result<ExitCode, GateError> {
+    let fuzzer = Fuzzer::from_environment()?;
+    for name in names {
+        if !fuzz::TARGETS.iter().any(|target| target.name == name) {
+            return Err(GateError::new(format!("there is no target {name}")));
+        }
+    }
+    let is_wanted = |target: &&fuzz::Target| names.is_empty() || names.iter().any(|name| name == target.name);
+    let mut is_whole = true;
+    for target in fuzz::TARGETS.iter().filter(is_wanted) {
+        if let Some(input) = input {
+            is_whole &= fuzzer.again(target, input)?;
+            continue;
+        }
+        // Another seed each time, so that a run goes on where the last one ended.
+        let run = fuzzer.run(target, runs, rand::random())?;
+        println!(
+            "{}: {} executions, {} edges, {} new inputs, slowest {} s, {} MiB",
+            target.name, run.executions, run.edges, run.new_inputs, run.slowest, run.peak
+        );
+        if let Some(broken) = run.broken {
+            is_whole = false;
+            println!("  broken: {}", broken.message);
+            if let Some(input) = broken.input {
+                println!("  by {}", input.display());
+            }
+        }
+    }
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn description(gate: &Gate) -> serde_json::Value {

@@ -10,8 +10,8 @@ use cache_core::cache::{
 };
 use cache_core::layout::MsalLayout;
 use cache_core::schema::{
-    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenContext, TokenRequest,
-    TokenResponse, TokenType,
+    Account, AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenContext,
+    TokenRequest, TokenResponse, TokenType,
 };
 use cache_core::seal::{FileKeySource, FixedKeySource, KeySource, Namespace, SecretKey};
 use cache_core::secret::Secret;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// The host that issued everything here. Nothing is sent to it.
 const HOST: &str = "login.microsoftonline.com";
 const TENANT: &str = "00000000-0000-0000-0000-00000000000b";
-const CLIENT: &str = "soak";
+pub(crate) const CLIENT: &str = "soak";
 const SCOPE: &str = "User.Read";
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -192,6 +192,41 @@ impl User {
         }
     }
 
+    /// The partition of this user's one session.
+    #[must_use]
+    pub fn session(self) -> PartitionKey {
+        let mut assertion = [0; 32];
+        assertion[..4].copy_from_slice(&self.0.to_be_bytes());
+        PartitionKey::Session {
+            client_id: CLIENT.to_owned(),
+            authority: AuthorityIdentity::of_host(AuthorityKind::Entra, HOST),
+            key: SessionKey::AssertionHash(assertion),
+        }
+    }
+
+    /// Begins the session with what is granted at this user's sign-in number `serial`.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenCache::begin_session`].
+    pub async fn begin_session(self, cache: &TokenCache, serial: u64) -> Result<(), CacheError> {
+        let granted = self.granted(serial);
+        let lifetime = HOUR * 24;
+        cache
+            .begin_session(&self.partition(), &self.session(), granted, lifetime)
+            .await?;
+        Ok(())
+    }
+
+    /// As [`serial`](Self::serial), of the session.
+    ///
+    /// # Errors
+    ///
+    /// As [`serial`](Self::serial).
+    pub async fn session_serial(self, cache: &TokenCache) -> Result<u64, ReadError> {
+        self.serial_in(self.session(), cache).await
+    }
+
     /// Signs this user in for the `serial`th time, durably.
     ///
     /// # Errors
@@ -208,20 +243,22 @@ impl User {
     ///
     /// That the cache cannot be read, or that it has another user's token for this one.
     pub async fn serial(self, cache: &TokenCache) -> Result<u64, ReadError> {
-        let request = TokenRequest::new(
-            self.partition(),
-            AuthorityKind::Entra,
-            CLIENT,
-            HOST,
-            TENANT,
-            ScopeSet::parse(SCOPE),
-        );
+        self.serial_in(self.partition(), cache).await
+    }
+
+    /// What asks for this user's token.
+    #[must_use]
+    pub fn request(self) -> Arc<TokenRequest> {
+        request_in(self.partition())
+    }
+
+    async fn serial_in(self, partition: PartitionKey, cache: &TokenCache) -> Result<u64, ReadError> {
         let options = AcquireOptions {
             cache_only: true,
             ..AcquireOptions::default()
         };
         let acquired = match cache
-            .acquire(Arc::new(request), options, Arc::new(Unreachable))
+            .acquire(request_in(partition), options, Arc::new(Unreachable))
             .await
         {
             Ok(acquired) => acquired,
@@ -237,6 +274,18 @@ impl User {
             _ => Err(ReadError::Foreign),
         }
     }
+}
+
+fn request_in(partition: PartitionKey) -> Arc<TokenRequest> {
+    let scopes = ScopeSet::parse(SCOPE);
+    Arc::new(TokenRequest::new(
+        partition,
+        AuthorityKind::Entra,
+        CLIENT,
+        HOST,
+        TENANT,
+        scopes,
+    ))
 }
 
 /// Why a user's sign-in was not read.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::command::{Failure, cargo, output, run, succeeds};
+use crate::fuzz;
 use crate::source_rules;
 
 /// The configuration in `deny.toml` is that of this release line.
@@ -18,13 +19,17 @@ const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 /// The package that measures beside the peers is a workspace of its own.
 const PEERS: [&str; 2] = ["--manifest-path", "benches/peers/Cargo.toml"];
 
+/// Clippy links nothing: it can do without libFuzzer, which would have to be compiled.
+const NO_LIBFUZZER: (&str, &str) = ("CUSTOM_LIBFUZZER_PATH", "absent/libabsent.a");
+
 type Gate = (&'static str, fn() -> Result<(), Failure>);
 
-const GATES: [Gate; 8] = [
+const GATES: [Gate; 9] = [
     ("format", format),
     ("source rules", source_rules::check),
     ("clippy, all features", clippy_all_features),
     ("clippy, peers", clippy_peers),
+    ("clippy, fuzz", clippy_fuzz),
     ("documentation", documentation),
     ("clippy, no default features", clippy_no_default_features),
     ("clippy, each feature alone", clippy_each_feature),
@@ -55,7 +60,8 @@ pub(crate) fn all() -> Result<(), Failure> {
 
 fn format() -> Result<(), Failure> {
     run(&mut cargo(["fmt", "--all", "--check"]))?;
-    run(cargo(["fmt", "--check"]).args(PEERS))
+    run(cargo(["fmt", "--check"]).args(PEERS))?;
+    run(cargo(["fmt", "--check"]).args(fuzz::PACKAGE))
 }
 
 fn clippy_all_features() -> Result<(), Failure> {
@@ -66,6 +72,14 @@ fn clippy_peers() -> Result<(), Failure> {
     run(cargo(["clippy", "--locked", "--all-targets"])
         .args(PEERS)
         .args(DENY_WARNINGS))
+}
+
+fn clippy_fuzz() -> Result<(), Failure> {
+    let (variable, value) = NO_LIBFUZZER;
+    run(cargo(["clippy", "--locked", "--all-targets", "--all-features"])
+        .args(fuzz::PACKAGE)
+        .args(DENY_WARNINGS)
+        .env(variable, value))
 }
 
 fn clippy_no_default_features() -> Result<(), Failure> {
@@ -125,7 +139,8 @@ fn dependencies() -> Result<(), Failure> {
         ]))?;
     }
     run(&mut deny(&[]))?;
-    run(&mut deny(&PEERS))
+    run(&mut deny(&PEERS))?;
+    run(&mut deny(&fuzz::PACKAGE))
 }
 
 fn deny(package: &[&str]) -> Command {

@@ -10,6 +10,7 @@ mod bench;
 mod callgrind;
 mod cited_tests;
 mod command;
+mod fuzz;
 mod guard;
 mod lint;
 mod packages;
@@ -42,6 +43,9 @@ Commands:
   soak [--gate NAME]… [--scale S] [--anew] [--no-install]
                        Run every reliability gate, or those named, at full size or a part of it, and write
                        docs/reliability.md. What was stopped goes on where it was, unless --anew is given.
+  fuzz [TARGET…] [--runs N] [--input FILE]
+                       Run every target of the package fuzz, or those named, guided by coverage, N times each (a
+                       million), from what earlier runs found. With --input, run one input again.
   guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
                        benches/guard. With --bless, rewrite the budget.
   help                 Print this.
@@ -66,6 +70,13 @@ fn main() -> ExitCode {
         },
         ["soak", ref options @ ..] => match soak::Selection::parse(options) {
             Some(selection) => soak::run_gates(&selection),
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["fuzz", ref options @ ..] => match fuzz::Selection::parse(options) {
+            Some(selection) => fuzz::run_targets(&selection),
             None => {
                 eprint!("{USAGE}");
                 return ExitCode::from(2);

@@ -1,11 +1,15 @@
 //! Every gate, one file each. Their order and numbers are those of the scorecard in `docs/reliability.md`.
 
 pub mod cached_increments;
+pub mod canaries;
+pub mod clock_jumps;
 pub mod compare_and_swap;
 #[cfg(target_os = "linux")]
 pub mod damage;
+pub mod damaged_records;
 #[cfg(target_os = "linux")]
 pub mod failing_calls;
+pub mod fuzzing;
 pub mod histories;
 pub mod key_rotation;
 pub mod kill_writer;
@@ -19,10 +23,12 @@ pub mod nonces;
 pub mod power_cut;
 pub mod removal;
 pub mod removal_race;
+pub mod rollback;
 pub mod rotation_race;
 #[cfg(target_os = "linux")]
 pub mod starved;
 pub mod stopped_spender;
+pub mod vectors;
 
 use crate::gate::{Gate, GateError};
 
@@ -44,13 +50,19 @@ pub const ALL: &[Gate] = &[
     stopped_spender::GATE,
     removal::GATE,
     removal_race::GATE,
+    damaged_records::GATE,
+    rollback::GATE,
     key_rotation::GATE,
     #[cfg(target_os = "linux")]
     nonces::GATE,
+    fuzzing::GATE,
+    clock_jumps::GATE,
     #[cfg(target_os = "linux")]
     damage::GATE,
+    canaries::GATE,
     #[cfg(target_os = "linux")]
     modes::GATE,
+    vectors::GATE,
 ];
 
 /// The gate of this name.

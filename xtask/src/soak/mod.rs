@@ -10,6 +10,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::command::{Failure, cargo, output, root, run, target_folder};
+use crate::fuzz;
 use crate::prerequisites::{self, Installation};
 use record::Record;
 
@@ -85,6 +86,8 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
         }
     }
 
+    let needs_fuzzers = |gate: &Gate| gate.name == FUZZING && selection.wants(gate);
+    let fuzzers = gates.iter().any(needs_fuzzers).then(fuzz::build).transpose()?;
     let sources = sources()?;
     let mut failed = Vec::new();
     for gate in gates.iter().filter(|gate| selection.wants(gate)) {
@@ -94,7 +97,11 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
             fs::remove_file(&path)
                 .map_err(|error| Failure::new(format!("could not remove {}: {error}", path.display())))?;
         }
-        let ran = run(Command::new(&program)
+        let mut command = Command::new(&program);
+        if let Some(fuzzers) = &fuzzers {
+            command.env(fuzz::PROGRAMS, fuzzers);
+        }
+        let ran = run(command
             .current_dir(root())
             .args(["run", &gate.name, "--sources", &sources])
             .args(["--scale", &selection.scale.to_string()])
@@ -110,6 +117,9 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
     }
     Err(Failure::new(format!("not passed:\n  {}", failed.join("\n  "))))
 }
+
+/// The gate that runs programs of its own.
+const FUZZING: &str = "fuzzing";
 
 fn gates(program: &Path) -> Result<Vec<Gate>, Failure> {
     let list = output(Command::new(program).args(["list", "--json"]))?;

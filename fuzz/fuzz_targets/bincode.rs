@@ -1,0 +1,7 @@
+//! `bincode`, as a program of libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::bincode::run(data);
+});

@@ -1,0 +1,7 @@
+//! `envelope`, as a program of libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::envelope::run(data);
+});

@@ -1,0 +1,7 @@
+//! `msal_json`, as a program of libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::msal_json::run(data);
+});

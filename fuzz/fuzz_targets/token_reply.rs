@@ -1,0 +1,7 @@
+//! `token_reply`, as a program of libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::token_reply::run(data);
+});

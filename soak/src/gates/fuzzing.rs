@@ -1,0 +1,140 @@
+//! Gate 16: bytes that an attacker chooses.
+
+use std::ops::Range;
+use std::panic::catch_unwind;
+
+use fuzz::{Outcome, TARGETS, Target};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::fuzzer::Fuzzer;
+use crate::gate::{Gate, GateError};
+use crate::golden::hex;
+use crate::stage::{Stage, chance};
+use crate::tally::Tally;
+
+/// The gate. The first cases, one a target, run its seeds and what is near them in this process; each further case is a slice of a run that is
+/// guided by coverage.
+pub const GATE: Gate = Gate {
+    number: 16,
+    name: "fuzzing",
+    title: "coverage-guided fuzzing of every place where an attacker chooses the bytes, and of operations with faults against an oracle",
+    must: "0 panics, 0 broken promises, bounded time and memory",
+    unit: "slices of 500,000 executions",
+    full_size: NEAR + 17 * 20,
+    test_size: NEAR,
+    batch: 4,
+    limits: &[
+        "Ciphertexts are not forged by chance: behind the AEAD, decoders are reached by targets of their own.",
+        "The programs run without sanitizers; the workspace has no unsafe code, and its dependencies' is not watched.",
+        "The slices are 10^8 executions of the records' target and 10^7 of each other. For 10^9: `cargo xtask fuzz TARGET --runs 1000000000`.",
+    ],
+    run,
+};
+
+const NEAR: u64 = TARGETS.len() as u64;
+
+const EXECUTIONS: u64 = 500_000;
+
+/// What the slices of one round are of: ten of the records, one of each other.
+const ROUND: [usize; 17] = [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 0, 0];
+
+fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
+    stage.in_parallel(cases, |cases| {
+        let mut tally = Tally::default();
+        for case in cases {
+            match case.checked_sub(NEAR) {
+                None => near_the_seeds(&TARGETS[index(case)], case, &mut tally),
+                Some(slice) => {
+                    let of = ROUND[index(slice % ROUND.len() as u64)];
+                    guided_by_coverage(&TARGETS[of], case, &mut tally)?;
+                }
+            }
+        }
+        Ok(tally)
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "it is smaller than a table's length"
+)]
+fn index(number: u64) -> usize {
+    number as usize
+}
+
+fn guided_by_coverage(target: &Target, case: u64, tally: &mut Tally) -> Result<(), GateError> {
+    let run = Fuzzer::from_environment()?.run(target, EXECUTIONS, case)?;
+    let name = target.name;
+    tally.add(
+        &format!("executions of {name}, guided by coverage"),
+        run.executions,
+    );
+    tally.add(
+        &format!("inputs of {name} that reached something new"),
+        run.new_inputs,
+    );
+    tally.at_most(&format!("edges reached by {name}"), run.edges);
+    tally.at_most("slowest input in s", run.slowest);
+    tally.at_most("peak memory in MiB", run.peak);
+    if let Some(broken) = run.broken {
+        let input = broken.input.map_or_else(
+            || "no input was written".to_owned(),
+            |path| std::fs::read(path).map_or_else(|error| error.to_string(), |input| hex(&input)),
+        );
+        tally.violation(format_args!("{name}: {}: {input}", broken.message));
+    }
+    Ok(())
+}
+
+/// How many inputs near the seeds are run in this process.
+const NEIGHBOURS: u64 = 400;
+
+fn near_the_seeds(target: &Target, case: u64, tally: &mut Tally) {
+    let seeds = (target.seeds)();
+    let mut chance = chance(GATE.number, case);
+    let neighbours = (0..NEIGHBOURS).map(|_| neighbour(&seeds, target.max_len, &mut chance));
+    for input in seeds.iter().cloned().chain(neighbours) {
+        let became = match catch_unwind(|| (target.run)(&input)) {
+            Ok(Outcome::Taken) => "taken",
+            Ok(Outcome::Refused) => "refused",
+            Err(_) => {
+                tally.violation(format_args!("{}: a panic at {}", target.name, hex(&input)));
+                continue;
+            }
+        };
+        tally.add(
+            &format!("inputs of {} near its seeds that were {became}", target.name),
+            1,
+        );
+    }
+}
+
+/// A seed with a few changes, of the kinds that an attacker tries first.
+fn neighbour(seeds: &[Vec<u8>], max_len: usize, chance: &mut StdRng) -> Vec<u8> {
+    let mut input = seeds[chance.random_range(0..seeds.len())].clone();
+    for _ in 0..chance.random_range(1..4) {
+        let at = chance.random_range(0..=input.len());
+        match chance.random_range(0..6) {
+            0 => input.truncate(at),
+            1 => input.insert(at, chance.random()),
+            2 => {
+                let other = &seeds[chance.random_range(0..seeds.len())];
+                let from = chance.random_range(0..=other.len());
+                input.truncate(at);
+                input.extend_from_slice(&other[from..]);
+            }
+            3 => {
+                // A length or a number at its end.
+                let value = [0, 0x7F, 0x80, 0xFC, 0xFD, 0xFF][chance.random_range(0..6)];
+                let until = input.len().min(at + chance.random_range(1..9));
+                input[at..until].fill(value);
+            }
+            4 if at < input.len() => _ = input.remove(at),
+            _ if at < input.len() => input[at] ^= 1 << chance.random_range(0..8),
+            _ => {}
+        }
+    }
+    input.truncate(max_len);
+    input
+}
