@@ -72,6 +72,14 @@ impl DatabaseFile {
         self.companions(platform::tighten)
     }
 
+    /// Forces the names of the file and its log to the disk. SQLite tries it too, and says nothing when that fails: what is committed to a log
+    /// without a name is lost when the power is.
+    pub(crate) fn sync_names(&self) -> Result<(), Failure> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        platform::sync_directory(directory)
+            .map_err(|error| Failure::io(directory, "force to the disk", error))
+    }
+
     /// Fails when the file was removed or another one took its place: what is written then would go to a file that
     /// nobody else sees and that vanishes with this process.
     pub(crate) fn verify(&self) -> Result<(), Failure> {

@@ -83,6 +83,7 @@ impl SqliteStore {
         let at = |failure: Failure| failure.at(file.path());
         let mut connection = schema::prepare(&connector, &file).await.map_err(at)?;
         let newest = schema::newest_change(&mut connection).await.map_err(at)?;
+        file.sync_names()?;
         // Somebody may have put another file in its place between the checks and SQLite's opening it.
         file.verify()?;
 

@@ -13,7 +13,7 @@ use crate::signing::{Said, SigningIn};
 use crate::stage::Stage;
 
 /// How long a child may take. Longer than every time limit of the stores.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// A child that is being recorded.
 #[derive(Debug)]

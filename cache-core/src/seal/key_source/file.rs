@@ -58,13 +58,18 @@ impl KeySource for FileKeySource {
         let mut suffix = [0; 8];
         random.fill(&mut suffix)?;
         let path = self.path.clone();
-        let key = blocking(move || match platform::read(&path) {
-            Err(KeySourceError::Missing { .. }) => {
-                platform::create(&path, &encode(&candidate), u64::from_be_bytes(suffix))?;
-                // Read back rather than trusted: when another process was faster, its key is the one that counts.
-                platform::read(&path)
-            }
-            found => found,
+        let key = blocking(move || {
+            let found = match platform::read(&path) {
+                Err(KeySourceError::Missing { .. }) => {
+                    platform::create(&path, &encode(&candidate), u64::from_be_bytes(suffix))?;
+                    // Read back rather than trusted: when another process was faster, its key is the one that counts.
+                    platform::read(&path)?
+                }
+                found => found?,
+            };
+            // Also where it was found: its maker may not have come to this, and a ring that outlives its key is lost.
+            platform::synchronise(&path)?;
+            Ok(found)
         })
         .await?;
         Ok((key, SourceDescription::new(Self::KIND, [])?))
@@ -184,13 +189,14 @@ mod platform {
             // Whatever went wrong, no stray copy of a key may stay.
             let _ = fs::unlink(&temporary);
         }
-        result?;
-        let directory = fs::open(
-            &parent,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(failed("open directory", &parent))?;
+        result
+    }
+
+    /// Forces the name of the file at `path` to the disk; its content is there before it has the name.
+    pub(super) fn synchronise(path: &Path) -> Result<(), KeySourceError> {
+        let parent = directory(path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(&parent, flags, Mode::empty()).map_err(failed("open directory", &parent))?;
         fs::fsync(&directory).map_err(failed("synchronise directory", &parent))
     }
 
@@ -279,6 +285,10 @@ mod platform {
     }
 
     pub(super) fn create(_path: &Path, _text: &[u8], _suffix: u64) -> Result<(), KeySourceError> {
+        Err(UNSUPPORTED)
+    }
+
+    pub(super) fn synchronise(_path: &Path) -> Result<(), KeySourceError> {
         Err(UNSUPPORTED)
     }
 }

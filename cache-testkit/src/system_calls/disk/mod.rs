@@ -30,6 +30,7 @@ pub struct Disk {
     /// How much had happened when each `fsync` that goes on began, by the number of its call.
     syncing: HashMap<usize, u64>,
     happened: u64,
+    forgets: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,16 @@ impl Disk {
             descriptors: HashMap::new(),
             syncing: HashMap::new(),
             happened: 0,
+            forgets: false,
         }
+    }
+
+    /// The same, under a system that forgets what an `fsync` of a file could not write, as Linux does: the next one succeeds without it.
+    /// That data is then never on the disk, and [`all`](Self::all) does not have it either. Names are not forgotten.
+    #[must_use]
+    pub fn forgetting(mut self) -> Self {
+        self.forgets = true;
+        self
     }
 
     /// The same, with what `image` holds on the disk already.
@@ -150,9 +160,18 @@ impl Disk {
     }
 
     fn returned(&mut self, number: usize, call: &Call) -> Result<(), DiskError> {
-        let Outcome::Returned(value) = call.outcome else {
-            self.syncing.remove(&number);
-            return Ok(());
+        let value = match &call.outcome {
+            Outcome::Returned(value) => *value,
+            outcome => {
+                let before = self.syncing.remove(&number);
+                // One that was interrupted has written nothing and lost nothing.
+                if let (Outcome::Failed(error), Some(before), true) = (outcome, before, self.forgets)
+                    && error != "EINTR"
+                {
+                    self.forget(call, before);
+                }
+                return Ok(());
+            }
         };
         self.happened += 1;
         if is_sync(call) {
@@ -313,6 +332,15 @@ impl Disk {
         Ok(())
     }
 
+    fn forget(&mut self, call: &Call, before: u64) {
+        let descriptor = call
+            .descriptor(0)
+            .and_then(|number| self.descriptors.get(&number));
+        if let Some(file) = descriptor.and_then(|descriptor| descriptor.file) {
+            self.files[file].unsynced.retain(|(when, _)| *when > before);
+        }
+    }
+
     fn change(&mut self, file: usize, change: DataChange) {
         self.files[file].unsynced.push((self.happened, change));
     }
@@ -374,6 +402,17 @@ mod tests {
             .iter()
             .map(|(name, content)| (name.to_str().unwrap(), text(content)))
             .collect()
+    }
+
+    #[test]
+    fn what_a_system_forgets_is_on_no_disk() {
+        let again = r#"7 fsync(9<\x2f\x64\x2f\x62>) = 0"#;
+        let trace = Trace::parse(&format!("{RECORD}{again}\n")).unwrap();
+        let disk = || Disk::new("/d");
+        let after = disk().played(&trace, trace.lines).unwrap();
+        assert_eq!(texts(&after.synced_only()), [("b", "923")]);
+        let after = disk().forgetting().played(&trace, trace.lines).unwrap();
+        assert_eq!(texts(&after.synced_only()), [("b", "123")]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::site::{self, Failure, Site};
 use super::{Subject, USERS, new_folder};
 use crate::gate::{Doing, GateError};
 use crate::recorded::{Recorded, Recorder};
+use crate::scene::Place;
 use crate::signing::{Expected, Said};
 use crate::stage::Stage;
 use crate::tally::Tally;
@@ -57,7 +58,7 @@ impl Attempt<'_> {
             Ok(records) => tally.add("records opened", records),
             Err(error) => self.violated(tally, error),
         }
-        self.judge_disk(stage, &path, &recorded, &expected, tally).await
+        self.judge_disk(stage, &path, &recorded, tally).await
     }
 
     fn judge_process(&self, recorded: &Recorded, may_end: bool, tally: &mut Tally) {
@@ -98,23 +99,44 @@ impl Attempt<'_> {
         }
     }
 
-    /// What was acknowledged must be on the disk, whatever had failed before.
+    /// What was acknowledged must be on the disk, whatever had failed before, and however the system takes that: at the end, and when it was
+    /// acknowledged, before a checkpoint mends what is wrong.
     async fn judge_disk(
         &self,
         stage: &Stage,
         path: &Path,
         recorded: &Recorded,
-        expected: &Expected,
         tally: &mut Tally,
     ) -> Result<(), GateError> {
-        let disk = Disk::new(path).with(&self.subject.image);
-        let disk = disk.played(&recorded.trace, recorded.trace.lines);
-        let (_folder, after_cut) = new_folder(stage)?;
-        let image = disk.doing("could not follow a recording")?.synced_only();
-        image.write_to(&after_cut).doing("could not write an image")?;
-        match expected.check(&self.subject.place.in_folder(&after_cut)).await {
-            Ok(_) => tally.add("power cuts afterwards", 1),
-            Err(error) => self.violated(tally, format_args!("after a power cut: {error}")),
+        let acknowledged = recorded.said.iter().enumerate();
+        let acknowledged = acknowledged.filter(|(_, (_, said))| matches!(said, Said::SignedIn(..)));
+        let mut moments: Vec<_> = acknowledged
+            .filter(|(place, _)| {
+                let next = recorded.said.get(place + 1);
+                self.site.is_sync() || matches!(next, Some((_, Said::Knows(..))))
+            })
+            .map(|(_, (line, _))| line + 1)
+            .collect();
+        moments.push(recorded.trace.lines);
+        for moment in moments {
+            let mut systems = vec![("patient", Disk::new(path))];
+            if matches!(self.subject.place, Place::MsalFile(_)) {
+                systems.push(("forgetful", Disk::new(path).forgetting()));
+            }
+            for (system, disk) in systems {
+                let disk = disk.with(&self.subject.image).played(&recorded.trace, moment);
+                let (_folder, after_cut) = new_folder(stage)?;
+                let image = disk.doing("could not follow a recording")?.synced_only();
+                image.write_to(&after_cut).doing("could not write an image")?;
+                let expected = Expected::after(USERS, self.subject.after, recorded.said_before(moment));
+                match expected.check(&self.subject.place.in_folder(&after_cut)).await {
+                    Ok(_) => tally.add("power cuts afterwards", 1),
+                    Err(error) => self.violated(
+                        tally,
+                        format_args!("after a power cut before line {moment} of a {system} system: {error}"),
+                    ),
+                }
+            }
         }
         Ok(())
     }

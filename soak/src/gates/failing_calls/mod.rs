@@ -31,8 +31,9 @@ pub const GATE: Gate = Gate {
     batch: 240,
     limits: &[
         "A write that fails or is short writes nothing here: the file-size limit of the gate `starved` tears writes.",
-        "After a failed fsync the kernel is taken to try again at the next one. A kernel that forgets the data, as Linux may, makes what is \
-         written later depend on what was lost.",
+        "What an fsync could not write is taken to be tried again by the next, and over an MSAL file also to be forgotten, as Linux may. Over \
+         SQLite that is not promised: a log that is opened anew after its fsync failed is believed as the memory of the system shows it, and \
+         what is committed after it can be lost with it when the power fails.",
         "`strace` counts calls thread by thread; a call that another run makes in another thread is missed, and counted as such.",
     ],
     run,

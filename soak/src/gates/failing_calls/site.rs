@@ -56,6 +56,10 @@ pub(super) enum Failure {
 }
 
 impl Site {
+    pub(super) fn is_sync(self) -> bool {
+        matches!(self.call, "fsync" | "fdatasync")
+    }
+
     pub(super) fn inject(self, strace: Strace) -> Strace {
         let Self { call, number, .. } = self;
         match self.failure {
