@@ -205,6 +205,7 @@ impl Member {
     }
 
     async fn live(self: &Arc<Self>, accounts: Vec<String>) -> Result<Answer, GateError> {
+        self.stop.store(false, Ordering::SeqCst);
         let live = async |id: String| {
             let living = tokio::spawn(Arc::clone(self).live_as(id));
             living.await.doing("a life ended")?

@@ -1,7 +1,7 @@
 //! Fleets: processes over one store, each with a cache and a client of its own, that refresh at a real provider, are stopped and killed,
 //! count and sign out.
 //!
-//! A member reads [orders](orders) from its standard input, one JSON object a line, and says on its standard output what came of them.
+//! A member reads [orders] from its standard input, one JSON object a line, and says on its standard output what came of them.
 
 mod client;
 pub mod counter;
