@@ -50,7 +50,7 @@ fn sign_in_at_the_end(strategy: Strategy) -> Poll<Result<Acquired, CacheError>> 
     });
     outcome
         .recv_timeout(Duration::from_secs(60))
-        .expect("the runtime does not end")
+        .unwrap_or_else(|_| panic!("the runtime does not end"))
 }
 
 #[test]
