@@ -87,14 +87,19 @@ fn read(stage: &Stage, mut cases: VecDeque<Case>, tally: &mut Tally) -> Result<(
     while !cases.is_empty() {
         let folders = cases.iter().map(|case| case.folder.path().to_owned()).collect();
         let mut child = stage.start(&Task::ReadDamaged(Reading { folders }))?;
+        let mut judged = Vec::new();
         while let Some(line) = child.line()? {
             let found: Found = serde_json::from_str(&line).doing("a child told something else")?;
             let case = cases
                 .pop_front()
                 .ok_or_else(|| GateError::new("a child read more than it was given"))?;
-            case.judge(&found, tally)?;
+            judged.push((case, found));
         }
         let status = child.wait()?;
+        // Not before its end: SQLite closes what it refused in a thread of its own.
+        for (case, found) in judged {
+            case.judge(&found, tally)?;
+        }
         if let Some(case) = cases.pop_front() {
             let how = match status.signal() {
                 Some(signal) => format!("signal {signal}"),
