@@ -30,6 +30,7 @@ pub const GATE: Gate = Gate {
         "A read-only mount comes between two openings of a database: Linux does not make one read-only while a file is open for writing.",
         "SQLite cannot open a database that was closed on a read-only mount, or on a disk without 32 KiB left: it is refused by a typed error \
          until the want ends.",
+        "An MSAL file is opened for each read: without a descriptor, what memory does not have is a typed error until the want ends.",
     ],
     run,
 };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::report;
 use crate::gate::{Doing, GateError};
-use crate::scene::{Opened, Place, User};
+use crate::scene::{Opened, Place, ReadError, User};
 use crate::signing::{Expected, Refusal, Said};
 use crate::stage::{chance, runtime};
 use crate::tally::Tally;
@@ -121,6 +121,9 @@ impl Ordeal {
                 tally.add("opened in want", 1);
                 match Expected::after(USERS, 0, said).check(&self.place).await {
                     Ok(_) => tally.add("caches read in want", 1),
+                    Err(_) if self.cannot_be_read() => {
+                        tally.add("caches that no descriptor was left to read", 1)
+                    }
                     Err(error) => self.violated(tally, format_args!("opened in want: {error}")),
                 }
                 Some(opened)
@@ -165,6 +168,9 @@ impl Ordeal {
         for user in (0..USERS).map(User) {
             match user.serial(&opened.cache).await {
                 Ok(serial) if expected.includes(user, serial) => tally.add("tokens read in want", 1),
+                Err(ReadError::Cache(error)) if self.cannot_be_read() => {
+                    self.refused(&Refusal::of(&error), "a read", tally);
+                }
                 found => self.violated(tally, format_args!("user {} in want: {found:?}", user.0)),
             }
         }
@@ -193,6 +199,11 @@ impl Ordeal {
                 format_args!("{what} refused as {}: {}", refusal.kind, refusal.text),
             );
         }
+    }
+
+    /// Whether nothing can be read but what memory has: a file that is opened for each read, with no descriptor to do so.
+    fn cannot_be_read(&self) -> bool {
+        self.want == Want::Descriptors && self.replaces()
     }
 
     /// Whether what is written is a new file each time.
@@ -226,7 +237,11 @@ impl Starvation {
                 let filler = ordeal.folder.join("filler");
                 fill(&filler).doing("could not fill a disk")?;
                 // So that another call is the first to fail. A file that is replaced as a whole does not grow here.
-                let most = if ordeal.replaces() { 3 } else { 24 };
+                let most = if ordeal.replaces() {
+                    (largest(&ordeal.folder, &filler)? / 4096).max(1)
+                } else {
+                    24
+                };
                 let free = chance.random_range(0..most) * 4096;
                 let length = fs::metadata(&filler).doing("could not look at a file")?.len();
                 File::options()
@@ -237,13 +252,7 @@ impl Starvation {
                 Self::Full(filler)
             }
             Want::Growth => {
-                let mut largest = 0;
-                for entry in fs::read_dir(&ordeal.folder).doing("could not list a folder")? {
-                    let found = entry
-                        .and_then(|entry| entry.metadata())
-                        .doing("could not look at a file")?;
-                    largest = largest.max(found.len());
-                }
+                let largest = largest(&ordeal.folder, Path::new(""))?;
                 let limited = if ordeal.replaces() {
                     chance.random_range(1..largest)
                 } else {
@@ -279,6 +288,19 @@ impl Starvation {
             }
         }
     }
+}
+
+/// The length of the largest file in a folder but one, in bytes.
+fn largest(folder: &Path, but: &Path) -> Result<u64, GateError> {
+    let mut largest = 0;
+    for entry in fs::read_dir(folder).doing("could not list a folder")? {
+        let entry = entry.doing("could not list a folder")?;
+        let found = entry.metadata().doing("could not look at a file")?;
+        if entry.path() != but {
+            largest = largest.max(found.len());
+        }
+    }
+    Ok(largest)
 }
 
 fn fill(path: &Path) -> std::io::Result<()> {
