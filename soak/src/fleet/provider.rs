@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::TokenCache;
+use cache_core::time::{Clock, SystemClock};
 use cache_testkit::authority::{Config, FakeAuthority, Grant, HOME_TENANT, Lifetimes, PUBLIC_CLIENT, User};
 use cache_testkit::oidc_provider::OidcProvider;
 use cache_testkit::proxy::Proxy;
@@ -66,6 +67,9 @@ pub struct Seen {
     /// Families of which no token is good any more.
     pub revoked: u64,
 }
+
+/// glewlwyd refuses some of the sign-ins that come at once: its own database is locked then.
+const SIGN_IN_ATTEMPTS: usize = 8;
 
 impl Provider {
     /// Starts an issuer of access tokens that live for so many seconds, with so many users.
@@ -180,14 +184,22 @@ impl Provider {
         cache: &TokenCache,
         number: usize,
     ) -> Result<AuthenticationResult, GateError> {
-        let client = setup.client(cache.clone(), Arc::new(setup.http()?))?;
         let (user, password) = match &self.part {
             Part::OidcProvider(_) => (oidc_provider::numbered_user(number), oidc_provider::PASSWORD),
             Part::Glewlwyd(_) => (glewlwyd::numbered_user(number), glewlwyd::PASSWORD),
             Part::ReuseSafe(_) => (entra_user(number).username, authority::PASSWORD),
         };
-        let signed_in = client.sign_in(&setup.issuer.scope, user, password).await;
-        signed_in.doing(format!("{} does not sign user {number} in", self.kind))
+        let mut attempts = 1;
+        loop {
+            // A client of its own for each attempt: one that was answered by an error of the server would wait.
+            let client = setup.client(cache.clone(), Arc::new(setup.http()?))?;
+            let signed_in = client.sign_in(&setup.issuer.scope, user.clone(), password).await;
+            if signed_in.is_ok() || attempts == SIGN_IN_ATTEMPTS {
+                return signed_in.doing(format!("{} does not sign user {number} in", self.kind));
+            }
+            attempts += 1;
+            SystemClock.sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// How many refresh tokens were sent to it so far.
