@@ -5,23 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use benches::harness::{Measured, Operation, Question, QuestionError, Row, answer, at_most, batch};
 use benches::payload::{
     CLIENT_ID, ENVIRONMENT, FakeAuthority, Payload, REALM, TokenSizes, memory_cache, open,
 };
-use bytes::Bytes;
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, Lookup, PartitionRef};
 use cache_core::schema::index::{IndexedPartition, is_fresh};
 use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, Partition, TokenContext, TokenRequest, TokenType,
 };
-use cache_core::store::{
-    Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
-};
+use cache_core::store::MemoryStore;
 use cache_core::strategy::{MemoryTier, Strategy};
 use cache_core::time::{Clock, SystemClock};
-use futures_util::stream::BoxStream;
+use cache_testkit::declared::DeclaredStore;
 
 fn main() -> ExitCode {
     answer(
@@ -201,10 +197,10 @@ fn at_the_store(question: &mut Question) -> Result<(), QuestionError> {
     // Each token that is added writes the whole record anew.
     let limit = if question.is_quick() { 64 << 10 } else { 1 << 20 };
     let refused = runtime.block_on(async {
-        let store = SmallRecords {
-            store: MemoryStore::new(),
-            limit,
-        };
+        // The cache looks at this before it writes.
+        let store = DeclaredStore::new(Arc::new(MemoryStore::new()), |capabilities| {
+            capabilities.max_value_bytes = limit;
+        });
         let cache = open(Arc::new(store), Strategy::web_front_end()).await?;
         for resource in 0..2_000 {
             let request = payload.app_request(0, resource);
@@ -231,48 +227,6 @@ fn at_the_store(question: &mut Question) -> Result<(), QuestionError> {
         "tokens",
     );
     Ok(())
-}
-
-/// A store whose records may not be longer than so many bytes, as those of most places are.
-#[derive(Debug)]
-struct SmallRecords {
-    store: MemoryStore,
-    limit: usize,
-}
-
-#[async_trait]
-impl Store for SmallRecords {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.store.get(key).await
-    }
-
-    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        self.store.head(key).await
-    }
-
-    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
-        self.store.put(key, payload, options).await
-    }
-
-    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
-        self.store.delete(key, expected).await
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
-        self.store.scan(prefix)
-    }
-
-    /// The cache looks here before it writes.
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            max_value_bytes: self.limit,
-            ..self.store.capabilities()
-        }
-    }
-
-    fn watch(&self) -> Option<&dyn Watch> {
-        self.store.watch()
-    }
 }
 
 #[derive(Clone, Copy)]

@@ -158,7 +158,7 @@ async fn a_new_token_is_found_at_once_and_the_old_one_is_not() {
 #[tokio::test]
 async fn it_ends_when_the_store_is_to_be_asked_and_begins_anew() {
     let world = World::new();
-    let store = Quiet::over(Arc::clone(&world.store));
+    let store = quiet(Arc::clone(&world.store));
     let cache = open(&store, &world.clock).await;
     world.remembered(&cache).await;
     world.clock.advance(STALE - SECOND);
@@ -253,7 +253,7 @@ impl Clock for Suspending {
 async fn it_ends_while_the_machine_is_suspended() {
     let world = World::new();
     let source = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
-    let cache = TokenCache::builder(Quiet::over(Arc::clone(&world.store)))
+    let cache = TokenCache::builder(quiet(Arc::clone(&world.store)))
         .clock(Arc::new(Suspending(world.clock.clone())))
         .strategy(Strategy::desktop_tool())
         .open_sealed(Namespace::default(), source)
@@ -269,7 +269,7 @@ async fn it_ends_while_the_machine_is_suspended() {
 #[tokio::test]
 async fn a_wall_clock_that_is_slow_does_not_lengthen_the_trust_in_memory() {
     let world = World::new();
-    let cache = open(&Quiet::over(Arc::clone(&world.store)), &world.clock).await;
+    let cache = open(&quiet(Arc::clone(&world.store)), &world.clock).await;
     world.remembered(&cache).await;
     let wall = world.clock.now();
     world.clock.advance(STALE);

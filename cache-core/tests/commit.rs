@@ -260,7 +260,7 @@ async fn a_sign_out_whose_answer_is_lost_is_done_and_nothing_serves_the_account_
         let _ticking = ticking(&clock);
         let issuer = Issuer::new(&clock);
         // Without change notification only the cache itself can drop what it has in memory.
-        let cache = open(&Quiet::over(store), &clock).await;
+        let cache = open(&quiet(store), &clock).await;
         sign_in_as(&cache, &issuer, CLIENT, "a").await;
         if others_stay {
             sign_in_as(&cache, &issuer, "other", "a").await;
@@ -291,7 +291,7 @@ async fn a_sign_out_that_may_have_failed_leaves_nothing_in_memory() {
     let (clock, faults, store) = faulty();
     let _ticking = ticking(&clock);
     let issuer = Issuer::new(&clock);
-    let cache = open(&Quiet::over(store), &clock).await;
+    let cache = open(&quiet(store), &clock).await;
     sign_in_as(&cache, &issuer, CLIENT, "a").await;
     faults.inject(Fault::lost_reply().on(Operation::Delete).at_key(is_user).once());
     faults.inject(
@@ -317,10 +317,7 @@ async fn a_sign_out_that_may_have_failed_leaves_nothing_in_memory() {
 async fn one_callers_large_token_does_not_keep_anothers_sign_out_from_being_stored() {
     let (clock, faults, store) = faulty();
     let issuer = Issuer::new(&clock);
-    let small: Arc<dyn Store> = Arc::new(Quiet {
-        inner: store,
-        max_value_bytes: 8192,
-    });
+    let small = quiet_and_small(store, 8192);
     let cache = open(&small, &clock).await;
     sign_in_as(&cache, &issuer, CLIENT, "a").await;
     sign_in_as(&cache, &issuer, "other", "a").await;

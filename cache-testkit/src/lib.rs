@@ -83,7 +83,7 @@
 //!
 //! [`fault::FaultStore`] fails, delays, loses answers, crashes and pauses on demand, between your program and any
 //! store. [`clock::ManualClock`] and [`random::SeededRandom`] make what depends on time and chance repeatable,
-//! [`issuer::Issuer`] stands for an OpenID provider, and [`turnstile::Turnstile`] goes through the orders in which several
+//! [`declared::DeclaredStore`] denies what a store can do, [`issuer::Issuer`] stands for an OpenID provider, and [`turnstile::Turnstile`] goes through the orders in which several
 //! programs can come to one store.
 //!
 //! # How does my backend behave when the system does not?
@@ -97,6 +97,7 @@ pub mod broken;
 #[cfg(feature = "chromium")]
 pub mod chromium;
 pub mod clock;
+pub mod declared;
 pub mod fault;
 #[cfg(feature = "glewlwyd")]
 pub mod glewlwyd;

@@ -179,13 +179,8 @@ async fn a_page_that_went_back_is_refused_or_serves_as_the_strategy_says() {
 
 #[tokio::test]
 async fn pages_stay_within_a_store_of_small_records() {
-    use std::sync::Arc;
-
     let (clock, store) = crate::support::parts();
-    let small: Arc<dyn Store> = Arc::new(crate::support::Quiet {
-        inner: store,
-        max_value_bytes: 2_560,
-    });
+    let small = crate::support::quiet_and_small(store, 2_560);
     let strategy = Strategy::desktop_tool().directory(DirectoryPolicy::on());
     let cache = crate::support::open_with(&small, &clock, strategy).await;
     let scene = Scene::new().await;

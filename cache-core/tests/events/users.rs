@@ -357,7 +357,7 @@ async fn the_stream_ends_with_the_cache_and_needs_a_store_that_notifies() {
     settle().await;
     assert_eq!(events.into_stream().count().await, 0);
 
-    let quiet = Quiet::over(Arc::new(MemoryStore::with(
+    let quiet = quiet(Arc::new(MemoryStore::with(
         Arc::new(clock.clone()),
         Arc::new(OsRandom),
     )));

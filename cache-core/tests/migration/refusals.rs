@@ -131,10 +131,7 @@ async fn records_that_are_too_large_stay() {
     let scene = Scene::new();
     scene.fill().await;
     let source = scene.source().await;
-    let small: Arc<dyn Store> = Arc::new(Quiet {
-        inner: Arc::clone(&scene.to),
-        max_value_bytes: 900,
-    });
+    let small = quiet_and_small(Arc::clone(&scene.to), 900);
     let target = target_over(&small, &scene.clock).await;
     let error = source.migrate_to(&target).run().await.unwrap_err();
     assert!(matches!(error, MigrationError::NotKept(_)), "{error:?}");

@@ -44,7 +44,7 @@ impl Scene {
     pub(crate) fn quiet() -> Self {
         let clock = ManualClock::new();
         let store = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
-        Self::over(Quiet::over(Arc::new(store)), clock)
+        Self::over(quiet(Arc::new(store)), clock)
     }
 
     fn over(backend: Arc<dyn Store>, clock: ManualClock) -> Self {

@@ -10,17 +10,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use cache_core::cache::{AcquireOptions, TokenCache, UnknownOutcomePolicy};
 use cache_core::random::OsRandom;
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
-use cache_core::store::{
-    Capabilities, MemoryStore, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
-};
+use cache_core::store::{MemoryStore, Store};
 use cache_core::strategy::Strategy;
 use cache_testkit::clock::ManualClock;
-use futures_core::stream::BoxStream;
+use cache_testkit::declared::DeclaredStore;
 
 #[allow(unused_imports, reason = "each test uses its part")]
 pub use cache_testkit::issuer::*;
@@ -83,55 +79,17 @@ pub async fn settle() {
     }
 }
 
-/// A store that tells nobody of changes, and may take small records only.
-#[derive(Debug)]
-pub struct Quiet {
-    pub inner: Arc<dyn Store>,
-    pub max_value_bytes: usize,
+/// A store that tells nobody of changes.
+pub fn quiet(store: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(DeclaredStore::new(store, |capabilities| {
+        capabilities.watch = false
+    }))
 }
 
-impl Quiet {
-    pub fn over(inner: Arc<dyn Store>) -> Arc<dyn Store> {
-        Arc::new(Self {
-            inner,
-            max_value_bytes: usize::MAX,
-        })
-    }
-}
-
-#[async_trait]
-impl Store for Quiet {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        self.inner.head(key).await
-    }
-
-    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
-        self.inner.put(key, payload, options).await
-    }
-
-    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
-        self.inner.delete(key, expected).await
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
-        self.inner.scan(prefix)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            watch: false,
-            max_value_bytes: self
-                .max_value_bytes
-                .min(self.inner.capabilities().max_value_bytes),
-            ..self.inner.capabilities()
-        }
-    }
-
-    fn watch(&self) -> Option<&dyn Watch> {
-        None
-    }
+/// As [`quiet`], with room for records of so many bytes.
+pub fn quiet_and_small(store: Arc<dyn Store>, max_value_bytes: usize) -> Arc<dyn Store> {
+    Arc::new(DeclaredStore::new(store, |capabilities| {
+        capabilities.watch = false;
+        capabilities.max_value_bytes = max_value_bytes;
+    }))
 }

@@ -3,19 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cache_core::cache::TokenCache;
 use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
-use cache_core::store::{
-    Capabilities, CompareAndSwap, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch,
-};
+use cache_core::store::{CompareAndSwap, Store};
 use cache_core::strategy::{RefreshPolicy, Strategy};
 use cache_sqlite::{SqliteConfig, SqliteStore};
+use cache_testkit::declared::DeclaredStore;
 use cache_testkit::managed_identity::{CLIENT_ID, OBJECT_ID, Platform};
 use flows::client::ManagedIdentityClient;
 use flows::managed_identity::ManagedIdentityId;
 use flows::{Error, RefreshReason, TokenSource};
-use futures_core::stream::BoxStream;
 
 use crate::scene::{SYSTEM, Scene, VAULT};
 
@@ -129,50 +126,14 @@ async fn a_token_half_of_whose_life_is_over_is_replaced_in_the_background() {
     assert_eq!(scene.endpoint.requests().len(), 2);
 }
 
-/// A store that says that machines share it.
-#[derive(Debug)]
-struct Shared(Arc<dyn Store>);
-
-#[async_trait::async_trait]
-impl Store for Shared {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.0.get(key).await
-    }
-
-    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        self.0.head(key).await
-    }
-
-    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
-        self.0.put(key, payload, options).await
-    }
-
-    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
-        self.0.delete(key, expected).await
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
-        self.0.scan(prefix)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            compare_and_swap: CompareAndSwap::Cluster,
-            ..self.0.capabilities()
-        }
-    }
-
-    fn watch(&self) -> Option<&dyn Watch> {
-        self.0.watch()
-    }
-}
-
 #[tokio::test]
 async fn machines_that_share_a_store_must_say_whose_identity_it_is() {
     let scene = Scene::new(Platform::Imds).await;
-    let store: Arc<dyn Store> = Arc::new(Shared(Arc::clone(&scene.store)));
+    let store = DeclaredStore::new(Arc::clone(&scene.store), |capabilities| {
+        capabilities.compare_and_swap = CompareAndSwap::Cluster;
+    });
     let key = Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[7; 32])));
-    let cache = TokenCache::builder(store)
+    let cache = TokenCache::builder(Arc::new(store))
         .clock(Arc::new(scene.clock.clone()))
         .open_sealed(Namespace::default(), key)
         .await

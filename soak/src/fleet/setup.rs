@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use cache_core::cache::TokenCache;
 use cache_core::seal::Namespace;
-use cache_core::store::{Capabilities, PutOptions, Record, Store, StoreError, StoreKey, Version, Watch};
+use cache_core::store::Store;
 use cache_core::strategy::{Coalescing, MemoryTier, Strategy, TimeLimits};
+use cache_testkit::declared::DeclaredStore;
 use flows::http::{HttpClient, ReqwestClient};
-use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
@@ -128,7 +126,13 @@ impl Setup {
     /// When it cannot be opened.
     pub async fn cache(&self) -> Result<TokenCache, GateError> {
         let store = self.place.open().await?;
-        let store: Arc<dyn Store> = if self.watch { store } else { Arc::new(Deaf(store)) };
+        let store: Arc<dyn Store> = if self.watch {
+            store
+        } else {
+            Arc::new(DeclaredStore::new(store, |capabilities| {
+                capabilities.watch = false
+            }))
+        };
         let memory = MemoryTier::bounded(8 << 20).max_staleness(self.max_staleness);
         let coalescing = if self.coalesced {
             Coalescing::Fleet
@@ -166,43 +170,5 @@ impl Setup {
     /// When it cannot be built.
     pub fn client(&self, cache: TokenCache, http: Arc<dyn HttpClient>) -> Result<Client, GateError> {
         Client::new(&self.issuer, cache, http).doing("could not build a client")
-    }
-}
-
-/// A store whose channel for changes is cut.
-#[derive(Debug)]
-struct Deaf(Arc<dyn Store>);
-
-#[async_trait]
-impl Store for Deaf {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        self.0.get(key).await
-    }
-
-    async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        self.0.head(key).await
-    }
-
-    async fn put(&self, key: &StoreKey, payload: Bytes, options: PutOptions) -> Result<Version, StoreError> {
-        self.0.put(key, payload, options).await
-    }
-
-    async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
-        self.0.delete(key, expected).await
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {
-        self.0.scan(prefix)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            watch: false,
-            ..self.0.capabilities()
-        }
-    }
-
-    fn watch(&self) -> Option<&dyn Watch> {
-        None
     }
 }
