@@ -26,6 +26,8 @@ pub mod token_reply;
 mod canned;
 mod scene;
 
+pub use scene::unhex;
+
 /// One place where an attacker chooses the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {

@@ -53,7 +53,9 @@ pub(crate) fn golden_key_source() -> Arc<FixedKeySource> {
     Arc::new(FixedKeySource::new(SecretKey::from_bytes(&[0x11; 32])))
 }
 
-pub(crate) fn unhex(text: &str) -> Vec<u8> {
+/// The bytes that are written in hexadecimal digits; what else is there does not count.
+#[must_use]
+pub fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text
         .trim()
         .chars()

@@ -9,6 +9,7 @@ use cache_core::seal::{FixedKeySource, Namespace, SealError, Sealer, SecretKey};
 use cache_core::store::{MemoryStore, PutOptions, Store, StoreError, StoreKey};
 use cache_core::time::SystemClock;
 use futures_util::TryStreamExt;
+pub use fuzz::unhex;
 
 use crate::gate::{Doing, GateError};
 
@@ -104,18 +105,6 @@ pub async fn snapshot(store: &dyn Store) -> Result<BTreeMap<String, Bytes>, Stor
         }
     }
     Ok(found)
-}
-
-/// The bytes of hexadecimal digits.
-#[must_use]
-pub fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .trim()
-        .chars()
-        .filter_map(|digit| digit.to_digit(16))
-        .collect();
-    let bytes = digits.chunks_exact(2).map(|pair| pair[0] * 16 + pair[1]);
-    bytes.map(|byte| byte.to_le_bytes()[0]).collect()
 }
 
 /// The hexadecimal digits of bytes.
