@@ -14,7 +14,7 @@ use soak::child::Task;
 use soak::fuzzer::Fuzzer;
 use soak::gate::{Doing, Gate, GateError};
 use soak::gates;
-use soak::record::{self, Plan};
+use soak::record::{self, Plan, Record};
 use soak::stage::Stage;
 
 /// The reliability gates.
@@ -42,6 +42,12 @@ enum Command {
         /// The folder of the result files.
         #[arg(long)]
         output: PathBuf,
+        /// The folder for the result of a run that is smaller than the one whose result is there.
+        #[arg(long)]
+        smaller: PathBuf,
+        /// Forget what earlier runs came to.
+        #[arg(long)]
+        anew: bool,
         /// Names the sources that this program was built from.
         #[arg(long, default_value = "unknown")]
         sources: String,
@@ -98,6 +104,8 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
             gate,
             scale,
             output,
+            smaller,
+            anew,
             sources,
         } => {
             let gate = gates::named(&gate)?;
@@ -106,10 +114,12 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
                 sources,
                 command: command_line(gate, scale),
             };
-            std::fs::create_dir_all(&output).doing(format!("could not make {}", output.display()))?;
+            let path = Record::place(gate, &plan, &output, &smaller)?;
+            if anew {
+                Record::forget(&path)?;
+            }
             let program = std::env::current_exe().doing("could not find this program")?;
             let stage = Stage::new(program)?;
-            let path = output.join(gate.file_name());
             let record = record::run(gate, &plan, &stage, &path, |record| {
                 println!(
                     "{}: {} of {} {}, {} violations, {:.0} s",

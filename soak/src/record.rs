@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use benches::harness::{Machine, Stopwatch, date};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,34 @@ impl Record {
             command: plan.command.clone(),
             machine: Machine::this(),
             tally: Tally::default(),
+        }
+    }
+
+    /// Where the result of a run is to be written: in the folder `published`, or in `smaller` when a larger run is recorded there. Makes the
+    /// folder.
+    ///
+    /// # Errors
+    ///
+    /// When the earlier result cannot be read, or the folder cannot be made.
+    pub fn place(gate: &Gate, plan: &Plan, published: &Path, smaller: &Path) -> Result<PathBuf, GateError> {
+        let earlier = Self::read(&published.join(gate.file_name()))?;
+        let is_smaller = earlier.is_some_and(|earlier| earlier.planned > plan.cases);
+        let folder = if is_smaller { smaller } else { published };
+        fs::create_dir_all(folder).doing(format!("could not make {}", folder.display()))?;
+        Ok(folder.join(gate.file_name()))
+    }
+
+    /// Removes the file at `path`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn forget(path: &Path) -> Result<(), GateError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(GateError::new(format!("could not remove {}", path.display())).because(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -227,6 +255,23 @@ mod tests {
         assert_eq!((failed.done, failed.tally.violations), (30, 1));
         let again = run(&GATE, &plan(40, "a"), &stage, &path, |_| ()).unwrap();
         assert_eq!((again.done, again.tally.violations), (30, 1), "from the start");
+    }
+
+    #[test]
+    fn a_smaller_run_does_not_replace_the_result_of_a_larger_one() {
+        let stage = Stage::new("unused").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (published, smaller) = (folder.path().join("published"), folder.path().join("smaller"));
+        let place = |cases| Record::place(&GATE, &plan(cases, "a"), &published, &smaller).unwrap();
+        let path = place(12);
+        run(&GATE, &plan(12, "a"), &stage, &path, |_| ()).unwrap();
+        assert_eq!(path, published.join(GATE.file_name()));
+        assert_eq!(place(12), path);
+        assert_eq!(place(20), path);
+        assert_eq!(place(11), smaller.join(GATE.file_name()));
+        Record::forget(&path).unwrap();
+        Record::forget(&path).unwrap();
+        assert_eq!(place(11), path);
     }
 
     #[test]

@@ -91,12 +91,6 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
     let sources = sources()?;
     let mut failed = Vec::new();
     for gate in gates.iter().filter(|gate| selection.wants(gate)) {
-        let folder = folder_of(gate, selection.scale)?;
-        let path = folder.join(&gate.file_name);
-        if selection.anew && path.exists() {
-            fs::remove_file(&path)
-                .map_err(|error| Failure::new(format!("could not remove {}: {error}", path.display())))?;
-        }
         let mut command = Command::new(&program);
         if let Some(fuzzers) = &fuzzers {
             command.env(fuzz::PROGRAMS, fuzzers);
@@ -105,8 +99,11 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
             .current_dir(root())
             .args(["run", &gate.name, "--sources", &sources])
             .args(["--scale", &selection.scale.to_string()])
+            .args(selection.anew.then_some("--anew"))
             .arg("--output")
-            .arg(&folder));
+            .arg(published())
+            .arg("--smaller")
+            .arg(target_folder()?.join("soak")));
         if let Err(failure) = ran {
             failed.push(format!("{}: {failure}", gate.name));
         }
@@ -130,30 +127,6 @@ fn gates(program: &Path) -> Result<Vec<Gate>, Failure> {
 /// Where the result files that the document links to are.
 fn published() -> PathBuf {
     root().join("docs/reliability")
-}
-
-/// Where the result of a run goes. A small run does not replace the result of a larger one.
-fn folder_of(gate: &Gate, scale: f64) -> Result<PathBuf, Failure> {
-    let published = published();
-    let earlier = Record::read(&published.join(&gate.file_name))?;
-    if earlier.is_none_or(|earlier| earlier.planned <= scaled(gate.full_size, scale)) {
-        return Ok(published);
-    }
-    eprintln!(
-        "\n{}: a larger run is recorded; the result of this one goes to `soak` in the target folder",
-        gate.name
-    );
-    Ok(target_folder()?.join("soak"))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a number of cases is far below 2^52"
-)]
-fn scaled(full_size: u64, scale: f64) -> u64 {
-    ((full_size as f64 * scale).round() as u64).max(1)
 }
 
 /// Names what is put to the proof: the product, whatever else in the repository changed.
@@ -211,10 +184,5 @@ mod tests {
         for wrong in [&["--gate"][..], &["--scale", "0"], &["--scale", "much"], &["a"]] {
             assert_eq!(Selection::parse(wrong), None, "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn a_scaled_gate_has_a_case_at_least() {
-        assert_eq!((scaled(1000, 0.1), scaled(10, 0.001)), (100, 1));
     }
 }
