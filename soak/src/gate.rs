@@ -26,6 +26,8 @@ pub struct Gate {
     pub batch: u64,
     /// What a passed gate does not show.
     pub limits: &'static [&'static str],
+    /// What must have been counted, and how often for each case at least: a gate in which little happened has shown little.
+    pub floors: &'static [(&'static str, f64)],
     /// Runs these cases. A case depends on its number only, as far as chance can be kept out.
     pub run: fn(&Stage, Range<u64>) -> Result<Tally, GateError>,
 }
@@ -41,6 +43,21 @@ impl Gate {
     )]
     pub fn size(&self, scale: f64) -> u64 {
         ((self.full_size as f64 * scale).round() as u64).max(1)
+    }
+
+    /// What happened too seldom in so many cases for them to show anything, in words.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "what is counted is far below 2^52")]
+    pub fn too_seldom(&self, tally: &Tally, cases: u64) -> Vec<String> {
+        let too_seldom = |&&(what, floor): &&(&str, f64)| (tally.count(what) as f64) < floor * cases as f64;
+        let in_words = |&(what, floor): &(&str, f64)| {
+            let expected = floor * cases as f64;
+            format!(
+                "{what}: {}, and {expected:.0} were to be expected at least",
+                tally.count(what)
+            )
+        };
+        self.floors.iter().filter(too_seldom).map(in_words).collect()
     }
 
     /// The name of its result file.
@@ -93,6 +110,21 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Doing<T> for Result<T
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_in_which_little_happened_says_so() {
+        let gate = Gate {
+            floors: &[("sign-ins", 0.5)],
+            ..crate::gates::ALL[0]
+        };
+        let mut tally = Tally::default();
+        tally.add("sign-ins", 5);
+        assert!(gate.too_seldom(&tally, 10).is_empty());
+        let words = ["sign-ins: 5, and 6 were to be expected at least".to_owned()];
+        assert_eq!(gate.too_seldom(&tally, 12), words);
+    }
+
     #[test]
     fn a_scaled_gate_has_a_case_at_least() {
         let gate = crate::gates::ALL[0];

@@ -30,6 +30,7 @@ pub mod hurried_clock;
 pub mod record;
 #[cfg(target_os = "linux")]
 pub mod recorded;
+pub mod run;
 pub mod scene;
 pub mod signing;
 pub mod stage;

@@ -14,7 +14,8 @@ use soak::child::Task;
 use soak::fuzzer::Fuzzer;
 use soak::gate::{Doing, Gate, GateError};
 use soak::gates;
-use soak::record::{self, Plan, Record};
+use soak::record::Record;
+use soak::run::{self, Files, Plan};
 use soak::stage::Stage;
 
 /// The reliability gates.
@@ -39,18 +40,24 @@ enum Command {
         /// The part of the full size to run.
         #[arg(long, default_value_t = 1.0)]
         scale: f64,
-        /// The folder of the result files.
+        /// The folder of the result files that others read.
         #[arg(long)]
-        output: PathBuf,
-        /// The folder for the result of a run that is smaller than the one whose result is there.
+        published: PathBuf,
+        /// The folder of the result files of runs that go on.
         #[arg(long)]
-        smaller: PathBuf,
+        running: PathBuf,
         /// Forget what earlier runs came to.
         #[arg(long)]
         anew: bool,
-        /// Names the sources that this program was built from.
-        #[arg(long, default_value = "unknown")]
+        /// Names the sources of the product that this program was built from.
+        #[arg(long)]
         sources: String,
+        /// Names the sources of the gates that this program was built from.
+        #[arg(long)]
+        harness: String,
+        /// Why only a part of the full size is run.
+        #[arg(long)]
+        because: Option<String>,
     },
     /// Run targets of the package `fuzz`, guided by coverage, from what earlier runs found.
     Fuzz {
@@ -103,24 +110,28 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
         Command::Run {
             gate,
             scale,
-            output,
-            smaller,
+            published,
+            running,
             anew,
             sources,
+            harness,
+            because,
         } => {
             let gate = gates::named(&gate)?;
             let plan = Plan {
                 cases: gate.size(scale),
                 sources,
+                harness,
+                because,
                 command: command_line(gate, scale),
             };
-            let path = Record::place(gate, &plan, &output, &smaller)?;
+            let files = Files::of(gate, &published, &running)?;
             if anew {
-                Record::forget(&path)?;
+                files.forget()?;
             }
             let program = std::env::current_exe().doing("could not find this program")?;
             let stage = Stage::new(program)?;
-            let record = record::run(gate, &plan, &stage, &path, |record| {
+            let record = run::run(gate, &plan, &stage, &files, |record| {
                 println!(
                     "{}: {} of {} {}, {} violations, {:.0} s",
                     gate.name,
@@ -131,9 +142,7 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
                     record.seconds
                 );
             })?;
-            for example in &record.tally.examples {
-                println!("  violated: {example}");
-            }
+            report(&record, &files)?;
             Ok(if record.is_passed() {
                 ExitCode::SUCCESS
             } else {
@@ -147,6 +156,25 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says how a run ended, and where that is written.
+fn report(record: &Record, files: &Files) -> Result<(), GateError> {
+    for example in &record.tally.examples {
+        println!("  violated: {example}");
+    }
+    for what in &record.too_seldom {
+        println!("  too seldom: {what}");
+    }
+    let published = Record::read(&files.published)?;
+    if published.is_some_and(|published| published.done > record.done) {
+        println!(
+            "{}: a larger run is published; the result of this one is {}",
+            record.name,
+            files.running.display()
+        );
+    }
+    Ok(())
 }
 
 fn fuzz(names: &[String], runs: u64, input: Option<&Path>) -> Result<ExitCode, GateError> {

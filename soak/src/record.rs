@@ -1,14 +1,14 @@
-//! The result file of a gate, and running on from it.
+//! The result file of a gate.
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use benches::harness::{Machine, Stopwatch, date};
+use benches::harness::{Machine, date};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Doing, Gate, GateError};
-use crate::stage::Stage;
+use crate::run::Plan;
 use crate::tally::Tally;
 
 /// What is known of a gate after some or all of its cases.
@@ -38,25 +38,23 @@ pub struct Record {
     pub updated: String,
     /// How long they took, in seconds.
     pub seconds: f64,
-    /// Which sources were run: results of others are not added to these.
+    /// The sources of the product that was put to the proof: results of others are not added to these.
     pub sources: String,
+    /// The sources of the gate, likewise.
+    #[serde(default)]
+    pub harness: String,
+    /// Why fewer cases were to be run than prove the promise.
+    #[serde(default)]
+    pub because: Option<String>,
     /// What was typed.
     pub command: String,
     /// Where it ran.
     pub machine: Machine,
     /// What the cases came to.
     pub tally: Tally,
-}
-
-/// How much of a gate is to be run, and of which sources.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The number of cases.
-    pub cases: u64,
-    /// Names the sources that are run.
-    pub sources: String,
-    /// What was typed.
-    pub command: String,
+    /// What happened too seldom for all of this to show anything.
+    #[serde(default)]
+    pub too_seldom: Vec<String>,
 }
 
 impl Record {
@@ -77,37 +75,12 @@ impl Record {
             updated: date(),
             seconds: 0.0,
             sources: plan.sources.clone(),
+            harness: plan.harness.clone(),
+            because: plan.because.clone(),
             command: plan.command.clone(),
             machine: Machine::this(),
             tally: Tally::default(),
-        }
-    }
-
-    /// Where the result of a run is to be written: in the folder `published`, or in `smaller` when a larger run is recorded there. Makes the
-    /// folder.
-    ///
-    /// # Errors
-    ///
-    /// When the earlier result cannot be read, or the folder cannot be made.
-    pub fn place(gate: &Gate, plan: &Plan, published: &Path, smaller: &Path) -> Result<PathBuf, GateError> {
-        let earlier = Self::read(&published.join(gate.file_name()))?;
-        let is_smaller = earlier.is_some_and(|earlier| earlier.planned > plan.cases);
-        let folder = if is_smaller { smaller } else { published };
-        fs::create_dir_all(folder).doing(format!("could not make {}", folder.display()))?;
-        Ok(folder.join(gate.file_name()))
-    }
-
-    /// Removes the file at `path`, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be removed.
-    pub fn forget(path: &Path) -> Result<(), GateError> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(GateError::new(format!("could not remove {}", path.display())).because(error))
-            }
-            _ => Ok(()),
+            too_seldom: Vec::new(),
         }
     }
 
@@ -145,142 +118,35 @@ impl Record {
         fs::rename(&beside, path).doing(failed())
     }
 
-    /// Whether all that was planned was run and nothing was violated.
-    #[must_use]
-    pub fn is_passed(&self) -> bool {
-        self.done >= self.planned && self.tally.violations == 0
-    }
-
-    /// Whether running on from here is as good as one run.
-    fn goes_on(&self, plan: &Plan) -> bool {
-        self.sources == plan.sources && self.done < plan.cases && self.tally.violations == 0
-    }
-}
-
-/// Runs a gate's cases, from where the record at `path` was left if it is of the same sources, and writes the record after each batch. Ends
-/// early when something was violated.
-///
-/// # Errors
-///
-/// When a case could not be put to the proof; what was done before is in the file.
-pub fn run(
-    gate: &Gate,
-    plan: &Plan,
-    stage: &Stage,
-    path: &Path,
-    mut progress: impl FnMut(&Record),
-) -> Result<Record, GateError> {
-    let mut record = match Record::read(path)? {
-        Some(earlier) if earlier.goes_on(plan) => Record {
-            planned: plan.cases,
-            command: plan.command.clone(),
-            ..earlier
-        },
-        _ => Record::new(gate, plan),
-    };
-    while record.done < plan.cases && record.tally.violations == 0 {
-        let until = plan.cases.min(record.done + gate.batch);
-        let watch = Stopwatch::start();
-        record.tally.merge((gate.run)(stage, record.done..until)?);
-        record.seconds += watch.elapsed().as_secs_f64();
-        record.done = until;
-        record.updated = date();
-        record.write(path)?;
-        progress(&record);
-    }
-    Ok(record)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use std::ops::Range;
-
-    use super::*;
-
-    fn counts(_: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
-        let mut tally = Tally::default();
-        tally.add("cases", cases.end - cases.start);
-        tally.check(!cases.contains(&25), || "the 25th".to_owned());
-        Ok(tally)
-    }
-
-    const GATE: Gate = Gate {
-        number: 1,
-        name: "counts",
-        title: "",
-        must: "",
-        unit: "cases",
-        full_size: 20,
-        test_size: 1,
-        batch: 6,
-        limits: &[],
-        run: counts,
-    };
-
-    fn plan(cases: u64, sources: &str) -> Plan {
-        Plan {
-            cases,
-            sources: sources.to_owned(),
-            command: String::new(),
+    /// Removes the file at `path`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn forget(path: &Path) -> Result<(), GateError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(GateError::new(format!("could not remove {}", path.display())).because(error))
+            }
+            _ => Ok(()),
         }
     }
 
-    #[test]
-    fn a_gate_goes_on_where_it_was_stopped_unless_the_sources_changed() {
-        let stage = Stage::new("unused").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(GATE.file_name());
-        let mut batches = 0;
-        run(&GATE, &plan(12, "a"), &stage, &path, |_| batches += 1).unwrap();
-        assert_eq!(batches, 2);
-        run(&GATE, &plan(20, "a"), &stage, &path, |_| batches += 1).unwrap();
-        assert_eq!(batches, 4, "only the other eight cases");
-        let record = Record::read(&path).unwrap().unwrap();
-        assert!(record.is_passed());
-        assert_eq!((record.done, record.tally.count("cases")), (20, 20));
-
-        let anew = run(&GATE, &plan(1, "b"), &stage, &path, |_| ()).unwrap();
-        assert_eq!((anew.done, anew.tally.count("cases")), (1, 1));
+    /// Whether all that was planned was run, nothing was violated, and enough happened.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.done >= self.planned && self.tally.violations == 0 && self.too_seldom.is_empty()
     }
 
-    #[test]
-    fn a_violation_ends_the_run_and_is_not_run_on_from() {
-        let stage = Stage::new("unused").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(GATE.file_name());
-        let failed = run(&GATE, &plan(40, "a"), &stage, &path, |_| ()).unwrap();
-        assert!(!failed.is_passed());
-        assert_eq!((failed.done, failed.tally.violations), (30, 1));
-        let again = run(&GATE, &plan(40, "a"), &stage, &path, |_| ()).unwrap();
-        assert_eq!((again.done, again.tally.violations), (30, 1), "from the start");
+    /// Whether running on from here is as good as one run.
+    #[must_use]
+    pub fn is_of(&self, plan: &Plan) -> bool {
+        self.sources == plan.sources && self.harness == plan.harness
     }
 
-    #[test]
-    fn a_smaller_run_does_not_replace_the_result_of_a_larger_one() {
-        let stage = Stage::new("unused").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let (published, smaller) = (folder.path().join("published"), folder.path().join("smaller"));
-        let place = |cases| Record::place(&GATE, &plan(cases, "a"), &published, &smaller).unwrap();
-        let path = place(12);
-        run(&GATE, &plan(12, "a"), &stage, &path, |_| ()).unwrap();
-        assert_eq!(path, published.join(GATE.file_name()));
-        assert_eq!(place(12), path);
-        assert_eq!(place(20), path);
-        assert_eq!(place(11), smaller.join(GATE.file_name()));
-        Record::forget(&path).unwrap();
-        Record::forget(&path).unwrap();
-        assert_eq!(place(11), path);
-    }
-
-    #[test]
-    fn a_foreign_file_is_left_alone() {
-        let stage = Stage::new("unused").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(GATE.file_name());
-        fs::write(&path, "{}").unwrap();
-        assert!(run(&GATE, &plan(1, "a"), &stage, &path, |_| ()).is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"{}");
+    /// Whether this tells more than `earlier`, or worse: a violation is news, however few cases it took.
+    #[must_use]
+    pub fn replaces(&self, earlier: &Self) -> bool {
+        self.tally.violations > 0 || self.done >= earlier.done
     }
 }

@@ -13,6 +13,7 @@ fn passes(name: &str) -> Tally {
     let tally = (gate.run)(&stage, 0..gate.test_size)
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     assert_eq!(tally.violations, 0, "{:#?}", tally.examples);
+    assert_eq!(gate.too_seldom(&tally, gate.test_size), Vec::<String>::new());
     tally
 }
 

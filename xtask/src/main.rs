@@ -40,7 +40,7 @@ Commands:
                        Answer every question of benches, or those named, also beside the peers, and
                        write docs/performance.md. With --quick, a smoke run that writes no document
                        there.
-  soak [--gate NAME]… [--scale S] [--anew] [--no-install]
+  soak [--gate NAME]… [--scale S] [--because TEXT] [--anew] [--no-install]
                        Run every reliability gate, or those named, at full size or a part of it, and write
                        docs/reliability.md. What was stopped goes on where it was, unless --anew is given.
   fuzz [TARGET…] [--runs N] [--input FILE]

@@ -26,6 +26,7 @@ pub const GATE: Gate = Gate {
     limits: &[
         "Each increment opens, merges and seals a partition, so there are fewer of them than of those of the stores alone.",
     ],
+    floors: &[],
     run,
 };
 

@@ -38,6 +38,7 @@ pub const GATE: Gate = Gate {
         "While two machines' clocks differ by more than the skew, each may find the other's tokens written in the future or expired, and refresh: the number is told, and bounded by that of the acquisitions.",
         "Time that passes is simulated; suspended machines are not among the cases.",
     ],
+    floors: &[],
     run,
 };
 

@@ -27,6 +27,7 @@ pub const GATE: Gate = Gate {
     test_size: 2_560,
     batch: 25_600,
     limits: &["One host: SQLite's file is not for network file systems, which the store refuses."],
+    floors: &[],
     run,
 };
 

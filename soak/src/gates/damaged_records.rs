@@ -30,6 +30,7 @@ pub const GATE: Gate = Gate {
         "A record without encryption is checked by a hash that whoever writes to the store can compute too: damage is found, an attacker is not.",
         "A record that was replaced by an earlier one of its own place is a matter of the gate `rollback`.",
     ],
+    floors: &[],
     run,
 };
 

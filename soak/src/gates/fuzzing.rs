@@ -29,6 +29,7 @@ pub const GATE: Gate = Gate {
         "The programs run without sanitizers; the workspace has no unsafe code, and its dependencies' is not watched.",
         "The slices are 10^8 executions of the records' target and 10^7 of each other. For 10^9: `cargo xtask fuzz TARGET --runs 1000000000`.",
     ],
+    floors: &[],
     run,
 };
 

@@ -34,6 +34,7 @@ pub const GATE: Gate = Gate {
     limits: &[
         "Stores in memory and in SQLite, the latter by two connections as two processes have; Redis is held to the same rules by the conformance suite, and by its failovers.",
     ],
+    floors: &[],
     run,
 };
 

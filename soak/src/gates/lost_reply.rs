@@ -29,6 +29,7 @@ pub const GATE: Gate = Gate {
         "An issuer whose tokens survive their use is sent a token once more, after the deadline: the policy for it is another.",
         "The session is lost: only the reply held its next token. The user signs in again.",
     ],
+    floors: &[],
     run,
 };
 

@@ -35,6 +35,7 @@ pub const GATE: Gate = Gate {
          forks itself.",
         "A virtual machine that is resumed twice from one snapshot is not tried: Linux tells its generator of that where the hypervisor does.",
     ],
+    floors: &[],
     run,
 };
 

@@ -30,6 +30,7 @@ pub const GATE: Gate = Gate {
          cut, and no drive that lies about what it has written was tried.",
         "Sectors of 512 bytes are old or new, never garbage.",
     ],
+    floors: &[],
     run,
 };
 

@@ -39,6 +39,7 @@ pub const GATE: Gate = Gate {
         "Programs take turns at the operations of the store and at the authority; what threads of one process can do to each other between two of them is not interleaved.",
         "The store is one in memory that keeps the contract; that real stores keep it is for the conformance suite.",
     ],
+    floors: &[],
     run,
 };
 

@@ -29,6 +29,7 @@ pub const GATE: Gate = Gate {
         "Where the reply is not in hand, the moments are chosen by chance and by the system, not enumerated: that is done with a model.",
         "Memory may serve an account until the hint has come, or the staleness bound has passed.",
     ],
+    floors: &[],
     run,
 };
 

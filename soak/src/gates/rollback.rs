@@ -35,6 +35,7 @@ pub const GATE: Gate = Gate {
         "There is no anchor outside the store yet: a whole store that is put back while no process runs is not noticed (pinned).",
         "A record of an earlier sign-in, at the last state that it had, is not noticed when it is put back after a sign-out (pinned).",
     ],
+    floors: &[],
     run,
 };
 

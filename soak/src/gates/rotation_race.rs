@@ -30,6 +30,7 @@ pub const GATE: Gate = Gate {
         "All processes share one machine and its clock.",
         "A token that expires before it is stored, on a machine that is busy beyond measure, is replaced unseen; these are counted.",
     ],
+    floors: &[],
     run,
 };
 

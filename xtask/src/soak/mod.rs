@@ -2,6 +2,7 @@
 
 mod document;
 mod record;
+mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::command::{Failure, cargo, output, root, run, target_folder};
 use crate::fuzz;
 use crate::prerequisites::{self, Installation};
 use record::Record;
+use sources::Sources;
 
 /// Which gates are to be run, and how much of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub(crate) struct Selection {
     scale: f64,
     /// Forget what earlier runs came to.
     anew: bool,
+    /// Why only a part is run.
+    because: Option<String>,
     installation: Installation,
 }
 
@@ -32,6 +36,7 @@ impl Selection {
             gates: Vec::new(),
             scale: 1.0,
             anew: false,
+            because: None,
             installation: Installation::Allowed,
         };
         let mut arguments = arguments.iter();
@@ -40,6 +45,7 @@ impl Selection {
                 "--gate" => selection.gates.push((*arguments.next()?).to_owned()),
                 "--scale" => selection.scale = arguments.next()?.parse().ok()?,
                 "--anew" => selection.anew = true,
+                "--because" => selection.because = Some((*arguments.next()?).to_owned()),
                 "--no-install" => selection.installation = Installation::Forbidden,
                 _ => return None,
             }
@@ -88,7 +94,7 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
 
     let needs_fuzzers = |gate: &Gate| gate.name == FUZZING && selection.wants(gate);
     let fuzzers = gates.iter().any(needs_fuzzers).then(fuzz::build).transpose()?;
-    let sources = sources()?;
+    let sources = Sources::present(&target_folder()?)?;
     let mut failed = Vec::new();
     for gate in gates.iter().filter(|gate| selection.wants(gate)) {
         let mut command = Command::new(&program);
@@ -97,18 +103,25 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
         }
         let ran = run(command
             .current_dir(root())
-            .args(["run", &gate.name, "--sources", &sources])
+            .args(["run", &gate.name])
+            .args(["--sources", &sources.product, "--harness", &sources.harness])
             .args(["--scale", &selection.scale.to_string()])
             .args(selection.anew.then_some("--anew"))
-            .arg("--output")
+            .args(
+                selection
+                    .because
+                    .iter()
+                    .flat_map(|because| ["--because", because]),
+            )
+            .arg("--published")
             .arg(published())
-            .arg("--smaller")
+            .arg("--running")
             .arg(target_folder()?.join("soak")));
         if let Err(failure) = ran {
             failed.push(format!("{}: {failure}", gate.name));
         }
     }
-    write(&gates)?;
+    write(&gates, &sources)?;
     if failed.is_empty() {
         return Ok(());
     }
@@ -129,42 +142,13 @@ fn published() -> PathBuf {
     root().join("docs/reliability")
 }
 
-/// Names what is put to the proof: the product, whatever else in the repository changed.
-fn sources() -> Result<String, Failure> {
-    const PRODUCT: [&str; 6] = [
-        "Cargo.lock",
-        "cache-core",
-        "cache-keychain",
-        "cache-redis",
-        "cache-sqlite",
-        "flows",
-    ];
-    let git = |arguments: &[&str]| {
-        output(
-            Command::new("git")
-                .current_dir(root())
-                .args(arguments)
-                .arg("--")
-                .args(PRODUCT),
-        )
-    };
-    let trees = git(&["ls-tree", "--format=%(objectname)", "HEAD"])?;
-    let named: Vec<_> = trees.lines().map(|tree| tree.get(..7).unwrap_or(tree)).collect();
-    let changes = if git(&["status", "--porcelain"])?.is_empty() {
-        ""
-    } else {
-        " with changes"
-    };
-    Ok(named.join("-") + changes)
-}
-
-fn write(gates: &[Gate]) -> Result<(), Failure> {
+fn write(gates: &[Gate], sources: &Sources) -> Result<(), Failure> {
     let mut records = Vec::new();
     for gate in gates {
         records.push(Record::read(&published().join(&gate.file_name))?);
     }
     let path = root().join("docs/reliability.md");
-    fs::write(&path, document::write(gates, &records))
+    fs::write(&path, document::write(gates, &records, &sources.product))
         .map_err(|error| Failure::new(format!("could not write {}: {error}", path.display())))?;
     println!("Written: {}", path.display());
     Ok(())

@@ -12,12 +12,20 @@ use crate::command::Failure;
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Record {
+    pub(super) title: String,
+    pub(super) must: String,
+    pub(super) unit: String,
+    pub(super) full_size: u64,
     pub(super) planned: u64,
     pub(super) done: u64,
     pub(super) started: String,
     pub(super) updated: String,
     pub(super) seconds: f64,
     pub(super) sources: String,
+    #[serde(default)]
+    pub(super) because: Option<String>,
+    #[serde(default)]
+    pub(super) too_seldom: Vec<String>,
     pub(super) command: String,
     pub(super) machine: Machine,
     pub(super) limits: Vec<String>,
@@ -53,9 +61,10 @@ impl Record {
 
     pub(super) fn result(&self) -> &'static str {
         match (self.tally.violations, self.done >= self.planned) {
-            (0, true) => "held",
-            (0, false) => "held so far",
             (1.., _) => "**broken**",
+            (0, false) => "held so far",
+            (0, true) if !self.too_seldom.is_empty() => "**not shown**",
+            (0, true) => "held",
         }
     }
 }

@@ -35,6 +35,7 @@ pub const GATE: Gate = Gate {
         "Canaries are searched for as they are, as hexadecimal digits and as base64; not in parts.",
         "Replies of authorities, forms and headers are searched by the tests of `flows` and `cli`.",
     ],
+    floors: &[],
     run,
 };
 

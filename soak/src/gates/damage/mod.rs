@@ -36,6 +36,7 @@ pub const GATE: Gate = Gate {
         "An old log or an old copy may show an old token of the same user: a rollback is found by an anchor only, which has a gate of its own.",
         "A file that is cut short while it is open is not tried.",
     ],
+    floors: &[],
     run,
 };
 

@@ -36,6 +36,7 @@ pub const GATE: Gate = Gate {
          what is committed after it can be lost with it when the power fails.",
         "`strace` counts calls thread by thread; a call that another run makes in another thread is missed, and counted as such.",
     ],
+    floors: &[],
     run,
 };
 

@@ -32,6 +32,7 @@ pub const GATE: Gate = Gate {
          until the want ends.",
         "An MSAL file is opened for each read: without a descriptor, what memory does not have is a typed error until the want ends.",
     ],
+    floors: &[],
     run,
 };
 
