@@ -138,6 +138,7 @@ impl Store for Replicated {
             } else {
                 Persistence::Replicated
             },
+            shows_early: true,
             watch: false,
         }
     }

@@ -233,6 +233,7 @@ impl Store for RedisStore {
                 DurabilityMode::Acknowledged => Persistence::Server,
                 DurabilityMode::Replicated { .. } => Persistence::Replicated,
             },
+            shows_early: matches!(self.durability, DurabilityMode::Replicated { .. }),
             watch: true,
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use cache_core::store::error::{ErrorKind, Retry};
+use cache_core::store::sync_names;
 
 use crate::error::Failure;
 
@@ -76,8 +77,7 @@ impl DatabaseFile {
     /// without a name is lost when the power is.
     pub(crate) fn sync_names(&self) -> Result<(), Failure> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        platform::sync_directory(directory)
-            .map_err(|error| Failure::io(directory, "force to the disk", error))
+        sync_names(directory).map_err(|error| Failure::io(directory, "force to the disk", error))
     }
 
     /// Fails when the file was removed or another one took its place: what is written then would go to a file that

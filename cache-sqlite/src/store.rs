@@ -83,7 +83,6 @@ impl SqliteStore {
         let at = |failure: Failure| failure.at(file.path());
         let mut connection = schema::prepare(&connector, &file).await.map_err(at)?;
         let newest = schema::newest_change(&mut connection).await.map_err(at)?;
-        file.sync_names()?;
         // Somebody may have put another file in its place between the checks and SQLite's opening it.
         file.verify()?;
 
@@ -325,6 +324,7 @@ impl Store for SqliteStore {
             native_expiry: true,
             max_value_bytes: Self::MAX_VALUE_BYTES,
             persistence: Persistence::Disk,
+            shows_early: true,
             watch: true,
         }
     }

@@ -68,6 +68,7 @@ impl Writer {
             writer: self,
             connection: Some(connection),
             synchronous: Synchronous::Full,
+            has_lasting_names: false,
             is_trim_due: false,
         };
         (sender, tokio::spawn(task.run(receiver)))
@@ -80,6 +81,8 @@ struct Task {
     connection: Option<SqliteConnection>,
     /// What the connection is set to.
     synchronous: Synchronous,
+    /// Whether the log that the connection writes to has a name that lasts.
+    has_lasting_names: bool,
     /// The log of changes has grown enough to be trimmed by the next transaction.
     is_trim_due: bool,
 }
@@ -235,9 +238,18 @@ impl Task {
                 let connection = self.writer.connector.writer().await;
                 let connection = connection.map_err(|failure| failure.at(self.writer.file.path()))?;
                 self.synchronous = Synchronous::Full;
+                // The log may be a new one.
+                self.has_lasting_names = false;
                 connection
             }
         };
+        if level == Synchronous::Full
+            && !self.has_lasting_names
+            && let Err(failure) = self.sync_names().await
+        {
+            self.connection = Some(connection);
+            return Err(failure);
+        }
         if self.synchronous != level {
             // Never as a prepared statement: SQLite sets the level when it prepares this, not when it runs it.
             let text = match level {
@@ -248,6 +260,15 @@ impl Task {
             self.synchronous = level;
         }
         Ok(connection)
+    }
+
+    /// Once for each connection, and not before something is to last: who only reads need not wait for the disk.
+    async fn sync_names(&mut self) -> Result<(), Failure> {
+        let file = Arc::clone(&self.writer.file);
+        let synced = tokio::task::spawn_blocking(move || file.sync_names()).await;
+        synced.unwrap_or_else(|_| Err(Failure::closed()))?;
+        self.has_lasting_names = true;
+        Ok(())
     }
 
     async fn finish(mut self) {

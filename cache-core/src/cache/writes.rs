@@ -35,7 +35,7 @@ pub(super) struct Writes {
 impl Writes {
     pub(super) fn new(store: &dyn Store) -> Self {
         Self {
-            shows_early: store.capabilities().persistence.shows_early(),
+            shows_early: store.capabilities().shows_early,
             in_doubt: 0,
             sent: false,
             refused: None,
@@ -64,7 +64,7 @@ impl Writes {
     /// One failed: the commit looks again, unless this is its end.
     ///
     /// # Errors
-    /// The error, where another attempt would fail too, or was made often enough for want of replicas.
+    /// The error, where another attempt would fail too, or was made often enough for want of replicas or of a disk.
     pub(super) fn note_failed(&mut self, error: StoreError) -> Result<(), CacheError> {
         if self.shows_early && error.is_outcome_unknown() {
             self.sent = true;
@@ -90,8 +90,8 @@ impl Writes {
 }
 
 impl Inner {
-    /// Settles that a record is gone, by a record without rows in its place that the replicas acknowledge. It is created and
-    /// not forced there: somebody may have signed in meanwhile. `false` when the commit must look again.
+    /// Settles that a record is gone, by a record without rows in its place that the disk or the replicas acknowledge. It is
+    /// created and not forced there: somebody may have signed in meanwhile. `false` when the commit must look again.
     pub(super) async fn settle_removal(
         &self,
         key: &PartitionKey,

@@ -185,7 +185,7 @@ impl RingStore {
     /// Makes sure that a ring which can be read is there to stay. Where a store shows a write before its disk or its replicas have it, a
     /// power cut or a failover would take the ring back, and with it the key of everything that is sealed meanwhile.
     async fn settled(&self, record: Record) -> Result<Version, SealError> {
-        if !self.store.capabilities().persistence.shows_early() {
+        if !self.store.capabilities().shows_early {
             return Ok(record.version);
         }
         let options = PutOptions::update(record.version);

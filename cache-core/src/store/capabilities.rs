@@ -15,6 +15,9 @@ pub struct Capabilities {
     pub max_value_bytes: usize,
     /// What a `Durable` write survives.
     pub persistence: Persistence,
+    /// Whether a `Durable` write may be read before it is as safe as `persistence` says: a file's from the memory of the system, a primary's
+    /// before its replicas have it. A write whose outcome is unknown is then not settled by reading it back, only by another that succeeds.
+    pub shows_early: bool,
     /// Whether [`Store::watch`](crate::store::Store::watch) answers.
     pub watch: bool,
 }
@@ -50,13 +53,4 @@ pub enum Persistence {
     Disk,
     /// The loss of the machine: the write was acknowledged by replicas.
     Replicated,
-}
-
-impl Persistence {
-    /// Whether a durable write may be read before it is as safe as this says: a disk's from the memory of the system, a primary's before
-    /// its replicas have it. A write whose outcome is unknown is then not settled by reading it back, only by another that succeeds.
-    #[must_use]
-    pub fn shows_early(self) -> bool {
-        self >= Self::Disk
-    }
 }

@@ -168,6 +168,7 @@ impl Store for MemoryStore {
             native_expiry: true,
             max_value_bytes: Self::MAX_VALUE_BYTES,
             persistence: Persistence::Process,
+            shows_early: false,
             watch: true,
         }
     }

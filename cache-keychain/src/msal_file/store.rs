@@ -246,6 +246,7 @@ impl Store for MsalFileStore {
             native_expiry: false,
             max_value_bytes: MAX_BYTES,
             persistence: Persistence::Disk,
+            shows_early: true,
             watch: true,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cache_core::random::{Random, random_bytes};
 use cache_core::store::error::{ErrorKind, Retry};
-use cache_core::store::{Durability, PutMode, Version};
+use cache_core::store::{Durability, PutMode, Version, sync_names};
 use cache_core::time::UnixMillis;
 use rustix::fs::{Timestamps, fchown, futimens};
 use rustix::process::{Gid, Uid};
@@ -191,9 +191,9 @@ pub(super) fn not_a_cache(path: &Path) -> Failure {
 }
 
 fn sync_directory(path: &Path) -> Result<(), Failure> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
     // It is in effect by now.
-    synced.map_err(|error| Failure::io(path, "force to the disk", error).with_retry(Retry::OutcomeUnknown))
+    sync_names(path)
+        .map_err(|error| Failure::io(path, "force to the disk", error).with_retry(Retry::OutcomeUnknown))
 }
 
 #[cfg(test)]

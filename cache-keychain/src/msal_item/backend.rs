@@ -293,6 +293,8 @@ impl Store for MsalSecretServiceStore {
             native_expiry: false,
             max_value_bytes: Self::MAX_VALUE_BYTES,
             persistence: Persistence::Disk,
+            // The keychain that is asked is the one that stored it.
+            shows_early: false,
             watch: false,
         }
     }

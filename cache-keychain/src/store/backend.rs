@@ -86,6 +86,8 @@ impl KeychainStore {
                 native_expiry: false,
                 max_value_bytes: limits.value_bytes,
                 persistence,
+                // The keychain that is asked is the one that stored it.
+                shows_early: false,
                 watch: false,
             },
             keychain,

@@ -292,6 +292,7 @@ impl Store for MsalCacheStore {
             native_expiry: true,
             max_value_bytes: Self::MAX_VALUE_BYTES,
             persistence: Persistence::Server,
+            shows_early: false,
             watch: false,
         }
     }

@@ -18,10 +18,6 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 pub(super) fn create_new(path: &Path) -> io::Result<()> {
     OpenOptions::new()
         .write(true)

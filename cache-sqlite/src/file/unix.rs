@@ -24,11 +24,6 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Forces the names in a directory to the disk.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
-}
-
 /// SQLite gives the log and the index beside a database the permissions of the database, under any umask.
 pub(super) fn create_new(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()

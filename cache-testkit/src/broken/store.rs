@@ -347,6 +347,7 @@ impl Store for BrokenStore {
                 MAX_VALUE_BYTES
             },
             persistence: Persistence::Process,
+            shows_early: false,
             watch: true,
         }
     }

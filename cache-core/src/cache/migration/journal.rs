@@ -180,7 +180,7 @@ impl Journal {
         let bytes = inner
             .seal_fitting(RecordKind::Migration, &key, meta, entry.encode()?.expose())
             .await?;
-        let shows_early = inner.store.capabilities().persistence.shows_early();
+        let shows_early = inner.store.capabilities().shows_early;
         let mut mode = expected.map_or(PutMode::Create, PutMode::Update);
         let (mut doubts, mut failure) = (0, None);
         for attempt in 0..MAX_ATTEMPTS {
@@ -205,7 +205,7 @@ impl Journal {
                 }
             };
             match found {
-                // These bytes can only be ours. Whether replicas have them only a write tells that they acknowledge.
+                // These bytes can only be ours. Whether the disk or the replicas have them only a write tells that they acknowledge.
                 Some(found) if found.payload == bytes => {
                     if !shows_early || doubts == MOST_DOUBTS {
                         return if shows_early {

@@ -131,6 +131,7 @@ mod platform {
     use zeroize::Zeroizing;
 
     use super::{FILE_BYTES, KeySourceError, SecretKey, decode};
+    use crate::store::sync_names;
 
     pub(super) fn read(path: &Path) -> Result<SecretKey, KeySourceError> {
         let insecure = |what| KeySourceError::Insecure {
@@ -195,9 +196,7 @@ mod platform {
     /// Forces the name of the file at `path` to the disk; its content is there before it has the name.
     pub(super) fn synchronise(path: &Path) -> Result<(), KeySourceError> {
         let parent = directory(path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::open(&parent, flags, Mode::empty()).map_err(failed("open directory", &parent))?;
-        fs::fsync(&directory).map_err(failed("synchronise directory", &parent))
+        sync_names(&parent).map_err(|source| failed_with("synchronise directory", &parent, source))
     }
 
     fn write_and_publish(path: &Path, temporary: &Path, text: &[u8]) -> Result<(), KeySourceError> {
