@@ -2,7 +2,6 @@
 //!
 //! The order goes from fast to slow, and runs what shares artefacts together.
 
-use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -10,21 +9,19 @@ use serde_json::Value;
 use crate::command::{Failure, cargo, output, run, succeeds};
 use crate::fuzz;
 use crate::source_rules;
-
-/// The configuration in `deny.toml` is that of this release line.
-const CARGO_DENY: &str = "^0.20";
+use crate::supply_chain;
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// The package that measures beside the peers is a workspace of its own.
-const PEERS: [&str; 2] = ["--manifest-path", "benches/peers/Cargo.toml"];
+pub(crate) const PEERS: [&str; 2] = ["--manifest-path", "benches/peers/Cargo.toml"];
 
 /// Clippy links nothing: it can do without libFuzzer, which would have to be compiled.
 const NO_LIBFUZZER: (&str, &str) = ("CUSTOM_LIBFUZZER_PATH", "absent/libabsent.a");
 
 type Gate = (&'static str, fn() -> Result<(), Failure>);
 
-const GATES: [Gate; 9] = [
+const GATES: [Gate; 11] = [
     ("format", format),
     ("source rules", source_rules::check),
     ("clippy, all features", clippy_all_features),
@@ -33,7 +30,9 @@ const GATES: [Gate; 9] = [
     ("documentation", documentation),
     ("clippy, no default features", clippy_no_default_features),
     ("clippy, each feature alone", clippy_each_feature),
-    ("dependencies", dependencies),
+    ("dependencies: licences, bans, sources", supply_chain::deny),
+    ("dependencies: reviews", supply_chain::reviews),
+    ("dependencies: programs", supply_chain::binaries),
 ];
 
 /// Runs every gate, also after one failed, and ends with the list of those that did.
@@ -125,29 +124,6 @@ fn documentation() -> Result<(), Failure> {
         cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
-}
-
-fn dependencies() -> Result<(), Failure> {
-    let is_installed = || succeeds(&mut cargo(["deny", "--version"]));
-    if !is_installed() {
-        run(&mut cargo([
-            "install",
-            "cargo-deny",
-            "--version",
-            CARGO_DENY,
-            "--locked",
-        ]))?;
-    }
-    run(&mut deny(&[]))?;
-    run(&mut deny(&PEERS))?;
-    run(&mut deny(&fuzz::PACKAGE))
-}
-
-fn deny(package: &[&str]) -> Command {
-    let mut command = cargo(["deny", "--locked"]);
-    command.args(package);
-    command.args(["check", "licenses", "bans", "sources"]);
-    command
 }
 
 /// Package and feature of every feature in the workspace, from the output of `cargo metadata`.

@@ -17,6 +17,7 @@ mod packages;
 mod prerequisites;
 mod soak;
 mod source_rules;
+mod supply_chain;
 mod test;
 mod valkey;
 
@@ -35,7 +36,8 @@ Commands:
   test --azure-cli     Run the tests with the real Azure CLI, and no others. They install it under
                        target, from the Python package index: some 800 MB, once.
   lint                 Check the format, clippy with every set of features, the documentation,
-                       licences, dependencies and the rules for source files.
+                       the rules for source files, and of every dependency its licence, its review
+                       and what it brings beside sources.
   bench [--quick] [--no-install] [QUESTION…]
                        Answer every question of benches, or those named, also beside the peers, and
                        write docs/performance.md. With --quick, a smoke run that writes no document

@@ -10,8 +10,11 @@ use crate::error::{KeychainError, KeychainErrorKind};
 /// A name that no key has: what the search for it says is about the keyring.
 const NO_KEY: &str = "tokenkeep: looked for, never made";
 
-/// How many links of a keyring are read. The kernel takes 200 keys of a user by default.
-const MAX_LINKS: usize = 4096;
+/// How many links of a keyring are read: as many as root may have keys by default. The kernel takes 200 of a user.
+const MAX_LINKS: usize = 1_000_000;
+
+/// The library asks the kernel for as many bytes, not links, and takes what lies in its memory for links where they do not fit.
+const BUFFER: usize = MAX_LINKS * size_of::<i32>();
 
 pub(super) fn opener(_: &KeychainConfig) -> Open {
     Box::new(|| {
@@ -57,7 +60,7 @@ fn names(service: &str) -> Result<Vec<String>, KeychainError> {
     let persistent = KeyRing::get_persistent(KeyRingIdentifier::Session).ok();
     let mut names = Vec::new();
     for keyring in std::iter::once(session).chain(persistent) {
-        let links = keyring.get_links(MAX_LINKS).map_err(failed)?;
+        let links = keyring.get_links(BUFFER).map_err(failed)?;
         for key in links.iter().filter_map(linux_keyutils::LinkNode::as_key) {
             // One that ended meanwhile, or that others own.
             let Ok(description) = key.metadata() else {
