@@ -5,12 +5,15 @@ use std::fmt;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
 use crate::random::{Random, RandomError, random_bytes};
 
 /// A secret of 256 uniformly random (or strongly derived) bits. Redacted in `Debug`, wiped when dropped.
 pub struct SecretKey(Box<Zeroizing<[u8; Self::BYTES]>>);
+
+/// More than hashes and key derivations use of the stack, in bytes.
+pub(super) const USED_STACK: usize = 16 << 10;
 
 impl SecretKey {
     /// The length of a key, in bytes.
@@ -69,6 +72,8 @@ impl SecretKey {
     fn derive_into(&self, salt: &[u8], info: &str, output: &mut [u8]) {
         let expanded = Hkdf::<Sha256>::new(Some(salt), self.expose()).expand(info.as_bytes(), output);
         debug_assert!(expanded.is_ok(), "32 bytes are always within HKDF's limit");
+        // HKDF leaves what it derived on the stack.
+        zeroize_stack::<USED_STACK>();
     }
 }
 

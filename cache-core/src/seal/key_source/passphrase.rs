@@ -4,11 +4,11 @@ use std::fmt;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use async_trait::async_trait;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 use super::{KeySource, KeySourceError, SourceDescription, blocking};
 use crate::random::{Random, random_bytes};
-use crate::seal::key::SecretKey;
+use crate::seal::key::{SecretKey, USED_STACK};
 use crate::secret::Secret;
 
 const SALT_BYTES: usize = 16;
@@ -175,6 +175,8 @@ impl PassphraseCost {
             );
         // The last pass's blocks are as good as the key.
         memory.iter_mut().for_each(Zeroize::zeroize);
+        // It leaves the key on the stack, too.
+        zeroize_stack::<USED_STACK>();
         derived.map_err(failed)?;
         Ok(SecretKey::from_bytes(&key))
     }
