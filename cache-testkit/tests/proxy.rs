@@ -204,3 +204,54 @@ async fn tls_passes_through_and_its_replies_are_lost_alike() {
     assert_eq!(authority.requests().len(), before + 1, "it was executed");
     assert_eq!(proxy.statistics().replies_lost, 1);
 }
+
+#[tokio::test]
+async fn a_closed_proxy_refuses_connections_and_reopens_at_its_address() {
+    let (proxy, _reports) = scene([]).await;
+    let mut before = ask(&proxy).await;
+    assert_eq!(arrives(&mut before, LONG).await, Some(*b"ping"));
+    proxy.close();
+    let refused = async {
+        while TcpStream::connect(proxy.address()).await.is_ok() {
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(with_deadline(&SystemClock, LONG, refused).await, Some(()));
+    before.write_all(b"more").await.unwrap();
+    assert_eq!(arrives(&mut before, LONG).await, Some(*b"more"));
+    proxy.reopen();
+    let reopened = async {
+        while TcpStream::connect(proxy.address()).await.is_err() {
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(with_deadline(&SystemClock, LONG, reopened).await, Some(()));
+    assert_eq!(arrives(&mut ask(&proxy).await, LONG).await, Some(*b"ping"));
+}
+
+#[tokio::test]
+async fn exchanges_say_what_was_sent_and_whether_it_was_answered() {
+    let (proxy, _reports) = scene([
+        Behaviour::Pass,
+        Behaviour::DropReply { request_bytes: 4 },
+        Behaviour::CutReply { reply_bytes: 2 },
+    ])
+    .await;
+    drop(ask(&proxy).await);
+    assert!(proxy.take_exchanges().is_empty(), "nobody wanted them");
+    proxy.keep_exchanges();
+    let mut replied = Vec::new();
+    for _ in 0..3 {
+        let mut stream = ask(&proxy).await;
+        // The echo ends when its client has said everything.
+        if arrives(&mut stream, SHORT).await.is_some() {
+            stream.shutdown().await.unwrap();
+        }
+        rest(&mut stream).await.unwrap();
+        replied.extend(proxy.take_exchanges());
+    }
+    assert!(replied.iter().all(|exchange| exchange.request.expose() == b"ping"));
+    assert!(replied.iter().all(|exchange| exchange.began <= exchange.ended));
+    let replied: Vec<_> = replied.iter().map(|exchange| exchange.is_replied).collect();
+    assert_eq!(replied, [false, false, true]);
+}
