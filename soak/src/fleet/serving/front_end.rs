@@ -85,7 +85,7 @@ async fn begin_session(server: &Server, user: usize, assertion: Secret) {
             server.diary.add("sessions begun");
         }
         Err(error) => {
-            let (owner, cause) = (Owner::Session(user), Cause::of(&error));
+            let (owner, cause) = (Owner::User(user), Cause::of(&error));
             server.diary.failed(owner, Doing::BeginningSession, cause, began);
         }
     }

@@ -194,6 +194,10 @@ impl Judge {
         ];
         let recently = |kinds: &[Kind]| self.is_faulty(kinds, failure.began, failure.ended, AFTER_A_FAULT);
         match &failure.cause {
+            // The access token that is presented there has expired, if its process was stopped.
+            Cause::MustSignIn(_) if failure.doing == Doing::BeginningSession => {
+                !self.is_surely_there(failure) || recently(&[ProcessStopped])
+            }
             // Refused by the issuer, or nothing to send: that comes from a sign-out and from nothing else.
             Cause::MustSignIn(_) => !self.is_surely_there(failure) || self.is_broken(failure),
             Cause::SpentUnknown | Cause::Inactive => {
