@@ -250,7 +250,11 @@ async fn exchanges_say_what_was_sent_and_whether_it_was_answered() {
         rest(&mut stream).await.unwrap();
         replied.extend(proxy.take_exchanges());
     }
-    assert!(replied.iter().all(|exchange| exchange.request.expose() == b"ping"));
+    assert!(
+        replied
+            .iter()
+            .all(|exchange| exchange.request.expose() == b"ping")
+    );
     assert!(replied.iter().all(|exchange| exchange.began <= exchange.ended));
     let replied: Vec<_> = replied.iter().map(|exchange| exchange.is_replied).collect();
     assert_eq!(replied, [false, false, true]);

@@ -26,9 +26,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::http::micros;
 use self::orders::{Answer, Asking, Numbered, Order, Outcome, Said, SignedOut};
 use self::serving::diary::Diary;
-pub use self::http::micros;
 pub use self::setup::{Issuer, Limits, Program, Setup};
 use crate::child::{Task, whole};
 use crate::gate::{Doing, GateError};

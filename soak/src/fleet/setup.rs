@@ -174,9 +174,7 @@ impl Setup {
             Coalescing::None
         };
         let memory = |bytes| MemoryTier::bounded(bytes).max_staleness(self.max_staleness);
-        let outage = OutagePolicy::ServeFromMemory {
-            at_most: self.outage,
-        };
+        let outage = OutagePolicy::ServeFromMemory { at_most: self.outage };
         let strategy = match self.program {
             Program::Tool => Strategy::desktop_tool().memory_tier(memory(8 << 20)),
             Program::FrontEnd => Strategy::web_front_end()
@@ -186,9 +184,7 @@ impl Setup {
                 .memory_tier(memory(32 << 20))
                 .outage(outage),
         };
-        let strategy = strategy
-            .coalescing(coalescing)
-            .limits(self.limits.into());
+        let strategy = strategy.coalescing(coalescing).limits(self.limits.into());
         TokenCache::builder(store)
             .strategy(strategy)
             .open_sealed(Namespace::default(), key_source())

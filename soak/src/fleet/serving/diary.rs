@@ -243,7 +243,11 @@ impl Book {
     }
 
     pub(super) fn happened(&self, user: usize, what: Event) {
-        let moment = Moment { user, what, at: now() };
+        let moment = Moment {
+            user,
+            what,
+            at: now(),
+        };
         self.written().diary.moments.push(moment);
     }
 

@@ -175,9 +175,7 @@ impl Server {
     async fn application_token(&self) -> Result<Asked, GateError> {
         let client = self.client()?;
         let (began, wall) = (now(), SystemClock.now().0);
-        let asked = client
-            .acquire_token_for_client([&self.parts.issuer.scope])
-            .await;
+        let asked = client.acquire_token_for_client([&self.parts.issuer.scope]).await;
         Ok(self.write(Owner::Application, asked, began, wall).await)
     }
 

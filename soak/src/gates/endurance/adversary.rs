@@ -56,7 +56,7 @@ impl Action {
     fn name(self) -> &'static str {
         match self {
             Self::LoseReplies => "fault: replies of the issuer lost",
-            Self::SendIssuerAway => "fault: the issuer away for seconds",
+            Self::SendIssuerAway => AWAY,
             Self::KillWorker => "fault: a worker killed and started anew",
             Self::StopProcess => "fault: a process stopped past its deadline",
             Self::ResetConnections => "fault: all connections to Redis closed",
@@ -79,6 +79,9 @@ impl Action {
         })
     }
 }
+
+/// How it is counted that the issuer was sent away.
+pub(super) const AWAY: &str = "fault: the issuer away for seconds";
 
 /// How a reply is lost once the request is through.
 const LOSSES: [Behaviour; 4] = [

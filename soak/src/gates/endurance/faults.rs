@@ -34,6 +34,8 @@ pub(super) enum Kind {
     StoreAway,
     /// Another process held the lock of the database.
     StoreLocked,
+    /// The machine itself had no time, or its disk. Nobody did that.
+    MachineStalled,
 }
 
 impl Fault {

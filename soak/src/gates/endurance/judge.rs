@@ -3,15 +3,19 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::faults::{Fault, Kind};
-use super::{OUTAGE, REMEMBERED, STALENESS};
+use super::{LIFETIME, OUTAGE, REMEMBERED, STALENESS};
 use crate::fleet::serving::diary::{Cause, Diary, Doing, Event, Failure, Moment, Owner, Served};
 use crate::fleet::{micros, provider};
 use crate::tally::Tally;
 
 /// How long a fault explains what comes after it: the deadline of a marker, and some time until the next caller meets it.
 const AFTER_A_FAULT: u64 = 15_000_000;
+/// How old an access token may be that is presented as an assertion.
+const OLD: u64 = (LIFETIME as u64 - 2) * 1_000_000;
 /// How long a client holds a request back, as every failure doubles the pause.
 const HELD_BACK: u64 = 60_000_000;
+/// How a refresh token is counted that nobody knows the successor of.
+pub(super) const LOST: &str = "sessions lost by a fault";
 /// The process that signs users in and out, and so knows of it at once.
 pub(super) const FRONT_END: usize = 0;
 
@@ -181,43 +185,65 @@ impl Judge {
 
     fn explains(&mut self, failure: &Failure, tally: &mut Tally) -> bool {
         use Kind::{
-            IssuerAway, IssuerFailed, ProcessKilled, ProcessStopped, ReplyLost, StoreAway, StoreLocked,
+            IssuerAway, IssuerFailed, MachineStalled, ProcessKilled, ProcessStopped, ReplyLost, StoreAway,
+            StoreLocked,
         };
-        const LOSES_TOKENS: [Kind; 7] = [
+        const LOSES_TOKENS: [Kind; 8] = [
             ReplyLost,
             IssuerFailed,
+            // Whoever had just connected sees its connection reset.
+            IssuerAway,
             ProcessKilled,
             ProcessStopped,
             StoreAway,
             StoreLocked,
-            IssuerAway,
+            MachineStalled,
         ];
         let recently = |kinds: &[Kind]| self.is_faulty(kinds, failure.began, failure.ended, AFTER_A_FAULT);
         match &failure.cause {
-            // The access token that is presented there has expired, if its process was stopped.
+            // The access token that is presented there has expired, if its process was stopped, or the sign-in took long.
             Cause::MustSignIn(_) if failure.doing == Doing::BeginningSession => {
-                !self.is_surely_there(failure) || recently(&[ProcessStopped])
+                let begun = self.stay(failure).map(|(user, index)| self.users[user][index]);
+                let is_old = |stay: Stay| failure.ended.saturating_sub(stay.signing_in) > OLD;
+                begun.is_none_or(is_old) || recently(&[ProcessStopped, MachineStalled])
             }
             // Refused by the issuer, or nothing to send: that comes from a sign-out and from nothing else.
             Cause::MustSignIn(_) => !self.is_surely_there(failure) || self.is_broken(failure),
-            Cause::SpentUnknown | Cause::Inactive => {
+            Cause::SpentUnknown => {
                 !self.is_surely_there(failure)
                     || self.is_broken(failure)
                     || (recently(&LOSES_TOKENS) && self.breaks(failure, tally))
             }
+            // What comes too late is revoked, and takes along what its issuer granted before.
+            Cause::Inactive => {
+                !self.is_surely_there(failure) || self.is_broken(failure) || recently(&LOSES_TOKENS)
+            }
             Cause::Unknown if failure.owner != Owner::Application => {
                 recently(&LOSES_TOKENS) && self.breaks(failure, tally)
             }
-            Cause::Unknown | Cause::NoReply => recently(&[ReplyLost, IssuerFailed, IssuerAway, ProcessStopped]),
+            Cause::Unknown | Cause::NoReply => recently(&[
+                ReplyLost,
+                IssuerFailed,
+                IssuerAway,
+                ProcessStopped,
+                MachineStalled,
+            ]),
             Cause::NotPersisted => {
-                recently(&[StoreAway, StoreLocked, ProcessStopped]) && self.breaks(failure, tally)
+                recently(&[StoreAway, StoreLocked, ProcessStopped, MachineStalled])
+                    && self.breaks(failure, tally)
             }
             // Whoever is stopped while it writes holds the database's lock.
-            Cause::StoreAway => recently(&[StoreAway, StoreLocked, ProcessStopped]),
+            Cause::StoreAway => recently(&[StoreAway, StoreLocked, ProcessStopped, MachineStalled]),
             Cause::TimedOut => recently(&LOSES_TOKENS),
-            Cause::Unreachable => recently(&[IssuerAway, ReplyLost, ProcessStopped]),
+            Cause::Unreachable => recently(&[IssuerAway, ReplyLost, ProcessStopped, MachineStalled]),
             Cause::Throttled => {
-                let kinds = [IssuerAway, ReplyLost, IssuerFailed, ProcessStopped];
+                let kinds = [
+                    IssuerAway,
+                    ReplyLost,
+                    IssuerFailed,
+                    ProcessStopped,
+                    MachineStalled,
+                ];
                 self.is_faulty(&kinds, failure.began, failure.ended, HELD_BACK)
             }
             // Its own database is locked now and then, which it does not say.
@@ -282,7 +308,7 @@ impl Judge {
         };
         if broken.is_none() {
             *broken = Some(failure.began);
-            tally.add("sessions lost by a fault", 1);
+            tally.add(LOST, 1);
         }
         true
     }

@@ -16,9 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Takes the lock for writing, says so, and holds it until it is killed.
 pub(crate) fn hold(path: &Path) -> Result<(), GateError> {
     runtime()?.block_on(async {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(PATIENCE);
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
         let connected = options.connect().await;
         let mut connection = connected.doing("could not open the database")?;
         let locked = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await;

@@ -1,7 +1,9 @@
 //! Who asks all processes what has happened, looks at what they hold, and has it judged.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
@@ -10,18 +12,24 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, Notify};
 use url::form_urlencoded;
 
+use super::adversary;
 use super::faults::{Faults, Kind, now};
-use super::judge::Judge;
+use super::judge::{Judge, LOST};
 use super::process::Process;
 use super::resources::{Allowance, Sample, Series, servers};
 use crate::fleet::micros;
 use crate::fleet::scene::Scene;
+use crate::gate::{Doing, GateError};
 use crate::tally::Tally;
 
 /// Between two questions to a process.
 const BETWEEN: Duration = Duration::from_secs(2);
 /// How long it may take until a proxy has told of an exchange whose end a process has seen.
 const LATE: Duration = Duration::from_secs(3);
+
+/// Between two looks at the machine, and how much longer one takes where it has no time.
+const LOOK: Duration = Duration::from_millis(500);
+const STALL: Duration = Duration::from_millis(500);
 
 /// Asks, and has it judged.
 pub(super) struct Observer<'a> {
@@ -40,7 +48,15 @@ struct Seen {
     series: Vec<Series>,
     /// Hashes of the refresh tokens that were sent.
     spent: HashSet<u64>,
+    /// When refreshes began and ended whose reply has come, and that were not judged yet.
+    refreshed: Vec<(u64, u64)>,
 }
+
+/// As many sessions can be lost at most.
+const MAY_BE_LOST: &str =
+    "refreshes whose reply did not come, or came when a fault may have kept it from being stored";
+/// How long before a fault a reply may have come that it keeps from being stored, and how long after it.
+const AROUND_A_FAULT: u64 = 2_000_000;
 
 impl<'a> Observer<'a> {
     pub(super) fn new(
@@ -60,6 +76,7 @@ impl<'a> Observer<'a> {
                 told: vec![now(); processes.len()],
                 series: processes.iter().map(|_| Series::default()).collect(),
                 spent: HashSet::new(),
+                refreshed: Vec::new(),
             }),
             violated: Notify::new(),
         }
@@ -72,6 +89,33 @@ impl<'a> Observer<'a> {
         let mut seen = self.seen.lock().await;
         let mut tally = self.tally.lock().await;
         seen.judge.settle(u64::MAX, self.faults.all(), &mut tally);
+        self.weigh(u64::MAX, &mut seen.refreshed, &mut tally);
+        // Each time when the issuer went, whoever had just connected may have taken its request for sent.
+        let most = tally.count(MAY_BE_LOST) + tally.count(adversary::AWAY);
+        let lost = tally.count(LOST);
+        tally.check(lost <= most, || {
+            format!("{}: {lost} sessions were lost by {most} replies", self.scene)
+        });
+    }
+
+    /// Looks whether the machine has time, and its disk, and notes when not, for ever.
+    pub(super) async fn look_at_the_machine(&self, folder: &Path) -> Result<(), GateError> {
+        let file = folder.join("looked-at");
+        loop {
+            let began = SystemClock.monotonic();
+            SystemClock.sleep(LOOK).await;
+            let path = file.clone();
+            let forced = tokio::task::spawn_blocking(move || File::create(path)?.sync_all());
+            let forced = forced.await.doing("nobody forces a file to the disk")?;
+            forced.doing("could not force a file to the disk")?;
+            let ended = SystemClock.monotonic();
+            if ended.saturating_sub(began) > LOOK + STALL {
+                self.faults
+                    .note(Kind::MachineStalled, micros(began), micros(ended));
+                let mut tally = self.tally.lock().await;
+                tally.add("half seconds in which the machine itself stalled", 1);
+            }
+        }
     }
 
     /// Ends once something was violated.
@@ -143,13 +187,18 @@ impl<'a> Observer<'a> {
         }
         if process == 0 {
             for (server, resident) in servers() {
-                tally.at_most(&format!("server: {server}: resident memory in KiB, of all"), resident);
+                tally.at_most(
+                    &format!("server: {server}: resident memory in KiB, of all"),
+                    resident,
+                );
             }
         }
         let until = seen.told.iter().min().copied().unwrap_or_default();
         let until = until.saturating_sub(micros(LATE));
         seen.judge.settle(until, self.faults.all(), &mut tally);
-        self.faults.forget(until.saturating_sub(micros(super::REMEMBERED)));
+        self.weigh(until, &mut seen.refreshed, &mut tally);
+        self.faults
+            .forget(until.saturating_sub(micros(super::REMEMBERED)));
         if tally.violations > 0 {
             self.violated.notify_one();
         }
@@ -165,14 +214,38 @@ impl<'a> Observer<'a> {
             if !exchange.is_replied {
                 self.faults.note(Kind::ReplyLost, from, to);
             }
-            if exchange.status.is_some_and(|status| status >= 500 || status == 408) {
+            if exchange
+                .status
+                .is_some_and(|status| status >= 500 || status == 408)
+            {
                 self.faults.note(Kind::IssuerFailed, from, to);
             }
-            self.count(&exchange, &mut seen.spent, &mut tally);
+            self.count(&exchange, &mut seen, &mut tally);
         }
     }
 
-    fn count(&self, exchange: &Exchange, spent: &mut HashSet<u64>, tally: &mut Tally) {
+    /// Counts the refreshes until then whose reply a fault may have kept from being stored.
+    fn weigh(&self, until: u64, refreshed: &mut Vec<(u64, u64)>, tally: &mut Tally) {
+        let keeps = [
+            Kind::ProcessKilled,
+            Kind::ProcessStopped,
+            Kind::StoreAway,
+            Kind::StoreLocked,
+            Kind::MachineStalled,
+        ];
+        let mut faults = self.faults.all();
+        faults.retain(|fault| keeps.contains(&fault.kind));
+        let (settled, open): (Vec<_>, _) = refreshed.drain(..).partition(|(_, ended)| *ended < until);
+        *refreshed = open;
+        let is_kept = |&(began, ended): &(u64, u64)| {
+            let mut faults = faults.iter();
+            faults.any(|fault| fault.is_around(began, ended + AROUND_A_FAULT, AROUND_A_FAULT))
+        };
+        let kept = settled.iter().filter(|times| is_kept(times)).count();
+        tally.add(MAY_BE_LOST, kept as u64);
+    }
+
+    fn count(&self, exchange: &Exchange, seen: &mut Seen, tally: &mut Tally) {
         let Ok(request) = std::str::from_utf8(exchange.request.expose()) else {
             return;
         };
@@ -194,9 +267,18 @@ impl<'a> Observer<'a> {
             tally.add("revocations sent", 1);
         } else if grant == "refresh_token" {
             tally.add(&format!("refreshes {how}"), 1);
+            let has_failed = exchange
+                .status
+                .is_none_or(|status| status >= 500 || status == 408);
+            if !exchange.is_replied || has_failed {
+                tally.add(MAY_BE_LOST, 1);
+            } else {
+                let times = (micros(exchange.began), micros(exchange.ended));
+                seen.refreshed.push(times);
+            }
             let mut hasher = DefaultHasher::new();
             field("refresh_token").hash(&mut hasher);
-            if !spent.insert(hasher.finish()) {
+            if !seen.spent.insert(hasher.finish()) {
                 tally.violation(format_args!("{}: a refresh token was sent twice", self.scene));
             }
         } else if !grant.is_empty() {

@@ -84,12 +84,11 @@ impl Series {
             tally.at_most(&format!("{name}: {what}, second quarter"), before);
             tally.at_most(&format!("{name}: {what}, last quarter"), after);
             tally.at_most(&format!("{name}: {what}, peak"), peak);
-            tally.at_most(
-                &format!("{name}: {what}, grown by"),
-                after.saturating_sub(before),
-            );
+            tally.at_most(&format!("{name}: {what}, grown by"), after.saturating_sub(before));
             tally.check(after <= allowed(before), || {
-                format!("{scene}: {name}: {what} grew from {before} in the second quarter to {after} in the last")
+                format!(
+                    "{scene}: {name}: {what} grew from {before} in the second quarter to {after} in the last"
+                )
             });
         };
         let memory = |before| before + before * allowance.percent / 100 + allowance.memory;
@@ -130,8 +129,13 @@ pub(super) fn servers() -> BTreeMap<String, u64> {
         };
         let name = name.split_once(" (").map_or("", |(_, name)| name);
         let is_own = rest.split(' ').nth(1) == Some(own.as_str());
-        let is_server = ["node", "glewlwyd", "redis"].iter().any(|server| name.starts_with(server));
-        if is_own && is_server && let Some(sample) = Sample::of(id) {
+        let is_server = ["node", "glewlwyd", "redis"]
+            .iter()
+            .any(|server| name.starts_with(server));
+        if is_own
+            && is_server
+            && let Some(sample) = Sample::of(id)
+        {
             *servers.entry(name.to_owned()).or_default() += sample.resident;
         }
     }
@@ -164,7 +168,12 @@ mod tests {
 
     fn violations(series: &Series) -> Vec<String> {
         let mut tally = Tally::default();
-        series.judge("it", "here", Allowance::of(Duration::from_secs(7_200)), &mut tally);
+        series.judge(
+            "it",
+            "here",
+            Allowance::of(Duration::from_secs(7_200)),
+            &mut tally,
+        );
         tally.examples
     }
 
