@@ -51,10 +51,27 @@ pub struct Served {
     pub expires_on: i64,
     /// When the first call that got it returned.
     pub returned: u64,
+    /// The call that began last of those that got it.
+    pub last: Call,
     /// When the first and the last of those calls began that were served although the store was there.
     pub began: Option<(u64, u64)>,
     /// The same of those that were served as it was not.
     pub began_in_outage: Option<(u64, u64)>,
+}
+
+/// A call that got a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Call {
+    /// When it began.
+    pub began: u64,
+    /// When it returned.
+    pub ended: u64,
+    /// Whether memory held the token.
+    pub is_of_memory: bool,
+    /// Whether it was obtained from the issuer by this call.
+    pub is_of_authority: bool,
+    /// Whether the store was away.
+    pub is_in_outage: bool,
 }
 
 /// A call that failed.
@@ -205,6 +222,13 @@ impl Book {
     }
 
     pub(super) fn served(&self, owner: Owner, token: &Token, began: u64, is_outage: bool) {
+        let call = Call {
+            began,
+            ended: now(),
+            is_of_memory: token.is_of_memory,
+            is_of_authority: token.is_of_authority,
+            is_in_outage: is_outage,
+        };
         let mut written = self.written();
         let written = &mut *written;
         let latest = written.latest.get(&owner).copied();
@@ -214,7 +238,8 @@ impl Book {
                 owner,
                 fingerprint: token.fingerprint.clone(),
                 expires_on: token.expires_on,
-                returned: now(),
+                returned: call.ended,
+                last: call,
                 began: None,
                 began_in_outage: None,
             });
@@ -222,6 +247,7 @@ impl Book {
         });
         written.latest.insert(owner, index);
         let served = &mut written.diary.served[index];
+        served.last = call.max(served.last);
         let times = if is_outage {
             &mut served.began_in_outage
         } else {

@@ -146,39 +146,33 @@ impl Judge {
             (served.began_in_outage, micros(STALENESS + OUTAGE)),
         ];
         for (began, bound) in trusted {
-            let Some((first, last)) = began else {
+            let Some((_, began)) = began else {
                 continue;
             };
             let bound = if process == FRONT_END { 0 } else { bound };
             let mut stays = self.users[user].iter().peekable();
             while let Some(stay) = stays.next() {
-                let Some(signed_out) = stay.signed_out else {
+                // Whoever had it before the next sign-in began has it from this one.
+                let next = stays.peek().map_or(u64::MAX, |next| next.signing_in);
+                let is_of_this_stay = (stay.signing_in..next).contains(&first_seen);
+                let Some(signed_out) = stay.signed_out.filter(|_| is_of_this_stay) else {
                     continue;
                 };
                 let until = signed_out + bound;
-                let is_of_this_stay = first_seen < signed_out && first_seen >= stay.signing_in;
-                let next = stays.peek().map_or(u64::MAX, |next| next.signing_in);
-                let is_between = |began| until < began && began < next;
-                let late = if is_of_this_stay && last > until {
-                    Some(last)
-                } else {
-                    [first, last].into_iter().find(|&began| is_between(began))
-                };
-                if let Some(began) = late {
+                if began > until {
                     tally.violation(format_args!(
-                        "process {process}: {:?} was served by a call that began {} ms after the sign-out, {} ms after the bound",
+                        "process {process}: {:?} was served by a call that began {} ms after the sign-out, {} ms after the bound: {served:?}; {stay:?}, {:?}",
                         served.owner,
                         (began - signed_out) / 1_000,
                         (began - until) / 1_000,
+                        self.faults_before(began),
                     ));
                     return;
                 }
-                if is_of_this_stay {
-                    tally.at_most(
-                        "served for so many ms after a sign-out",
-                        last.saturating_sub(signed_out) / 1_000,
-                    );
-                }
+                tally.at_most(
+                    "served for so many ms after a sign-out",
+                    began.saturating_sub(signed_out) / 1_000,
+                );
             }
         }
     }
@@ -323,8 +317,13 @@ impl Judge {
             Owner::User(user) | Owner::Session(user) => last(user),
             Owner::Application => None,
         };
-        let before = self.faults.iter().filter(|fault| fault.from <= failure.ended);
-        (stay, before.rev().take(3).collect())
+        (stay, self.faults_before(failure.ended))
+    }
+
+    /// The last faults until then, the latest first.
+    fn faults_before(&self, then: u64) -> Vec<&Fault> {
+        let before = self.faults.iter().rev();
+        before.filter(|fault| fault.from <= then).take(4).collect()
     }
 
     fn forget(&mut self, before: u64) {

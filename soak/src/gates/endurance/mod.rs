@@ -166,7 +166,13 @@ async fn live(
             process.end().await?;
         }
     }
-    Ok(tally.into_inner())
+    let mut tally = tally.into_inner();
+    for example in &mut tally.examples {
+        if !example.starts_with(&scene.to_string()) {
+            example.insert_str(0, &format!("{scene}: "));
+        }
+    }
+    Ok(tally)
 }
 
 /// What all processes of an arrangement are told.
