@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock, with_deadline};
 use cache_testkit::authority::{Config, FakeAuthority};
-use cache_testkit::proxy::{Behaviour, Proxy};
+use cache_testkit::proxy::{Behaviour, Exchange, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -237,25 +237,28 @@ async fn exchanges_say_what_was_sent_and_whether_it_was_answered() {
         Behaviour::CutReply { reply_bytes: 2 },
     ])
     .await;
-    drop(ask(&proxy).await);
-    assert!(proxy.take_exchanges().is_empty(), "nobody wanted them");
+    let mut unheard = ask(&proxy).await;
+    assert_eq!(arrives(&mut unheard, LONG).await, Some(*b"ping"));
     proxy.keep_exchanges();
-    let mut replied = Vec::new();
-    for _ in 0..3 {
+    let mut exchanges = Vec::new();
+    for number in 1..=3 {
         let mut stream = ask(&proxy).await;
         // The echo ends when its client has said everything.
         if arrives(&mut stream, SHORT).await.is_some() {
             stream.shutdown().await.unwrap();
         }
         rest(&mut stream).await.unwrap();
-        replied.extend(proxy.take_exchanges());
+        let kept = async {
+            while exchanges.len() < number {
+                exchanges.extend(proxy.take_exchanges());
+                SystemClock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert_eq!(with_deadline(&SystemClock, LONG, kept).await, Some(()));
     }
-    assert!(
-        replied
-            .iter()
-            .all(|exchange| exchange.request.expose() == b"ping")
-    );
-    assert!(replied.iter().all(|exchange| exchange.began <= exchange.ended));
-    let replied: Vec<_> = replied.iter().map(|exchange| exchange.is_replied).collect();
+    let is_ping = |exchange: &Exchange| exchange.request.expose() == b"ping";
+    assert!(exchanges.iter().all(is_ping));
+    assert!(exchanges.iter().all(|exchange| exchange.began <= exchange.ended));
+    let replied: Vec<_> = exchanges.iter().map(|exchange| exchange.is_replied).collect();
     assert_eq!(replied, [false, false, true]);
 }
