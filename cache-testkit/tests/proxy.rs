@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock, with_deadline};
 use cache_testkit::authority::{Config, FakeAuthority};
-use cache_testkit::proxy::{Behaviour, Proxy};
+use cache_testkit::proxy::{Behaviour, Exchange, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -203,4 +203,62 @@ async fn tls_passes_through_and_its_replies_are_lost_alike() {
     assert!(post().await.is_err());
     assert_eq!(authority.requests().len(), before + 1, "it was executed");
     assert_eq!(proxy.statistics().replies_lost, 1);
+}
+
+#[tokio::test]
+async fn a_closed_proxy_refuses_connections_and_reopens_at_its_address() {
+    let (proxy, _reports) = scene([]).await;
+    let mut before = ask(&proxy).await;
+    assert_eq!(arrives(&mut before, LONG).await, Some(*b"ping"));
+    proxy.close();
+    let refused = async {
+        while TcpStream::connect(proxy.address()).await.is_ok() {
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(with_deadline(&SystemClock, LONG, refused).await, Some(()));
+    before.write_all(b"more").await.unwrap();
+    assert_eq!(arrives(&mut before, LONG).await, Some(*b"more"));
+    proxy.reopen();
+    let reopened = async {
+        while TcpStream::connect(proxy.address()).await.is_err() {
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(with_deadline(&SystemClock, LONG, reopened).await, Some(()));
+    assert_eq!(arrives(&mut ask(&proxy).await, LONG).await, Some(*b"ping"));
+}
+
+#[tokio::test]
+async fn exchanges_say_what_was_sent_and_whether_it_was_answered() {
+    let (proxy, _reports) = scene([
+        Behaviour::Pass,
+        Behaviour::DropReply { request_bytes: 4 },
+        Behaviour::CutReply { reply_bytes: 2 },
+    ])
+    .await;
+    let mut unheard = ask(&proxy).await;
+    assert_eq!(arrives(&mut unheard, LONG).await, Some(*b"ping"));
+    proxy.keep_exchanges();
+    let mut exchanges = Vec::new();
+    for number in 1..=3 {
+        let mut stream = ask(&proxy).await;
+        // The echo ends when its client has said everything.
+        if arrives(&mut stream, SHORT).await.is_some() {
+            stream.shutdown().await.unwrap();
+        }
+        rest(&mut stream).await.unwrap();
+        let kept = async {
+            while exchanges.len() < number {
+                exchanges.extend(proxy.take_exchanges());
+                SystemClock.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert_eq!(with_deadline(&SystemClock, LONG, kept).await, Some(()));
+    }
+    let is_ping = |exchange: &Exchange| exchange.request.expose() == b"ping";
+    assert!(exchanges.iter().all(is_ping));
+    assert!(exchanges.iter().all(|exchange| exchange.began <= exchange.ended));
+    let replied: Vec<_> = exchanges.iter().map(|exchange| exchange.is_replied).collect();
+    assert_eq!(replied, [false, false, true]);
 }

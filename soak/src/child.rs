@@ -1,6 +1,7 @@
 //! Processes that are started to be raced, stopped and killed.
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitStatus};
 
 use serde::de::DeserializeOwned;
@@ -29,6 +30,9 @@ pub enum Task {
     SignIn(crate::signing::SigningIn),
     /// Does what it is told, as one process of a fleet.
     Member(Box<fleet::Setup>),
+    /// Holds the lock of a database.
+    #[cfg(target_os = "linux")]
+    HoldDatabase(PathBuf),
     /// Keeps secrets to itself.
     Keep(gates::canaries::Keeping),
     /// Signs users in until it is killed.
@@ -53,6 +57,8 @@ impl Task {
             Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),
             Self::Member(setup) => setup.perform(),
+            #[cfg(target_os = "linux")]
+            Self::HoldDatabase(path) => gates::endurance::lock::hold(&path),
             Self::Keep(keeping) => keeping.perform(),
             Self::Write(writing) => writing.perform(),
         }

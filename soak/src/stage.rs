@@ -119,3 +119,8 @@ pub fn chance(gate: u8, number: u64) -> StdRng {
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
+
+/// The beginning of a text that may be long, such as an error's `Debug`.
+pub(crate) fn first_words(text: &str) -> String {
+    text.chars().take(600).collect()
+}

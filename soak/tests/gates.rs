@@ -289,3 +289,32 @@ fn secrets_are_where_they_belong_and_nowhere_else() {
     );
     assert!(tally.count("files searched") >= 3, "{tally:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_front_end_and_its_workers_live_on_while_things_go_wrong() {
+    let tally = passes("endurance");
+    assert_eq!(tally.count("users served by a process in the end"), 4 * 3 * 6);
+    for fault in [
+        "replies of the issuer lost",
+        "the issuer away for seconds",
+        "a worker killed and started anew",
+        "a process stopped past its deadline",
+        "all connections to Redis closed",
+        "Redis paused",
+        "Redis restarted",
+        "the database locked by another process",
+        "keys of the cache rotated",
+    ] {
+        assert!(tally.count(&format!("fault: {fault}")) > 0, "{fault}: {tally:?}");
+    }
+    assert!(tally.count("tokens out of memory") > 500, "{tally:?}");
+    assert!(tally.count("tokens out of the issuer") > 20, "{tally:?}");
+    assert!(
+        tally.count("tokens whose owner the issuer was asked") > 50,
+        "{tally:?}"
+    );
+    assert!(tally.count("sign-outs") > 12, "{tally:?}");
+    assert!(tally.count("refreshes granted") > 15, "{tally:?}");
+    assert!(tally.count("samples of memory and descriptors") > 30, "{tally:?}");
+}

@@ -19,6 +19,7 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod exchange;
 mod relay;
 
 use std::collections::VecDeque;
@@ -31,6 +32,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+pub use self::exchange::Exchange;
+use self::exchange::Overheard;
 
 /// What becomes of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +98,7 @@ struct Shared {
     authority: SocketAddr,
     state: Mutex<State>,
     paused: watch::Sender<bool>,
+    open: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -101,6 +106,8 @@ struct State {
     script: VecDeque<Behaviour>,
     afterwards: Behaviour,
     statistics: Statistics,
+    /// Of connections that have ended; `None` where nobody wants to know.
+    exchanges: Option<Vec<Exchange>>,
 }
 
 impl Proxy {
@@ -118,6 +125,7 @@ impl Proxy {
             authority,
             state: Mutex::default(),
             paused: watch::Sender::new(false),
+            open: watch::Sender::new(true),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self {
@@ -152,6 +160,30 @@ impl Proxy {
     /// Ends a [`pause`](Self::pause): what was under way goes on.
     pub fn resume(&self) {
         self.shared.paused.send_replace(false);
+    }
+
+    /// Stops to listen, as if the authority's program had ended: the system refuses connections, so no client sends a byte. Those that are
+    /// there go on.
+    pub fn close(&self) {
+        self.shared.open.send_replace(false);
+    }
+
+    /// Ends a [`close`](Self::close), at the same address.
+    pub fn reopen(&self) {
+        self.shared.open.send_replace(true);
+    }
+
+    /// Keeps what passes on each connection from now on, once it has ended, until it is [taken](Self::take_exchanges).
+    pub fn keep_exchanges(&self) {
+        self.shared.state().exchanges.get_or_insert_default();
+    }
+
+    /// What has passed on the connections that ended since this was last called. Nothing where it is not
+    /// [kept](Self::keep_exchanges).
+    #[must_use]
+    pub fn take_exchanges(&self) -> Vec<Exchange> {
+        let mut state = self.shared.state();
+        state.exchanges.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What has passed so far.
@@ -192,6 +224,17 @@ impl Shared {
         count(&mut self.state().statistics);
     }
 
+    /// Whoever listens in on a new connection, if that is wanted.
+    fn overhear(&self) -> Option<Overheard> {
+        self.state().exchanges.as_ref().map(|_| Overheard::new())
+    }
+
+    fn keep(&self, exchange: Exchange) {
+        if let Some(exchanges) = &mut self.state().exchanges {
+            exchanges.push(exchange);
+        }
+    }
+
     fn next(&self) -> Behaviour {
         let mut state = self.state();
         state.statistics.connections += 1;
@@ -203,15 +246,32 @@ impl Shared {
 /// The connections are tasks of this one, so they end with it.
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let mut open = shared.open.subscribe();
+    let address = listener.local_addr().ok();
+    let mut listener = Some(listener);
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = accept(listener.as_ref()) => {
                 let Ok((client, _)) = accepted else { continue };
                 let behaviour = shared.next();
                 connections.spawn(connection(client, Arc::clone(&shared), behaviour));
             }
+            Ok(()) = open.changed() => {
+                listener = None;
+                if *open.borrow_and_update() && let Some(address) = address {
+                    listener = TcpListener::bind(address).await.ok();
+                }
+            }
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+/// The next client; never, where nobody listens.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -222,7 +282,8 @@ async fn connection(client: TcpStream, shared: Arc<Shared>, behaviour: Behaviour
         Behaviour::Stall => std::future::pending().await,
         _ => {
             if let Ok(authority) = TcpStream::connect(shared.authority).await {
-                relay::run(client, authority, &shared, behaviour).await;
+                let overheard = shared.overhear();
+                relay::run(client, authority, &shared, behaviour, overheard).await;
             }
         }
     }

@@ -8,10 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::exchange::Overheard;
 use super::{Behaviour, Shared, reset};
 
 /// How the direction to the client ended.
 enum End {
+    /// The authority had said everything, and all of it passed.
+    Complete,
     Close,
     HalfClose,
     Reset,
@@ -22,6 +25,7 @@ pub(super) async fn run(
     mut authority: TcpStream,
     shared: &Shared,
     behaviour: Behaviour,
+    overheard: Option<Overheard>,
 ) {
     // Small pieces must not wait for each other, else delays would be the kernel's.
     let _ = client.set_nodelay(true);
@@ -29,38 +33,55 @@ pub(super) async fn run(
     let sent = AtomicU64::new(0);
     let (client_reads, client_writes) = client.split();
     let (authority_reads, authority_writes) = authority.split();
-    let end = {
-        let mut upwards = pin!(to_authority(client_reads, authority_writes, shared, &sent));
+    let (end, client_gave_up) = {
+        let heard = overheard.as_ref();
+        let mut upwards = pin!(to_authority(client_reads, authority_writes, shared, &sent, heard));
         let mut downwards = pin!(to_client(
             authority_reads,
             client_writes,
             shared,
             &sent,
-            behaviour
+            behaviour,
+            heard
         ));
-        let mut client_is_done = false;
+        let (mut client_is_done, mut client_gave_up) = (false, false);
         let end = loop {
             tokio::select! {
-                () = &mut upwards, if !client_is_done => client_is_done = true,
+                () = &mut upwards, if !client_is_done => {
+                    client_is_done = true;
+                    client_gave_up = heard.is_some_and(|heard| !heard.has_reply());
+                }
                 end = &mut downwards => break end,
             }
         };
         if matches!(end, End::HalfClose) && !client_is_done {
             upwards.await;
         }
-        end
+        (end, client_gave_up)
     };
+    if let Some(overheard) = overheard {
+        shared.keep(overheard.end(matches!(end, End::Complete) && !client_gave_up));
+    }
     if matches!(end, End::Reset) {
         reset(client);
     }
 }
 
-async fn to_authority(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, sent: &AtomicU64) {
+async fn to_authority(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    shared: &Shared,
+    sent: &AtomicU64,
+    overheard: Option<&Overheard>,
+) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         shared.running().await;
         if to.write_all(&piece[..length]).await.is_err() {
             return;
+        }
+        if let Some(overheard) = overheard {
+            overheard.request(&piece[..length]);
         }
         sent.fetch_add(length as u64, Ordering::SeqCst);
         shared.count(|statistics| statistics.bytes_to_authority += length as u64);
@@ -74,15 +95,19 @@ async fn to_client(
     shared: &Shared,
     sent: &AtomicU64,
     behaviour: Behaviour,
+    overheard: Option<&Overheard>,
 ) -> End {
     let mut piece = vec![0; 16 * 1024];
     let mut passed = 0_u64;
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else {
             let _ = to.shutdown().await;
-            return End::Close;
+            return if passed > 0 { End::Complete } else { End::Close };
         };
         shared.running().await;
+        if let Some(overheard) = overheard {
+            overheard.reply(&piece[..length]);
+        }
         let is_complete = |request_bytes| sent.load(Ordering::SeqCst) >= request_bytes;
         let lost = match behaviour {
             Behaviour::DropReply { request_bytes } if is_complete(request_bytes) => Some(End::Close),

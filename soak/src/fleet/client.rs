@@ -36,6 +36,14 @@ impl Client {
         Ok(Self::Confidential(client))
     }
 
+    /// The client with its secret.
+    pub(super) fn confidential(&self) -> Option<&ConfidentialClient> {
+        match self {
+            Self::Public(_) => None,
+            Self::Confidential(client) => Some(client),
+        }
+    }
+
     pub(super) async fn accounts(&self) -> Result<AccountListing, Error> {
         match self {
             Self::Public(client) => client.accounts().await,

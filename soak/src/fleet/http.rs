@@ -9,6 +9,7 @@ use cache_core::time::{Clock, SystemClock};
 use flows::http::{HttpClient, HttpError, HttpRequest, HttpResponse, ReqwestClient};
 use tokio::sync::Notify;
 
+use super::Issuer;
 use super::orders::Said;
 
 /// Sends what it is given, and keeps a hand on the replies to refreshes.
@@ -16,6 +17,7 @@ use super::orders::Said;
 pub(super) struct Hand {
     inner: ReqwestClient,
     refresh_port: Option<u16>,
+    others_port: Option<u16>,
     holding: Mutex<Holding>,
     /// Whoever holds looks again.
     changed: Notify,
@@ -34,14 +36,20 @@ struct Holding {
 }
 
 impl Hand {
-    pub(super) fn new(inner: ReqwestClient, refresh_port: Option<u16>) -> Self {
+    pub(super) fn new(inner: ReqwestClient, issuer: &Issuer) -> Self {
         Self {
             inner,
-            refresh_port,
+            refresh_port: issuer.refresh_port,
+            others_port: issuer.others_port,
             holding: Mutex::default(),
             changed: Notify::new(),
             replied: AtomicU64::new(0),
         }
+    }
+
+    /// Sends past all proxies.
+    pub(super) async fn send_directly(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.inner.send(request).await
     }
 
     /// Holds the replies to the next refreshes, and says so when there are `replies`, for `at_most` from then on.
@@ -110,12 +118,17 @@ impl HttpClient for Hand {
     async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let form = request.form.as_ref().map(|form| form.expose());
         let is_refresh = form.is_some_and(|form| form.starts_with(b"grant_type=refresh_token&"));
+        let port = if is_refresh {
+            self.refresh_port
+        } else {
+            self.others_port.filter(|_| form.is_some())
+        };
+        if port.is_some() {
+            // A URL with a host takes any port.
+            _ = request.url.set_port(port);
+        }
         if !is_refresh {
             return self.inner.send(request).await;
-        }
-        if self.refresh_port.is_some() {
-            // A URL with a host takes any port.
-            _ = request.url.set_port(self.refresh_port);
         }
         let reply = self.inner.send(request).await;
         self.replied
@@ -128,6 +141,7 @@ impl HttpClient for Hand {
 }
 
 /// On a clock that all processes of a machine share.
-pub(super) fn micros(time: Duration) -> u64 {
+#[must_use]
+pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

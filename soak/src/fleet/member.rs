@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use cache_core::cache::{CachedAccount, SignOutScope, TokenCache};
 use cache_core::time::{Clock, SystemClock};
-use cache_testkit::glewlwyd::SERVICE_CLIENT_SECRET;
-use flows::http::{Form, HttpClient, HttpRequest};
+use flows::http::HttpClient;
 use flows::{AuthenticationResult, Error};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use url::Url;
 
 use super::client::Client;
 use super::http::{Hand, micros};
+use super::introspection::introspect;
 use super::orders::{Answer, Asking, Numbered, Order, Outcome, Said, SignedOut, Token};
+use super::serving::{Parts, Server, Serving};
 use super::{Setup, counter};
 use crate::child::tell;
 use crate::gate::{Doing, GateError};
@@ -27,8 +27,6 @@ use crate::gate::{Doing, GateError};
 const LOOK: Duration = Duration::from_millis(1);
 /// How long whoever was refused waits until it asks again.
 const REFUSED: Duration = Duration::from_millis(100);
-/// How long the issuer may think about whose a token is.
-const INTROSPECTION: Duration = Duration::from_secs(30);
 /// How long what was begun may go on after the last order.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -46,12 +44,7 @@ impl Setup {
                 }
             }
         });
-        // One thread, as sixteen of these share a machine with the provider and the store.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .doing("could not start the runtime")?;
-        runtime.block_on(async {
+        self.program.runtime()?.block_on(async {
             let member = Arc::new(Member::new(self).await?);
             while let Some(Numbered { number, order }) = orders.recv().await {
                 let member = Arc::clone(&member);
@@ -91,12 +84,13 @@ struct Member {
     http: Arc<Hand>,
     stop: AtomicBool,
     looking: Mutex<Option<JoinHandle<Answer>>>,
+    server: Mutex<Option<Arc<Server>>>,
 }
 
 impl Member {
     async fn new(setup: Setup) -> Result<Self, GateError> {
         let cache = setup.cache().await?;
-        let http = Arc::new(Hand::new(setup.http()?, setup.issuer.refresh_port));
+        let http = Arc::new(Hand::new(setup.http()?, &setup.issuer));
         let shared: Arc<dyn HttpClient> = http.clone();
         Ok(Self {
             client: setup.client(cache.clone(), shared)?,
@@ -106,6 +100,7 @@ impl Member {
             http,
             stop: AtomicBool::new(false),
             looking: Mutex::default(),
+            server: Mutex::default(),
         })
     }
 
@@ -132,6 +127,12 @@ impl Member {
                 looking.await.doing("the look ended")
             }
             Order::SignOut { accounts, after } => self.sign_out(&accounts, &after).await,
+            Order::Serve(serving) => self.serve(serving).await,
+            Order::Settle => {
+                self.server().await?.settle();
+                Ok(Answer::Done)
+            }
+            Order::Diary => Ok(Answer::Diary(self.server().await?.diary.take())),
             Order::Count(counting) => counter::count(&self.cache, counting).await.map(Answer::Counted),
         }
     }
@@ -170,38 +171,13 @@ impl Member {
                 token.after_reply = self.http.since_reply();
             }
             if asking.whose {
-                token.subject = self.whose(&result).await?;
+                token.subject = introspect(&self.setup.issuer, &self.http, &result).await?.subject;
             }
             Ok::<_, GateError>(Outcome::Token(token))
         };
         try_join_all(asking.accounts.iter().enumerate().map(ask))
             .await
             .map(Answer::Tokens)
-    }
-
-    /// Whose the issuer says that a token is; nobody's, where it is not good.
-    async fn whose(&self, result: &AuthenticationResult) -> Result<Option<String>, GateError> {
-        let issuer = &self.setup.issuer;
-        let url = issuer.introspection.as_deref();
-        let url = url.ok_or_else(|| GateError::new("the issuer does not tell whose a token is"))?;
-        let mut form = Form::new();
-        form.push("client_id", &issuer.client_id);
-        if issuer.is_confidential {
-            form.push("client_secret", SERVICE_CLIENT_SECRET);
-        }
-        form.push("token", result.access_token().expose());
-        let request = HttpRequest::post(Url::parse(url).doing("not a URL")?, form, INTROSPECTION);
-        let reply = self
-            .http
-            .send(request)
-            .await
-            .doing("the issuer does not answer")?;
-        let said: serde_json::Value = serde_json::from_slice(reply.body.expose()).doing(format!(
-            "whose a token is was answered with status {}",
-            reply.status
-        ))?;
-        let subject = said["sub"].as_str().filter(|_| said["active"] == true);
-        Ok(subject.map(str::to_owned))
     }
 
     async fn live(self: &Arc<Self>, accounts: Vec<String>) -> Result<Answer, GateError> {
@@ -263,6 +239,23 @@ impl Member {
         });
         *self.looking.lock().await = Some(looking);
         Ok(Answer::Done)
+    }
+
+    async fn serve(&self, serving: Serving) -> Result<Answer, GateError> {
+        let parts = Parts {
+            client: self.client.clone(),
+            http: Arc::clone(&self.http),
+            issuer: self.setup.issuer.clone(),
+        };
+        let server = Server::start(serving, parts);
+        *self.server.lock().await = Some(server);
+        Ok(Answer::Done)
+    }
+
+    async fn server(&self) -> Result<Arc<Server>, GateError> {
+        let server = self.server.lock().await;
+        let server = server.as_ref().map(Arc::clone);
+        server.ok_or_else(|| GateError::new("nobody was told to serve"))
     }
 
     async fn sign_out(&self, accounts: &[String], after: &[Duration]) -> Result<Answer, GateError> {

@@ -6,11 +6,13 @@
 mod client;
 pub mod counter;
 mod http;
+mod introspection;
 mod member;
 pub mod orders;
 pub mod place;
 pub mod provider;
 pub mod scene;
+pub mod serving;
 mod setup;
 
 use std::collections::HashMap;
@@ -24,8 +26,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::http::micros;
 use self::orders::{Answer, Asking, Numbered, Order, Outcome, Said, SignedOut};
-pub use self::setup::{Issuer, Limits, Setup};
+use self::serving::diary::Diary;
+pub use self::setup::{Issuer, Limits, Program, Setup};
 use crate::child::{Task, whole};
 use crate::gate::{Doing, GateError};
 use crate::stage::Stage;
@@ -185,6 +189,24 @@ impl Member {
             Some(Some(())) => Ok(()),
             _ => Err(GateError::new("a member never had the replies in hand")),
         }
+    }
+
+    /// What has happened since this was last asked, where the member [serves](Order::Serve).
+    ///
+    /// # Errors
+    ///
+    /// When it could not be done.
+    pub async fn diary(&self) -> Result<Diary, GateError> {
+        match self.ask(Order::Diary).await? {
+            Answer::Diary(diary) => Ok(diary),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Its process ID.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id.as_raw_nonzero().get()
     }
 
     /// Stops the process where it stands (`SIGSTOP`).

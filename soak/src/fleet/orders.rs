@@ -7,6 +7,8 @@ use flows::{AuthenticationResult, Error, InteractionClassification, TokenSource}
 use serde::{Deserialize, Serialize};
 
 use super::counter::{Counted, Counting};
+use super::serving::Serving;
+use super::serving::diary::Diary;
 
 /// What a member is told to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +47,12 @@ pub enum Order {
     },
     /// Count.
     Count(Counting),
+    /// Serve users, on and on.
+    Serve(Serving),
+    /// Sign nobody out any more, and let no session end without beginning it again.
+    Settle,
+    /// Say what has happened since this was last asked.
+    Diary,
 }
 
 /// Which tokens to ask for, and how.
@@ -111,6 +119,8 @@ pub enum Answer {
     SignedOut(Vec<SignedOut>),
     /// How counting ended.
     Counted(Counted),
+    /// What has happened.
+    Diary(Diary),
 }
 
 /// How a sign-out ended.

@@ -10,12 +10,10 @@ use cache_sqlite::{SqliteConfig, SqliteStore};
 use cache_testkit::redis::RedisServer;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 use crate::gate::{Doing, GateError};
 use crate::stage::Stage;
-
-/// How long a store may take: sixteen processes that all begin at once, on a machine of two processors, are a crowd.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +42,17 @@ impl std::fmt::Display for Backend {
 #[derive(Debug)]
 pub struct Ground {
     place: Place,
-    server: Option<RedisServer>,
+    server: Option<Mutex<RedisServer>>,
     _folder: Option<TempDir>,
 }
 
 impl Ground {
-    /// Makes the store.
+    /// Makes the store. A server writes everything to its disk if it `is_durable`, else nothing.
     ///
     /// # Errors
     ///
     /// When there is no folder or no server to be had.
-    pub async fn prepare(stage: &Stage, backend: Backend) -> Result<Self, GateError> {
+    pub async fn prepare(stage: &Stage, backend: Backend, is_durable: bool) -> Result<Self, GateError> {
         match backend {
             Backend::Sqlite => {
                 let folder = stage.folder()?;
@@ -65,10 +63,11 @@ impl Ground {
                 })
             }
             Backend::Redis => {
-                let server = RedisServer::start().await.doing("could not start Redis")?;
+                let server = RedisServer::builder().append_only(is_durable).start();
+                let server = server.await.doing("could not start Redis")?;
                 Ok(Self {
                     place: Place::Redis(server.url()),
-                    server: Some(server),
+                    server: Some(server.into()),
                     _folder: None,
                 })
             }
@@ -81,6 +80,12 @@ impl Ground {
         self.place.clone()
     }
 
+    /// The server; `None` where the store is part of the program.
+    #[must_use]
+    pub fn server(&self) -> Option<&Mutex<RedisServer>> {
+        self.server.as_ref()
+    }
+
     /// The version of the server; `None` where the store is part of the program.
     ///
     /// # Errors
@@ -90,7 +95,7 @@ impl Ground {
         let Some(server) = &self.server else {
             return Ok(None);
         };
-        let info = server.command(&["INFO", "server"]).await;
+        let info = server.lock().await.command(&["INFO", "server"]).await;
         let info = info.doing("could not ask Redis for its version")?;
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
         Ok(version.map(|version| version.trim().to_owned()))
@@ -107,23 +112,23 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens the store.
+    /// Opens the store, which may take `patience` for an answer.
     ///
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub async fn open(&self) -> Result<Arc<dyn Store>, GateError> {
+    pub async fn open(&self, patience: Duration) -> Result<Arc<dyn Store>, GateError> {
         match self {
             Self::Sqlite(path) => {
-                let config = SqliteConfig::new(path).busy_timeout(PATIENCE);
+                let config = SqliteConfig::new(path).busy_timeout(patience);
                 let store = SqliteStore::open(config).await;
                 Ok(Arc::new(store.doing("could not open the database")?))
             }
             Self::Redis(url) => {
                 let config = RedisConfig::from_url(url)
                     .doing("not the URL of a server")?
-                    .connect_timeout(PATIENCE)
-                    .response_timeout(PATIENCE);
+                    .connect_timeout(patience)
+                    .response_timeout(patience);
                 let store = RedisStore::open(config).await;
                 Ok(Arc::new(store.doing("could not open Redis")?))
             }

@@ -66,6 +66,8 @@ pub struct Seen {
     pub granted: u64,
     /// Families of which no token is good any more.
     pub revoked: u64,
+    /// Refresh tokens that were sent again after they had been spent, where it says so.
+    pub reused: u64,
 }
 
 /// glewlwyd refuses some of the sign-ins that come at once: its own database is locked then.
@@ -132,6 +134,7 @@ impl Provider {
                 scope: "api:read".to_owned(),
                 introspection: Some(format!("{}/token/introspection", provider.issuer())),
                 refresh_port,
+                others_port: None,
             },
             Part::Glewlwyd(provider) => Issuer {
                 authority: provider.issuer().to_owned(),
@@ -141,6 +144,7 @@ impl Provider {
                 scope: "api:read".to_owned(),
                 introspection: Some(format!("{}/introspect", provider.issuer())),
                 refresh_port,
+                others_port: None,
             },
             Part::ReuseSafe(fake) => Issuer {
                 authority: fake.authority_url(HOME_TENANT),
@@ -150,6 +154,7 @@ impl Provider {
                 scope: "User.Read".to_owned(),
                 introspection: None,
                 refresh_port,
+                others_port: None,
             },
         }
     }
@@ -173,6 +178,16 @@ impl Provider {
         }
     }
 
+    /// The name and the password of a user.
+    #[must_use]
+    pub fn credential(&self, number: usize) -> (String, &'static str) {
+        match &self.part {
+            Part::OidcProvider(_) => (oidc_provider::numbered_user(number), oidc_provider::PASSWORD),
+            Part::Glewlwyd(_) => (glewlwyd::numbered_user(number), glewlwyd::PASSWORD),
+            Part::ReuseSafe(_) => (entra_user(number).username, authority::PASSWORD),
+        }
+    }
+
     /// Signs a user in by password.
     ///
     /// # Errors
@@ -184,11 +199,7 @@ impl Provider {
         cache: &TokenCache,
         number: usize,
     ) -> Result<AuthenticationResult, GateError> {
-        let (user, password) = match &self.part {
-            Part::OidcProvider(_) => (oidc_provider::numbered_user(number), oidc_provider::PASSWORD),
-            Part::Glewlwyd(_) => (glewlwyd::numbered_user(number), glewlwyd::PASSWORD),
-            Part::ReuseSafe(_) => (entra_user(number).username, authority::PASSWORD),
-        };
+        let (user, password) = self.credential(number);
         let mut attempts = 1;
         loop {
             // A client of its own for each attempt: one that was answered by an error of the server would wait.
@@ -216,10 +227,12 @@ impl Provider {
     pub async fn seen(&self) -> Result<Seen, GateError> {
         let sent = self.sent();
         let unsaid = "the provider does not tell what it has done";
+        let mut reused = 0;
         let (said, granted, revoked) = match &self.part {
             Part::OidcProvider(provider) => {
                 let statistics = provider.statistics().await.doing(unsaid)?;
                 let said = Some(statistics.refresh_requests());
+                reused = statistics.refresh_tokens_reused;
                 (
                     said,
                     statistics.refresh_tokens_consumed,
@@ -249,6 +262,7 @@ impl Provider {
             sent,
             granted,
             revoked,
+            reused,
         })
     }
 

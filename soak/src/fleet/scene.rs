@@ -62,7 +62,8 @@ pub struct Scene {
     pub setup: Setup,
     /// A cache of whoever leads, over the same store.
     pub cache: TokenCache,
-    ground: Ground,
+    /// The store.
+    pub ground: Ground,
     backend: Backend,
 }
 
@@ -96,7 +97,21 @@ impl Scene {
         change: impl FnOnce(&mut Setup),
     ) -> Result<Self, GateError> {
         let provider = Provider::start(kind, lifetime, users).await?;
-        let ground = Ground::prepare(stage, backend).await?;
+        let ground = Ground::prepare(stage, backend, false).await?;
+        Self::on(ground, provider, backend, change).await
+    }
+
+    /// As [`new`](Self::new), on a store and at an issuer that are there.
+    ///
+    /// # Errors
+    ///
+    /// When the cache cannot be opened.
+    pub async fn on(
+        ground: Ground,
+        provider: Provider,
+        backend: Backend,
+        change: impl FnOnce(&mut Setup),
+    ) -> Result<Self, GateError> {
         let mut setup = Setup::new(&ground, provider.issuer());
         change(&mut setup);
         Ok(Self {
@@ -136,6 +151,12 @@ impl Scene {
             expires_on: result.expires_on(),
             id,
         })
+    }
+
+    /// Which store it is.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     fn partition(&self, id: &str) -> Result<PartitionKey, GateError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_core::cache::TokenCache;
 use cache_core::seal::Namespace;
 use cache_core::store::Store;
-use cache_core::strategy::{Coalescing, MemoryTier, Strategy, TimeLimits};
+use cache_core::strategy::{Coalescing, MemoryTier, OutagePolicy, Strategy, TimeLimits};
 use cache_testkit::declared::DeclaredStore;
 use flows::http::{HttpClient, ReqwestClient};
 use serde::{Deserialize, Serialize};
@@ -19,18 +19,51 @@ use crate::scene::key_source;
 /// A process that is told nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setup {
+    /// What the process stands for.
+    pub program: Program,
     /// The store.
     pub place: Place,
+    /// How long the store may take.
+    pub patience: Duration,
     /// Who issues tokens.
     pub issuer: Issuer,
     /// How long things may take.
     pub limits: Limits,
     /// How long memory is trusted.
     pub max_staleness: Duration,
+    /// How long a server's memory serves beyond that while the store is away.
+    pub outage: Duration,
     /// Whether the store tells of changes.
     pub watch: bool,
     /// Whether whoever spends a refresh token tells the fleet so first.
     pub coalesced: bool,
+}
+
+/// How long a store may take: sixteen processes that all begin at once, on a machine of two processors, are a crowd.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a process stands for: by that it has its [`Strategy`] and its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// A program that one person runs.
+    Tool,
+    /// A server that signs users in.
+    FrontEnd,
+    /// Jobs that act for them.
+    Worker,
+}
+
+impl Program {
+    /// A front end has several. All others have one, as sixteen of them share a machine with the provider and the store.
+    pub(super) fn runtime(self) -> Result<tokio::runtime::Runtime, GateError> {
+        if self == Self::FrontEnd {
+            return crate::stage::runtime();
+        }
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .doing("could not start the runtime")
+    }
 }
 
 /// Who issues tokens, and to which client.
@@ -50,6 +83,8 @@ pub struct Issuer {
     pub introspection: Option<String>,
     /// The port of the proxy that refresh tokens are sent through.
     pub refresh_port: Option<u16>,
+    /// The port of the proxy that everything else is posted through.
+    pub others_port: Option<u16>,
 }
 
 impl Issuer {
@@ -64,6 +99,7 @@ impl Issuer {
             scope: "api:read".to_owned(),
             introspection: None,
             refresh_port: None,
+            others_port: None,
         }
     }
 }
@@ -110,10 +146,13 @@ impl Setup {
     #[must_use]
     pub fn new(ground: &Ground, issuer: Issuer) -> Self {
         Self {
+            program: Program::Tool,
             place: ground.place(),
+            patience: PATIENCE,
             issuer,
             limits: Limits::default(),
             max_staleness: Duration::from_secs(30),
+            outage: Duration::from_secs(300),
             watch: true,
             coalesced: true,
         }
@@ -125,24 +164,31 @@ impl Setup {
     ///
     /// When it cannot be opened.
     pub async fn cache(&self) -> Result<TokenCache, GateError> {
-        let store = self.place.open().await?;
+        let store = self.place.open(self.patience).await?;
         let store: Arc<dyn Store> = if self.watch {
             store
         } else {
             Arc::new(DeclaredStore::new(store, |capabilities| {
-                capabilities.watch = false
+                capabilities.watch = false;
             }))
         };
-        let memory = MemoryTier::bounded(8 << 20).max_staleness(self.max_staleness);
         let coalescing = if self.coalesced {
             Coalescing::Fleet
         } else {
             Coalescing::None
         };
-        let strategy = Strategy::desktop_tool()
-            .memory_tier(memory)
-            .coalescing(coalescing)
-            .limits(self.limits.into());
+        let memory = |bytes| MemoryTier::bounded(bytes).max_staleness(self.max_staleness);
+        let outage = OutagePolicy::ServeFromMemory { at_most: self.outage };
+        let strategy = match self.program {
+            Program::Tool => Strategy::desktop_tool().memory_tier(memory(8 << 20)),
+            Program::FrontEnd => Strategy::web_front_end()
+                .memory_tier(memory(64 << 20))
+                .outage(outage),
+            Program::Worker => Strategy::background_worker()
+                .memory_tier(memory(32 << 20))
+                .outage(outage),
+        };
+        let strategy = strategy.coalescing(coalescing).limits(self.limits.into());
         TokenCache::builder(store)
             .strategy(strategy)
             .open_sealed(Namespace::default(), key_source())

@@ -41,7 +41,7 @@ fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
 }
 
 async fn count(stage: &Stage, backend: Backend, increments: u64) -> Result<Tally, GateError> {
-    let ground = Ground::prepare(stage, backend).await?;
+    let ground = Ground::prepare(stage, backend, false).await?;
     let setup = Setup {
         coalesced: false,
         ..Setup::new(&ground, Issuer::nobody())

@@ -8,6 +8,8 @@ pub mod compare_and_swap;
 pub mod damage;
 pub mod damaged_records;
 #[cfg(target_os = "linux")]
+pub mod endurance;
+#[cfg(target_os = "linux")]
 pub mod failing_calls;
 pub mod fuzzing;
 pub mod histories;
@@ -63,6 +65,8 @@ pub const ALL: &[Gate] = &[
     #[cfg(target_os = "linux")]
     modes::GATE,
     vectors::GATE,
+    #[cfg(target_os = "linux")]
+    endurance::GATE,
 ];
 
 /// The gate of this name.
