@@ -222,9 +222,22 @@ fn damage_of_a_record_is_found_by_the_check_that_it_is_for_and_nothing_is_lost()
         "{tally:?}"
     );
     assert!(
-        tally.count("swapped pairs under a cache found as WrongLocation") > 0,
+        tally.count("swapped records under a cache found as WrongLocation") > 80,
         "{tally:?}"
     );
+    // Of eight records, each with each other.
+    assert_eq!(tally.count("pairs swapped in a store"), 28);
+    assert!(
+        tally.count("swapped records under a cache found as RingUnreadable") == 7,
+        "{tally:?}"
+    );
+    for kind in ["User", "Session", "App", "ProofKey", "Directory", "KeyRing"] {
+        assert_eq!(
+            tally.count(&format!("records damaged under a cache: {kind}")),
+            1,
+            "{tally:?}"
+        );
+    }
 }
 
 #[test]
