@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use cache_core::cache::{
 };
 use cache_core::codec::msal::RowOrigin;
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use cache_core::core_dumps;
 use cache_core::schema::{PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse};
-use cache_core::seal::{FixedKeySource, Namespace, RecordKind, SecretKey};
+use cache_core::seal::{EnvironmentKeySource, FixedKeySource, Namespace, RecordKind, SecretKey};
 use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::{MemoryStore, PutOptions, Store};
 use cache_core::strategy::{DirectoryPolicy, RefreshPolicy, SealPolicy, Strategy};
@@ -27,6 +29,9 @@ use super::Canaries;
 use crate::gate::{Doing, GateError};
 use crate::scene::{Place, User};
 use crate::stage::runtime;
+
+/// The environment variable that has the key.
+pub(super) const KEY: &str = "TOKENKEEP_SOAK_KEY";
 
 /// Says that everything was done but the end.
 pub(super) const READY: &str = "ready";
@@ -50,11 +55,16 @@ pub(super) enum End {
     Return,
     Panic,
     Abort,
+    /// By a process that does not forbid core dumps.
+    AbortWithDump,
 }
 
 impl Keeping {
     /// Does it.
     pub(crate) fn perform(self) -> Result<(), GateError> {
+        if self.end != End::AbortWithDump {
+            core_dumps::forbid().doing("core dumps were not forbidden")?;
+        }
         tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -83,7 +93,7 @@ impl Keeping {
                 keeper.granted(),
                 keeper.canaries_as_secrets()
             ),
-            End::Abort => std::process::abort(),
+            End::Abort | End::AbortWithDump => std::process::abort(),
         }
     }
 }
@@ -107,6 +117,18 @@ fn say_result<T: Debug>(result: Result<T, CacheError>) {
         Ok(value) => say(&value),
         Err(error) => say_error(&error),
     }
+}
+
+/// Says what a program inherits that is started as the key source says.
+fn say_environment_of_a_child(source: &EnvironmentKeySource) -> Result<(), GateError> {
+    let mut command = Command::new("env");
+    source.scrub(&mut command);
+    let output = command.output().doing("another program was not started")?;
+    if !output.status.success() || output.stdout.is_empty() {
+        return Err(GateError::new("another program did not say what it inherits"));
+    }
+    _ = std::io::stdout().write_all(&output.stdout);
+    Ok(())
 }
 
 struct Keeper {
@@ -138,8 +160,9 @@ impl Keeper {
         };
         let store = SqliteStore::open(SqliteConfig::new(path)).await;
         let store = Arc::new(store.doing("the database was not opened")?);
-        let source = FixedKeySource::new(SecretKey::from_bytes(&canaries.key));
+        let source = EnvironmentKeySource::new(KEY).doing("no key source")?;
         say(&source);
+        say_environment_of_a_child(&source)?;
         let strategy = Strategy::desktop_tool()
             .directory(DirectoryPolicy::on())
             .refresh(RefreshPolicy::Ahead { jitter: 0.0 });
