@@ -29,15 +29,15 @@ const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const USER: &str = "00000000-0000-0000-0000-00000000000a";
 
 /// Who is asked, and where.
-struct Issuer {
-    authority: Authority,
-    metadata: Arc<Metadata>,
-    client: ClientIdentity,
+pub(crate) struct Issuer {
+    pub(crate) authority: Authority,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) client: ClientIdentity,
     /// Who is signed in there.
     home_account_id: String,
 }
 
-static ISSUERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
+pub(crate) static ISSUERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
     let entra = format!("https://login.microsoftonline.com/{TENANT}");
     let plain = crate::discovery::seed_of_the_plain_issuer();
     [
@@ -135,7 +135,7 @@ fn request(issuer: &Issuer, grant: u8) -> TokenRequest {
 }
 
 /// Server text reaches a terminal in errors.
-fn check_error(error: &Error) {
+pub(crate) fn check_error(error: &Error) {
     let shown = error.to_string();
     assert!(
         !shown.chars().any(char::is_control),
