@@ -8,6 +8,8 @@ use cache_core::store::{PutOptions, Store};
 use cache_core::time::{Clock, SystemClock};
 use cache_redis::{RedisConfig, RedisStore};
 use cache_testkit::redis::RedisServer;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::client::{assert_failed, config, key, put, text};
 
@@ -78,6 +80,95 @@ async fn a_user_of_other_keys_can_neither_read_nor_write() {
         Retry::No,
     );
     assert_eq!(text(&all, "a").await.as_deref(), Some("before"));
+}
+
+/// What `docs/redis.md` gives a user of the prefix.
+fn least(prefix: &str) -> String {
+    format!(
+        "~{prefix}:* &{prefix}:* -@all +hmget +exists +zrangebylex +evalsha +eval +hset +hdel +del +persist +pexpireat +zadd +zrem \
+         +zrangebyscore +time +publish +subscribe +ping +select"
+    )
+}
+
+/// What the server answers a user who sends these commands, one after the other.
+async fn answers(server: &RedisServer, user: &str, commands: &[String]) -> Vec<String> {
+    let connection = TcpStream::connect(server.address()).await.unwrap();
+    let mut connection = BufReader::new(connection);
+    let mut answers = Vec::new();
+    let login = format!("AUTH {user} correct-horse");
+    for command in std::iter::once(&login).chain(commands) {
+        let line = format!("{command}\r\n");
+        connection.get_mut().write_all(line.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_line(&mut answer).await.unwrap();
+        answers.push(answer.trim_end().to_owned());
+    }
+    assert_eq!(answers.remove(0), "+OK");
+    answers
+}
+
+/// Patterns of keys are not enough: some commands take all keys and name none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_prefix_can_do_nothing_with_the_least_that_it_needs_and_much_with_all_commands() {
+    let server = RedisServer::builder()
+        .acl_user("all", "correct-horse", "~* &* +@all")
+        .acl_user("neighbour", "correct-horse", &least("other"))
+        .acl_user("generous", "correct-horse", "~other:* &other:* +@all")
+        .start()
+        .await
+        .unwrap();
+    let all = RedisStore::open(as_user(&server, "all")).await.unwrap();
+    put(&all, "a", "before").await.unwrap();
+    let names = server.command(&["KEYS", "*"]).await.unwrap();
+    let record = names.lines().find(|name| name.ends_with('a')).unwrap();
+    let everything = [
+        "FLUSHALL",
+        "FLUSHDB",
+        "SWAPDB 0 1",
+        "SCRIPT FLUSH",
+        "SHUTDOWN NOSAVE",
+        "DEBUG RELOAD",
+    ];
+    let on_all = [
+        everything.map(str::to_owned).to_vec(),
+        [
+            "KEYS *",
+            "SCAN 0",
+            "RANDOMKEY",
+            "CONFIG SET maxmemory 1",
+            "ACL LIST",
+            "MONITOR",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        [
+            format!("DEL {record}"),
+            format!("HMGET {record} p"),
+            format!("HSET {record} p x"),
+            format!("EVAL return(redis.call('DEL',KEYS[1])) 1 {record}"),
+            format!("EVAL return(redis.call('DEL','{record}')) 0"),
+            "EVAL return(redis.call('FLUSHALL')) 0".to_owned(),
+            "PUBLISH tk:changes:0 x".to_owned(),
+            "SUBSCRIBE tk:changes:0".to_owned(),
+        ]
+        .to_vec(),
+    ]
+    .concat();
+    let refused = answers(&server, "neighbour", &on_all).await;
+    for (command, answer) in on_all.iter().zip(&refused) {
+        assert!(
+            answer.starts_with("-NOPERM") || answer.contains("ACL failure") || answer.contains("NOPERM"),
+            "{command}: {answer}"
+        );
+    }
+    assert_eq!(text(&all, "a").await.as_deref(), Some("before"));
+
+    // The control, and the reason why the documentation begins with `-@all`.
+    assert_eq!(
+        answers(&server, "generous", &["FLUSHALL".to_owned()]).await,
+        ["+OK"]
+    );
+    assert_eq!(text(&all, "a").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
