@@ -104,6 +104,17 @@ pub fn run(data: &[u8]) -> Outcome {
     };
     assert_eq!(response.client_id, "client");
     assert_eq!(response.environment, authority.environment());
+    let account = response.account.as_ref();
+    for name in account
+        .into_iter()
+        .flat_map(|account| [Some(&account.username), account.name.as_ref()])
+    {
+        let shown = name.map_or("", String::as_str);
+        assert!(
+            !shown.chars().any(char::is_control),
+            "a terminal would obey {shown:?}"
+        );
+    }
     match grant {
         0 => {
             assert!(response.access_token.is_some());
@@ -151,7 +162,7 @@ fn seeds() -> Vec<Vec<u8>> {
         let header = encoded(json!({ "alg": "RS256", "typ": "JWT", "kid": "1" }));
         let claims = encoded(json!({
             "iss": issuer, "sub": subject, "aud": "client", "exp": now + 3600, "iat": now, "nbf": now,
-            "tid": TENANT, "oid": USER, "preferred_username": "alice@contoso.test", "name": "Alice", "ver": "2.0",
+            "tid": TENANT, "oid": USER, "preferred_username": "alice@contoso.test", "name": "Al\u{1b}[2Jice", "ver": "2.0",
         }));
         format!("{header}.{claims}.c2lnbmF0dXJl")
     };
