@@ -9,11 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cache_core::cache::{
-    AcquireOptions, AuthorityCall, CacheError, CallError, CallOutcome, Freshness, Redemption, SignOutScope,
-    TokenCache,
-};
+use cache_core::cache::{AcquireOptions, CacheError, Freshness, SignOutScope, TokenCache};
 use cache_core::codec::msal::RowOrigin;
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec};
 use cache_core::core_dumps;
@@ -26,6 +22,7 @@ use cache_sqlite::{SqliteConfig, SqliteStore};
 use serde::{Deserialize, Serialize};
 
 use super::Canaries;
+use super::authority::{Call, Reply};
 use crate::gate::{Doing, GateError};
 use crate::scene::{Place, User};
 use crate::stage::runtime;
@@ -380,42 +377,4 @@ impl Keeper {
         self.store.close().await;
         Ok(())
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Reply {
-    Granted,
-    Lost,
-    NotSent,
-    OtherUser,
-}
-
-/// An authority whose every secret is a canary.
-struct Call {
-    reply: Reply,
-    granted: std::sync::Mutex<Option<TokenResponse>>,
-}
-
-#[async_trait]
-impl AuthorityCall for Call {
-    async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        Ok(())
-    }
-
-    async fn redeem(&self, _redemption: Redemption) -> CallOutcome {
-        let granted = self.granted.lock().ok().and_then(|mut granted| granted.take());
-        match (self.reply, granted) {
-            (Reply::Granted, Some(granted)) => CallOutcome::Granted(Box::new(granted)),
-            (Reply::OtherUser, Some(mut granted)) => {
-                if let Some(account) = &mut granted.account {
-                    account.home_account_id = "mallory".to_owned();
-                }
-                CallOutcome::Granted(Box::new(granted))
-            }
-            (Reply::NotSent, _) => CallOutcome::NotSent(CallError::new("there is no network")),
-            _ => CallOutcome::OutcomeUnknown(CallError::new("the reply was lost")),
-        }
-    }
-
-    async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}
 }

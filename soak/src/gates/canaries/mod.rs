@@ -1,5 +1,6 @@
 //! Gate 19: secrets where they do not belong.
 
+mod authority;
 mod keeper;
 mod needles;
 
