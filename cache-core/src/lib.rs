@@ -134,6 +134,7 @@
 
 pub mod cache;
 pub mod codec;
+pub mod core_dumps;
 pub mod layout;
 pub mod random;
 pub mod schema;

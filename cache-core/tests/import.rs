@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache};
 use cache_core::codec::msal::RowOrigin;
@@ -161,8 +162,34 @@ async fn rows_of_environments_that_nobody_asks_for_serve_nobody() {
     assert_eq!(World::with(&json!({})).await.issuer.redeemed(), 0);
 }
 
+/// It counts as written at its import: it is preferred to what is older, and gives way to what comes after.
 #[tokio::test]
-async fn a_row_from_the_future_is_not_preferred_for_it() {
+async fn a_row_from_the_future_is_not_preferred_for_ever() {
+    let start = ManualClock::START.to_seconds().0;
+    let file = |secret: &str, written: i64| {
+        json!({
+            "Account": { "a": account() },
+            "RefreshToken": { "1": refresh_token("c", secret, Some(written)) }
+        })
+    };
+    let world = World::with(&file("older", start - 60)).await;
+    let identify = |origin: &RowOrigin<'_>| origin.default_identity();
+    let import = async |file: Value| {
+        let file = file.to_string();
+        world.cache.import(file.as_bytes(), &identify).await.unwrap();
+        let rows = world.partition().await.refresh_tokens;
+        assert_eq!(rows.len(), 1);
+        rows[0].secret.expose().to_owned()
+    };
+    assert_eq!(import(file("forged", start + 1_000_000_000)).await, "forged");
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(import(file("newer", start + 60)).await, "newer");
+    // One that is older than both changes nothing.
+    assert_eq!(import(file("older", start - 60)).await, "newer");
+}
+
+#[tokio::test]
+async fn a_row_from_the_future_counts_as_written_at_its_import() {
     let now = ManualClock::START.to_seconds().0;
     let file = json!({
         "Account": { "a": account() },

@@ -54,6 +54,7 @@ async fn a_rotation_ends_with_the_old_key_gone_and_every_record_readable() {
     let reader = world.open().await;
     let old = primary(&sealer);
     let keys = written(&world, &sealer, 25).await;
+    let kept = world.record(&keys[0]).await.payload;
     let new = sealer.rotate().await.unwrap();
     world.clock.advance(WRITER_WINDOW * 2);
     assert_eq!(still_used(&sealer.retire(old).await.unwrap_err()), Some(25));
@@ -85,6 +86,11 @@ async fn a_rotation_ends_with_the_old_key_gone_and_every_record_readable() {
             world.read(&world.open().await, key).await.unwrap(),
             number.to_string()
         );
+    }
+    // A copy of an old record is worthless, also to whoever has all that is left.
+    for process in [&sealer, &world.open().await] {
+        let opened = process.open_record(RecordKind::User, &keys[0], &kept);
+        assert!(opened.unwrap_err().is_unknown_key());
     }
 }
 

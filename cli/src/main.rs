@@ -44,18 +44,21 @@ use std::process::ExitCode;
 
 use answer::{Answer, say};
 use arguments::{Arguments, Command};
+use cache_core::core_dumps::{self, CoreDumpsNotForbidden};
 use exit::Exit;
 use failure::Failure;
 use refusal::Refusal;
 use session::Session;
 
 fn main() -> ExitCode {
+    // Before anything secret is read, which a crash would leave in a file.
+    let core_dumps = core_dumps::forbid();
     let arguments = match arguments::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => return not_parsed(&error),
     };
     let json = arguments.options.json;
-    let result = execute(arguments);
+    let result = execute(arguments, core_dumps);
     if let Err(error) = answer::print(&result, json) {
         say(&format!(
             "error: could not write to standard output\n  because: {error}"
@@ -68,9 +71,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(arguments: Arguments) -> Result<Answer, Failure> {
+fn execute(arguments: Arguments, core_dumps: Result<(), CoreDumpsNotForbidden>) -> Result<Answer, Failure> {
     logging::start()?;
     tracing::trace!(version = env!("CARGO_PKG_VERSION"), "started");
+    match core_dumps {
+        Ok(()) => {}
+        Err(error @ CoreDumpsNotForbidden::Unsupported) => tracing::debug!(%error, "started"),
+        Err(error) => tracing::warn!(%error, "a crash may leave a core dump"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

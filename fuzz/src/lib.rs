@@ -16,9 +16,12 @@
 
 pub mod bincode;
 pub mod challenge;
+pub mod device;
 pub mod discovery;
 pub mod envelope;
+pub mod id_token;
 pub mod import;
+pub mod managed_identity;
 pub mod msal_json;
 pub mod operations;
 pub mod token_reply;
@@ -62,7 +65,7 @@ impl Outcome {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 11] = [
     envelope::TARGET,
     bincode::TARGET,
     msal_json::TARGET,
@@ -70,5 +73,8 @@ pub const TARGETS: [Target; 8] = [
     challenge::TARGET,
     discovery::TARGET,
     import::TARGET,
+    id_token::TARGET,
+    device::TARGET,
+    managed_identity::TARGET,
     operations::TARGET,
 ];

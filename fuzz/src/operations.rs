@@ -97,7 +97,8 @@ impl World {
         };
         match what & 15 {
             0 | 1 => self.sign_in(process, subject).await,
-            2 => self.find(process, subject).await,
+            // A fault may keep it from an answer.
+            2 => _ = self.find(process, subject).await,
             3 => self.acquire(process, subject, argument, Freshness::Cached).await,
             4 => {
                 self.acquire(process, subject, argument, Freshness::Forced { rejected: None })
@@ -138,7 +139,7 @@ impl World {
     }
 
     /// What is there, without a request to the authority.
-    async fn find(&self, process: usize, subject: Subject) {
+    async fn find(&self, process: usize, subject: Subject) -> Result<(), CacheError> {
         let options = AcquireOptions {
             cache_only: true,
             ..AcquireOptions::default()
@@ -153,8 +154,9 @@ impl World {
             Err(CacheError::InteractionRequired(_)) => {
                 self.issuer.oracle().missing(subject, self.scene.clock.now());
             }
-            Err(_) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     async fn acquire(&self, process: usize, subject: Subject, argument: u8, freshness: Freshness) {
@@ -218,9 +220,10 @@ impl World {
             process.cache.shutdown(LIMIT).await;
         }
         self.processes[0] = Process::start(&self.scene, 0).await;
-        for user in 0..USERS {
-            self.find(0, Subject::User(user)).await;
-            self.find(0, Subject::Session(user)).await;
+        for subject in (0..USERS).flat_map(|user| [Subject::User(user), Subject::Session(user)]) {
+            if let Err(error) = self.find(0, subject).await {
+                panic!("{subject:?} was not looked up without a fault: {error:?}");
+            }
         }
         self.issuer.oracle().assert();
         for record in self.processes[0].cache.inspect().await.expect("a memory store") {

@@ -29,15 +29,15 @@ const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const USER: &str = "00000000-0000-0000-0000-00000000000a";
 
 /// Who is asked, and where.
-struct Issuer {
-    authority: Authority,
-    metadata: Arc<Metadata>,
-    client: ClientIdentity,
+pub(crate) struct Issuer {
+    pub(crate) authority: Authority,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) client: ClientIdentity,
     /// Who is signed in there.
     home_account_id: String,
 }
 
-static ISSUERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
+pub(crate) static ISSUERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
     let entra = format!("https://login.microsoftonline.com/{TENANT}");
     let plain = crate::discovery::seed_of_the_plain_issuer();
     [
@@ -104,6 +104,17 @@ pub fn run(data: &[u8]) -> Outcome {
     };
     assert_eq!(response.client_id, "client");
     assert_eq!(response.environment, authority.environment());
+    let account = response.account.as_ref();
+    for name in account
+        .into_iter()
+        .flat_map(|account| [Some(&account.username), account.name.as_ref()])
+    {
+        let shown = name.map_or("", String::as_str);
+        assert!(
+            !shown.chars().any(char::is_control),
+            "a terminal would obey {shown:?}"
+        );
+    }
     match grant {
         0 => {
             assert!(response.access_token.is_some());
@@ -135,7 +146,7 @@ fn request(issuer: &Issuer, grant: u8) -> TokenRequest {
 }
 
 /// Server text reaches a terminal in errors.
-fn check_error(error: &Error) {
+pub(crate) fn check_error(error: &Error) {
     let shown = error.to_string();
     assert!(
         !shown.chars().any(char::is_control),
@@ -151,7 +162,7 @@ fn seeds() -> Vec<Vec<u8>> {
         let header = encoded(json!({ "alg": "RS256", "typ": "JWT", "kid": "1" }));
         let claims = encoded(json!({
             "iss": issuer, "sub": subject, "aud": "client", "exp": now + 3600, "iat": now, "nbf": now,
-            "tid": TENANT, "oid": USER, "preferred_username": "alice@contoso.test", "name": "Alice", "ver": "2.0",
+            "tid": TENANT, "oid": USER, "preferred_username": "alice@contoso.test", "name": "Al\u{1b}[2Jice", "ver": "2.0",
         }));
         format!("{header}.{claims}.c2lnbmF0dXJl")
     };

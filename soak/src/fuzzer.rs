@@ -13,10 +13,10 @@ use crate::gate::{Doing, GateError};
 pub const PROGRAMS: &str = "TOKENKEEP_FUZZ_PROGRAMS";
 
 /// What one input may take: far more than an honest one of its length does.
-const SECONDS: u32 = 10;
+pub const SECONDS: u32 = 10;
 
 /// What a program may take, most of which is libFuzzer's own.
-const MEBIBYTES: u32 = 768;
+pub const MEBIBYTES: u32 = 768;
 
 /// Where the programs are, and what they found.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Fuzzer {
 /// How a run of a program ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
-    /// How many inputs were run.
+    /// How many inputs were run that were made for it. Those that earlier runs found, and the seeds, are run before and do not count.
     pub executions: u64,
     /// How many edges of the code they reached.
     pub edges: u64,
@@ -71,20 +71,21 @@ impl Fuzzer {
     ///
     /// # Errors
     ///
-    /// When it could not be run, or its program is not instrumented.
+    /// When it could not be run, or less often, or its program is not instrumented.
     pub fn run(&self, target: &Target, executions: u64, seed: u64) -> Result<Run, GateError> {
         let corpus = self.folder("corpus", target)?;
         for (number, seed) in (target.seeds)().into_iter().enumerate() {
             let path = corpus.join(format!("seed-{number}"));
             fs::write(&path, seed).doing(format!("could not write {}", path.display()))?;
         }
+        let known = files(&corpus)?.len() as u64;
         let mut found = self.folder("found", target)?.into_os_string();
         found.push("/");
         let mut prefix = std::ffi::OsString::from("-artifact_prefix=");
         prefix.push(found);
         let output = self
             .program(target)
-            .arg(format!("-runs={executions}"))
+            .arg(format!("-runs={}", executions + known))
             // Zero would be a number that libFuzzer makes up.
             .arg(format!("-seed={}", seed % 0xFFFF_FFFF + 1))
             .arg(format!("-max_len={}", target.max_len))
@@ -97,7 +98,14 @@ impl Fuzzer {
             .arg(&corpus)
             .output()
             .doing(format!("could not run the program {}", target.name))?;
-        let run = Run::read(&String::from_utf8_lossy(&output.stderr), output.status.success());
+        let mut run = Run::read(&String::from_utf8_lossy(&output.stderr), output.status.success());
+        run.executions = run.executions.saturating_sub(known);
+        if run.executions < executions && run.broken.is_none() {
+            return Err(GateError::new(format!(
+                "the program {} ran {} inputs, not {executions}",
+                target.name, run.executions
+            )));
+        }
         if run.edges < 100 && run.broken.is_none() {
             return Err(GateError::new(format!(
                 "the program {} reached {} edges: it is not instrumented",
@@ -119,6 +127,36 @@ impl Fuzzer {
             .success())
     }
 
+    /// The inputs that broke a promise in this run or an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// When their folder cannot be read.
+    pub fn found(&self, target: &Target) -> Result<Vec<PathBuf>, GateError> {
+        files(&self.folder("found", target)?)
+    }
+
+    /// Runs one of these again. Whether it breaks the promise still.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be run.
+    pub fn breaks(&self, target: &Target, input: &Path) -> Result<Option<Broken>, GateError> {
+        let output = self
+            .program(target)
+            .arg(format!("-timeout={SECONDS}"))
+            .arg(format!("-rss_limit_mb={MEBIBYTES}"))
+            .arg("-detect_leaks=0")
+            .arg(input)
+            .output()
+            .doing(format!("could not run the program {}", target.name))?;
+        let mut broken = Run::read(&String::from_utf8_lossy(&output.stderr), output.status.success()).broken;
+        if let Some(broken) = &mut broken {
+            broken.input = Some(input.to_owned());
+        }
+        Ok(broken)
+    }
+
     fn program(&self, target: &Target) -> Command {
         let mut command = Command::new(self.programs.join(target.name));
         command.stdin(Stdio::null());
@@ -130,6 +168,15 @@ impl Fuzzer {
         fs::create_dir_all(&folder).doing(format!("could not make {}", folder.display()))?;
         Ok(folder)
     }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, GateError> {
+    let unread = || format!("could not read {}", folder.display());
+    let entries = fs::read_dir(folder).doing(unread())?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<_> = paths.collect::<Result<_, _>>().doing(unread())?;
+    paths.sort();
+    Ok(paths)
 }
 
 impl Run {

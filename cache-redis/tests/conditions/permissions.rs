@@ -8,6 +8,8 @@ use cache_core::store::{PutOptions, Store};
 use cache_core::time::{Clock, SystemClock};
 use cache_redis::{RedisConfig, RedisStore};
 use cache_testkit::redis::RedisServer;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use crate::client::{assert_failed, config, key, put, text};
 
@@ -78,6 +80,87 @@ async fn a_user_of_other_keys_can_neither_read_nor_write() {
         Retry::No,
     );
     assert_eq!(text(&all, "a").await.as_deref(), Some("before"));
+}
+
+/// What `docs/redis.md` gives a user of the prefix.
+fn least(prefix: &str) -> String {
+    format!(
+        "~{prefix}:* &{prefix}:* -@all +hmget +exists +zrangebylex +evalsha +eval +hset +hdel +del +persist +pexpireat +zadd +zrem \
+         +zrangebyscore +time +publish +subscribe +ping +select"
+    )
+}
+
+/// What the server answers a user who sends these commands, one after the other.
+async fn answers(server: &RedisServer, user: &str, commands: &[String]) -> Vec<String> {
+    let connection = TcpStream::connect(server.address()).await.unwrap();
+    let mut connection = BufReader::new(connection);
+    let mut answers = Vec::new();
+    let login = format!("AUTH {user} correct-horse");
+    for command in std::iter::once(&login).chain(commands) {
+        let words: Vec<_> = command.split(' ').collect();
+        let arguments = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let request = format!("*{}\r\n{}", words.len(), arguments.collect::<String>());
+        connection.get_mut().write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_line(&mut answer).await.unwrap();
+        answers.push(answer.trim_end().to_owned());
+    }
+    assert_eq!(answers.remove(0), "+OK");
+    answers
+}
+
+/// Patterns of keys are not enough: some commands take all keys and name none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_prefix_can_do_nothing_with_the_least_that_it_needs_and_much_with_all_commands() {
+    let server = RedisServer::builder()
+        .acl_user("all", "correct-horse", "~* &* +@all")
+        .acl_user("neighbour", "correct-horse", &least("other"))
+        .acl_user("generous", "correct-horse", "~other:* &other:* +@all")
+        .start()
+        .await
+        .unwrap();
+    let all = RedisStore::open(as_user(&server, "all")).await.unwrap();
+    put(&all, "a", "before").await.unwrap();
+    let names = server.command(&["KEYS", "*"]).await.unwrap();
+    let record = names.lines().find(|name| name.ends_with('a')).unwrap();
+    let commands = [
+        "FLUSHALL",
+        "FLUSHDB",
+        "SWAPDB 0 1",
+        "SCRIPT FLUSH",
+        "SHUTDOWN NOSAVE",
+        "DEBUG RELOAD",
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "CONFIG SET maxmemory 1",
+        "ACL LIST",
+        "MONITOR",
+        "DEL RECORD",
+        "HMGET RECORD p",
+        "HSET RECORD p x",
+        "EVAL return(redis.call('DEL',KEYS[1])) 1 RECORD",
+        "EVAL return(redis.call('DEL','RECORD')) 0",
+        "EVAL return(redis.call('FLUSHALL')) 0",
+        "PUBLISH tk:changes:0 x",
+        "SUBSCRIBE tk:changes:0",
+    ];
+    let on_all = commands.map(|command| command.replace("RECORD", record));
+    let refused = answers(&server, "neighbour", &on_all).await;
+    for (command, answer) in on_all.iter().zip(&refused) {
+        assert!(
+            answer.starts_with('-') && (answer.contains("NOPERM") || answer.contains("ACL failure")),
+            "{command}: {answer}"
+        );
+    }
+    assert_eq!(text(&all, "a").await.as_deref(), Some("before"));
+
+    // The control, and the reason why the documentation begins with `-@all`.
+    assert_eq!(
+        answers(&server, "generous", &["FLUSHALL".to_owned()]).await,
+        ["+OK"]
+    );
+    assert_eq!(text(&all, "a").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,44 @@ fn send(child: &tokio::process::Child, signal: Signal) {
     kill_process(id, signal).unwrap();
 }
 
+/// Where core dumps are allowed, and it has a refresh token in its memory.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_no_core_dump() {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Core);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Core, most).unwrap();
+    let (provider, program) = expired().await;
+    provider.set_token_delay(60_000).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = program
+        .command(&["token", "--scope", "api:read", "--request-timeout", "60"])
+        .current_dir(folder.path())
+        .spawn()
+        .unwrap();
+    until_spent(&provider).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"))
+        .unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    send(&child, Signal::ABORT);
+    let status = child.wait().await.unwrap();
+    assert_eq!(
+        (status.signal(), status.core_dumped()),
+        (Some(Signal::ABORT.as_raw()), false)
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 /// A process that is stopped past its deadline while its reply is there: nobody else sends the token, nobody
 /// waits longer than the deadline, and when it goes on it is told what the others were told.
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_core::cache::TokenCache;
@@ -10,11 +11,13 @@ use cache_testkit::authority::{Config, FakeAuthority, Grant, HOME_TENANT, Lifeti
 use cache_testkit::oidc_provider::OidcProvider;
 use cache_testkit::proxy::Proxy;
 use cache_testkit::{authority, glewlwyd, oidc_provider};
-use flows::AuthenticationResult;
+use flows::error::ReplyError;
+use flows::{AuthenticationResult, Error};
 use url::Url;
 
 use super::{Issuer, Setup};
 use crate::gate::{Doing, GateError};
+use crate::tally::Tally;
 
 /// A kind of issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Provider {
     kind: Kind,
     part: Part,
     proxy: Proxy,
+    /// Sign-ins that were tried again since somebody asked.
+    tried_again: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -70,7 +75,7 @@ pub struct Seen {
     pub reused: u64,
 }
 
-/// glewlwyd refuses some of the sign-ins that come at once: its own database is locked then.
+/// How often a sign-in is tried that glewlwyd's own database was in the way of.
 const SIGN_IN_ATTEMPTS: usize = 8;
 
 impl Provider {
@@ -106,7 +111,12 @@ impl Provider {
         let proxy = Proxy::start(address(part.base())?)
             .await
             .doing("could not start a proxy")?;
-        Ok(Self { kind, part, proxy })
+        Ok(Self {
+            kind,
+            part,
+            proxy,
+            tried_again: AtomicU64::new(0),
+        })
     }
 
     /// Which issuer it is.
@@ -205,11 +215,27 @@ impl Provider {
             // A client of its own for each attempt: one that was answered by an error of the server would wait.
             let client = setup.client(cache.clone(), Arc::new(setup.http()?))?;
             let signed_in = client.sign_in(&setup.issuer.scope, user.clone(), password).await;
-            if signed_in.is_ok() || attempts == SIGN_IN_ATTEMPTS {
-                return signed_in.doing(format!("{} does not sign user {number} in", self.kind));
+            match signed_in {
+                Err(error)
+                    if self.kind == Kind::Glewlwyd
+                        && is_locked_database(&error)
+                        && attempts < SIGN_IN_ATTEMPTS => {}
+                done => return done.doing(format!("{} does not sign user {number} in", self.kind)),
             }
             attempts += 1;
+            self.tried_again.fetch_add(1, Ordering::Relaxed);
             SystemClock.sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Counts the sign-ins that were tried again since this was called last.
+    pub fn tell_tried_again(&self, tally: &mut Tally) {
+        if self.kind == Kind::Glewlwyd {
+            let tried_again = self.tried_again.swap(0, Ordering::Relaxed);
+            tally.add(
+                "sign-ins tried again, as glewlwyd's own database was locked",
+                tried_again,
+            );
         }
     }
 
@@ -293,6 +319,12 @@ impl Part {
     }
 }
 
+/// Whether glewlwyd could not write to its own database, as another sign-in was writing: it has no better answer then. Anything else is no
+/// fault of glewlwyd's, and is not tried again.
+fn is_locked_database(error: &Error) -> bool {
+    matches!(error, Error::Reply(ReplyError::Unavailable { status: 500, .. }))
+}
+
 /// Where a base URL on this machine leads to.
 fn address(base: &str) -> Result<SocketAddr, GateError> {
     let port = Url::parse(base).ok().and_then(|url| url.port());
@@ -310,4 +342,22 @@ fn entra_user(number: usize) -> User {
         &format!("User {number}"),
         &format!("00000000-0000-0000-0001-{number:012}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_locked_database_is_tried_again() {
+        let failed = |status| {
+            Error::Reply(ReplyError::Unavailable {
+                status,
+                retry_after: None,
+            })
+        };
+        assert!(is_locked_database(&failed(500)));
+        assert!(!is_locked_database(&failed(503)));
+        assert!(!is_locked_database(&Error::Reply(ReplyError::Unreadable(200))));
+    }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cache_core::store::error::Operation;
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, PutOptions, Store, StoreError, StoreKey, Version};
 use cache_core::time::SystemClock;
 use cache_sqlite::{SqliteConfig, SqliteStore};
@@ -25,7 +25,7 @@ use crate::tally::Tally;
 pub const GATE: Gate = Gate {
     number: 5,
     name: "histories",
-    title: "Tasks read, write and delete one record at once, through a store that loses requests and replies",
+    title: "Tasks read, write and delete one record at once, through a store that loses requests and replies of each",
     must: "every history linearizable, no version twice",
     unit: "histories",
     full_size: 20_000,
@@ -69,6 +69,8 @@ fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
 enum Step {
     /// What was read: the number of a write.
     Read(Option<usize>),
+    /// A read whose request or reply was lost. It says nothing.
+    Unread,
     Write {
         number: usize,
         condition: Condition,
@@ -121,6 +123,7 @@ impl Specification for OneRecord {
     fn apply(step: &Step, record: &Self::State) -> (bool, Self::State) {
         let (condition, end, after) = match *step {
             Step::Read(found) => return (found == *record, *record),
+            Step::Unread => return (true, *record),
             Step::Write {
                 number,
                 condition,
@@ -212,6 +215,16 @@ impl Told {
         tally.add("conflicts", steps(End::Conflict).count() as u64);
         tally.add("operations", self.operations as u64);
         tally.add("operations of unknown outcome", self.open.len() as u64);
+        let deletes = self
+            .open
+            .iter()
+            .filter(|(_, step)| matches!(step, Step::Delete { .. }));
+        tally.add("deletes of unknown outcome", deletes.count() as u64);
+        let unread = self
+            .actions
+            .iter()
+            .filter(|(_, action)| matches!(action, Response(Step::Unread)));
+        tally.add("reads that were lost", unread.count() as u64);
         tally.check(self.twice.is_empty(), || {
             format!("history {case}: a version recurred")
         });
@@ -226,14 +239,20 @@ impl Told {
 /// A store between which and its task a request or a reply may get lost.
 fn faulty(store: &Arc<dyn Store>, chance: &mut StdRng) -> Arc<dyn Store> {
     let faults = FaultStore::new(Arc::clone(store), Arc::new(SystemClock));
-    if chance.random_bool(0.3) {
+    if chance.random_bool(0.5) {
         let fault = if chance.random_bool(0.5) {
             Fault::lost_reply()
         } else {
             Fault::lost_request()
         };
-        let after = chance.random_range(0..OPERATIONS / 2);
-        faults.inject(fault.on(Operation::Put).after(after).once());
+        // Most operations are writes, and a task may delete once or never.
+        let (operation, among) = match chance.random_range(0..10) {
+            0..5 => (Operation::Put, OPERATIONS / 2),
+            5..8 => (Operation::Delete, 1),
+            _ => (Operation::Get, 2),
+        };
+        let after = chance.random_range(0..among);
+        faults.inject(fault.on(operation).after(after).once());
     }
     Arc::new(faults)
 }
@@ -249,7 +268,13 @@ async fn work(
         match (chance.random_range(0..10), seen) {
             (0..3, _) => {
                 let number = lock(told).begins();
-                let record = store.get(key).await?;
+                let record = match store.get(key).await {
+                    Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                        lock(told).ends(number, Step::Unread);
+                        continue;
+                    }
+                    read => read?,
+                };
                 let found = record.as_ref().map(|record| number_in(&record.payload));
                 let mut told = lock(told);
                 told.ends(number, Step::Read(found));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::TokenCache;
-use cache_core::seal::{KeyState, Namespace, WRITER_WINDOW};
+use cache_core::seal::{KeyId, KeyState, Namespace, WRITER_WINDOW};
 use cache_core::strategy::{MemoryTier, Strategy, TimeLimits};
 use cache_core::time::Clock;
 use cache_sqlite::{SqliteConfig, SqliteStore};
@@ -33,6 +33,7 @@ pub const GATE: Gate = Gate {
     batch: 20,
     limits: &[
         "A minute of the rings' windows takes a second here, for all processes alike: clocks that differ are not tried.",
+        "Over SQLite, without the memory tier: each read opens a record of the store.",
     ],
     floors: &[],
     run,
@@ -55,6 +56,8 @@ pub struct UsingKeys {
 pub struct UsedKeys {
     reads: u64,
     writes: u64,
+    /// Operations that began under another ring than they ended under.
+    renewed: u64,
     failures: Vec<String>,
     /// The last sign-in that it knows of each user.
     serials: BTreeMap<u32, u64>,
@@ -67,6 +70,7 @@ impl UsingKeys {
             let mut chance = chance(GATE.number, self.number.into());
             let mut used = UsedKeys::default();
             while !end_of(&self.folder).exists() {
+                let ring = keys(&cache);
                 if chance.random_bool(0.3) {
                     let own = self.number * USERS_EACH + chance.random_range(0..USERS_EACH);
                     used.write(own, &cache).await;
@@ -75,6 +79,7 @@ impl UsingKeys {
                     let any = chance.random_range(0..PROCESSES * USERS_EACH);
                     used.read(any, any / USERS_EACH == self.number, &cache).await;
                 }
+                used.renewed += u64::from(keys(&cache) != ring);
                 self.clock.sleep(Duration::from_millis(200)).await;
             }
             report(&used)
@@ -107,6 +112,12 @@ impl UsedKeys {
     fn known(&self, user: u32) -> u64 {
         self.serials.get(&user).copied().unwrap_or_default()
     }
+}
+
+/// The keys of the ring that a process has.
+fn keys(cache: &TokenCache) -> Vec<(KeyId, KeyState)> {
+    let keys = cache.sealer().keys();
+    keys.iter().map(|key| (key.id, key.state)).collect()
 }
 
 /// Its being there ends the processes.
@@ -168,6 +179,7 @@ fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
             let used: UsedKeys = child.report()?;
             tally.add("reads", used.reads);
             tally.add("writes", used.writes);
+            tally.add("operations that began under an older ring", used.renewed);
             for failure in used.failures {
                 tally.violation(format_args!("process {process}: {failure}"));
             }

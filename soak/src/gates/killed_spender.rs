@@ -99,6 +99,7 @@ async fn kill(stage: &Stage, kind: Kind, backend: Backend, cases: &[u64]) -> Res
     tally.check(seen.sent == seen.granted && seen.revoked == 0, || {
         format!("{scene}: {seen:?}")
     });
+    scene.provider.tell_tried_again(&mut tally);
     Ok(tally)
 }
 

@@ -102,5 +102,6 @@ async fn lose(stage: &Stage, kind: Kind, backend: Backend, replies: usize) -> Re
     tally.check(lost == replies, || format!("{scene}: {lost} replies were lost"));
     tally.add("replies lost", lost);
     tally.add("tokens sent again", seen.sent.saturating_sub(replies));
+    scene.provider.tell_tried_again(&mut tally);
     Ok(tally)
 }

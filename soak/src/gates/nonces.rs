@@ -30,7 +30,8 @@ pub const GATE: Gate = Gate {
     test_size: 12_000,
     batch: 1_000_000,
     limits: &[
-        "At most 20,000 of the seals are recorded: recording takes its time.",
+        "At most 20,000 of the seals are recorded: recording takes its time. The recorded process does not fork; the nonces of those that do \
+         are compared with all others.",
         "Where a C library draws without a system call (glibc 2.41 on Linux 6.11 and newer), the gate cannot be run; the kernel then sees to \
          forks itself.",
         "A virtual machine that is resumed twice from one snapshot is not tried: Linux tells its generator of that where the hypervisor does.",

@@ -104,6 +104,7 @@ async fn remove(stage: &Stage, kind: Kind, backend: Backend, cases: &[u64]) -> R
     });
     tally.add("late replies revoked", seen.revoked);
     tally.add("removals", cases.len() as u64);
+    scene.provider.tell_tried_again(&mut tally);
     Ok(tally)
 }
 

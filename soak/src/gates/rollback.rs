@@ -28,11 +28,12 @@ pub const GATE: Gate = Gate {
     title: "rollback of a record, of the key ring and of a whole SQLite store, under a process that saw the newer state and before one that starts",
     must: "refused, or a miss where the strategy says so, by who saw the newer state; what no process can notice is pinned, and no more than that",
     unit: "rollbacks",
-    full_size: 1_200,
-    test_size: 24,
-    batch: 120,
+    full_size: 1_600,
+    test_size: 32,
+    batch: 160,
     limits: &[
-        "There is no anchor outside the store yet: a whole store that is put back while no process runs is not noticed (pinned).",
+        "There is no anchor outside the store yet: a record, a key ring or a whole store that is put back before a process starts is not noticed by \
+         it (pinned).",
         "A record of an earlier sign-in, at the last state that it had, is not noticed when it is put back after a sign-out (pinned).",
     ],
     floors: &[],
@@ -55,12 +56,14 @@ const BOB: User = User(2);
 async fn roll_back(stage: &Stage, case: u64, tally: &mut Tally) -> Result<(), GateError> {
     let folder = stage.folder()?;
     let world = World::new(folder.path()).await?;
-    match case % 6 {
+    match case % 8 {
         0 => world.record(case, RollbackPolicy::Refuse, tally).await?,
         1 => world.record(case, RollbackPolicy::MissAndReport, tally).await?,
         2 => world.signed_out(case, tally).await?,
         3 => world.ring(tally).await?,
         4 => world.whole_store(case, tally).await?,
+        5 => world.record_before_a_start(case, tally).await?,
+        6 => world.ring_before_a_start(case, tally).await?,
         _ => world.before_a_start(case, folder.path(), tally).await?,
     }
     world.attacker.close().await;
@@ -191,6 +194,49 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// One record, before a process that has not seen a newer one.
+    async fn record_before_a_start(&self, case: u64, tally: &mut Tally) -> Result<(), GateError> {
+        let cache = self.process(RollbackPolicy::Refuse).await?;
+        let before = self.sign_in_until(&cache, 2, 4).await?;
+        let key = cache.stored_key(&ALICE.partition());
+        self.put(key.as_str(), &before[key.as_str()]).await?;
+        let started = self.process(RollbackPolicy::Refuse).await?;
+        self.pinned(
+            ALICE.serial(&started).await,
+            2,
+            "limit: a record put back before a process that starts, served",
+            case,
+            tally,
+        );
+        self.others_are_served(&started, case, tally).await
+    }
+
+    /// The key ring, before a process that has not seen a newer one.
+    async fn ring_before_a_start(&self, case: u64, tally: &mut Tally) -> Result<(), GateError> {
+        let cache = self.process(RollbackPolicy::Refuse).await?;
+        let before = self.sign_in_until(&cache, 1, 2).await?;
+        cache.sealer().rotate().await.doing("a key was not added")?;
+        ALICE.sign_in(&cache, 3).await.doing("a sign-in failed")?;
+        let ring = ring_key();
+        self.put(ring.as_str(), &before[ring.as_str()]).await?;
+        let started = self.process(RollbackPolicy::Refuse).await?;
+        tally.add(
+            "limit: a key ring put back before a process that starts, opened",
+            1,
+        );
+        // What is sealed under a key that the older ring has not is no miss, which a sign-in would overwrite.
+        match ALICE.serial(&started).await {
+            Err(ReadError::Cache(CacheError::Seal(error))) if error.is_unknown_key() => {
+                tally.add(
+                    "records under a newer key than those of the ring that was put back, refused",
+                    1,
+                );
+            }
+            found => tally.violation(format_args!("case {case}: {found:?} by an older key ring")),
+        }
+        self.others_are_served(&started, case, tally).await
     }
 
     /// The files of the database, while no process runs.

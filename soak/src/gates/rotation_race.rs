@@ -102,6 +102,7 @@ async fn race(stage: &Stage, kind: Kind, backend: Backend, expiries: usize) -> R
         seen.granted.saturating_sub(expired),
     );
     tally.add("sessions", accounts as u64);
+    scene.provider.tell_tried_again(&mut tally);
     Ok(tally)
 }
 

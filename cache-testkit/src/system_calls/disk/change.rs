@@ -66,10 +66,14 @@ impl File {
             })
     }
 
-    pub(super) fn content(&self, choose: &mut dyn FnMut(u64) -> u64, kept: Kept) -> Vec<u8> {
+    pub(super) fn content(&self, choose: &mut dyn FnMut(u64) -> u64, kept: Kept, grows: bool) -> Vec<u8> {
         let mut content = self.synced.clone();
         for (place, (_, change)) in self.unsynced.iter().enumerate() {
             change.apply(&mut content, &mut |_| kept.keeps(place, choose));
+        }
+        // A length may be on the disk before the data: what is read there is zeros.
+        if grows && choose(2) == 0 {
+            content.resize(content.len().max(self.length()), 0);
         }
         content
     }
@@ -119,6 +123,21 @@ impl NameChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_may_be_there_without_its_data() {
+        let write = DataChange::Write {
+            offset: 2,
+            bytes: vec![1; 3],
+        };
+        let file = File {
+            synced: vec![7; 2],
+            unsynced: vec![(0, write)],
+        };
+        assert_eq!(file.content(&mut |_| 0, Kept::Nothing, true), [7, 7, 0, 0, 0]);
+        assert_eq!(file.content(&mut |_| 0, Kept::Nothing, false), [7, 7]);
+        assert_eq!(file.content(&mut |_| 0, Kept::Everything, true), [7, 7, 1, 1, 1]);
+    }
 
     #[test]
     fn a_cut_tears_between_sectors() {

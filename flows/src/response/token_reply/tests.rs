@@ -217,6 +217,24 @@ fn a_generic_issuer_names_accounts_by_subject_and_client_info_is_ignored() {
 }
 
 #[test]
+fn the_names_of_an_account_steer_no_terminal() {
+    let names = json!({"preferred_username": "ada\u{1b}[2J\u{202e}", "name": "A\u{9b}31m\r\nda"});
+    let body = json!({
+        "access_token": "at", "client_info": client_info(OID), "id_token": jwt(&entra_claims(HOME, &names)),
+    });
+    let account = read(&entra(), &NEW, &body).unwrap().account.unwrap();
+    let profile = &account.tenant_profiles[0];
+    assert_eq!(
+        (&*account.username, account.name.as_deref()),
+        ("ada [2J", Some("A 31m  da"))
+    );
+    assert_eq!(
+        (profile.username.as_deref(), profile.name.as_deref()),
+        (Some("ada [2J"), Some("A 31m  da"))
+    );
+}
+
+#[test]
 fn an_application_gets_no_user() {
     let body = json!({"access_token": "at", "refresh_token": "rt", "id_token": "junk", "client_info": "junk", "foci": "1"});
     let response = read(&oidc(), &Subject::Application, &body).unwrap();

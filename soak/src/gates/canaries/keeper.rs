@@ -4,19 +4,17 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cache_core::cache::{
-    AcquireOptions, AuthorityCall, CacheError, CallError, CallOutcome, Freshness, Redemption, SignOutScope,
-    TokenCache,
-};
+use cache_core::cache::{AcquireOptions, CacheError, Freshness, SignOutScope, TokenCache};
 use cache_core::codec::msal::RowOrigin;
 use cache_core::codec::{BincodeCodec, Codec, MsalJsonCodec};
+use cache_core::core_dumps;
 use cache_core::schema::{PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse};
-use cache_core::seal::{FixedKeySource, Namespace, RecordKind, SecretKey};
+use cache_core::seal::{EnvironmentKeySource, FixedKeySource, Namespace, RecordKind, SecretKey};
 use cache_core::secret::{Secret, SecretBytes};
 use cache_core::store::{MemoryStore, PutOptions, Store};
 use cache_core::strategy::{DirectoryPolicy, RefreshPolicy, SealPolicy, Strategy};
@@ -24,9 +22,13 @@ use cache_sqlite::{SqliteConfig, SqliteStore};
 use serde::{Deserialize, Serialize};
 
 use super::Canaries;
+use super::authority::{Call, Reply};
 use crate::gate::{Doing, GateError};
 use crate::scene::{Place, User};
 use crate::stage::runtime;
+
+/// The environment variable that has the key.
+pub(super) const KEY: &str = "TOKENKEEP_SOAK_KEY";
 
 /// Says that everything was done but the end.
 pub(super) const READY: &str = "ready";
@@ -50,11 +52,16 @@ pub(super) enum End {
     Return,
     Panic,
     Abort,
+    /// By a process that does not forbid core dumps.
+    AbortWithDump,
 }
 
 impl Keeping {
     /// Does it.
     pub(crate) fn perform(self) -> Result<(), GateError> {
+        if self.end != End::AbortWithDump {
+            core_dumps::forbid().doing("core dumps were not forbidden")?;
+        }
         tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -83,7 +90,7 @@ impl Keeping {
                 keeper.granted(),
                 keeper.canaries_as_secrets()
             ),
-            End::Abort => std::process::abort(),
+            End::Abort | End::AbortWithDump => std::process::abort(),
         }
     }
 }
@@ -107,6 +114,18 @@ fn say_result<T: Debug>(result: Result<T, CacheError>) {
         Ok(value) => say(&value),
         Err(error) => say_error(&error),
     }
+}
+
+/// Says what a program inherits that is started as the key source says.
+fn say_environment_of_a_child(source: &EnvironmentKeySource) -> Result<(), GateError> {
+    let mut command = Command::new("env");
+    source.scrub(&mut command);
+    let output = command.output().doing("another program was not started")?;
+    if !output.status.success() || output.stdout.is_empty() {
+        return Err(GateError::new("another program did not say what it inherits"));
+    }
+    _ = std::io::stdout().write_all(&output.stdout);
+    Ok(())
 }
 
 struct Keeper {
@@ -138,8 +157,9 @@ impl Keeper {
         };
         let store = SqliteStore::open(SqliteConfig::new(path)).await;
         let store = Arc::new(store.doing("the database was not opened")?);
-        let source = FixedKeySource::new(SecretKey::from_bytes(&canaries.key));
+        let source = EnvironmentKeySource::new(KEY).doing("no key source")?;
         say(&source);
+        say_environment_of_a_child(&source)?;
         let strategy = Strategy::desktop_tool()
             .directory(DirectoryPolicy::on())
             .refresh(RefreshPolicy::Ahead { jitter: 0.0 });
@@ -357,42 +377,4 @@ impl Keeper {
         self.store.close().await;
         Ok(())
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Reply {
-    Granted,
-    Lost,
-    NotSent,
-    OtherUser,
-}
-
-/// An authority whose every secret is a canary.
-struct Call {
-    reply: Reply,
-    granted: std::sync::Mutex<Option<TokenResponse>>,
-}
-
-#[async_trait]
-impl AuthorityCall for Call {
-    async fn prepare(&self, _time_limit: Duration) -> Result<(), CallError> {
-        Ok(())
-    }
-
-    async fn redeem(&self, _redemption: Redemption) -> CallOutcome {
-        let granted = self.granted.lock().ok().and_then(|mut granted| granted.take());
-        match (self.reply, granted) {
-            (Reply::Granted, Some(granted)) => CallOutcome::Granted(Box::new(granted)),
-            (Reply::OtherUser, Some(mut granted)) => {
-                if let Some(account) = &mut granted.account {
-                    account.home_account_id = "mallory".to_owned();
-                }
-                CallOutcome::Granted(Box::new(granted))
-            }
-            (Reply::NotSent, _) => CallOutcome::NotSent(CallError::new("there is no network")),
-            _ => CallOutcome::OutcomeUnknown(CallError::new("the reply was lost")),
-        }
-    }
-
-    async fn discard(&self, _refresh_token: Secret, _time_limit: Duration) {}
 }

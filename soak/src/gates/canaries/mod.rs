@@ -1,14 +1,19 @@
 //! Gate 19: secrets where they do not belong.
 
+mod authority;
 mod keeper;
+mod needles;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 
 use rand::Rng;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::child::Task;
 use crate::gate::{Doing, Gate, GateError};
@@ -18,20 +23,24 @@ use crate::stage::{Stage, chance};
 use crate::tally::Tally;
 
 pub use keeper::Keeping;
-use keeper::{End, READY};
+use keeper::{End, KEY, READY};
+use needles::Needles;
 
 /// The gate.
 pub const GATE: Gate = Gate {
     number: 19,
     name: "canaries",
-    title: "canary secrets in a process that logs at TRACE, prints the `Debug` of all it holds and every error it can provoke, and ends well, by a panic or by an abort",
-    must: "0 found in logs, `Debug`, errors, panics, files, arguments and environment",
+    title: "canary secrets in a process that logs at TRACE, prints the `Debug` of all it holds and every error it can provoke, starts another \
+            program, forbids core dumps, and ends well, by a panic or by an abort, where core dumps are allowed",
+    must: "0 found in logs, `Debug`, errors, panics, files, arguments, the environment (but the key that it came by) and that of the program \
+           it starts; 0 core dumps",
     unit: "processes",
-    full_size: 300,
-    test_size: 3,
-    batch: 30,
+    full_size: 400,
+    test_size: 4,
+    batch: 32,
     limits: &[
-        "A live process has its secrets in memory, and so has its core dump, which nothing here prevents: what was found there is told and not judged.",
+        "A live process has its secrets in memory: what was found there is told and not judged. A program that does not call `core_dumps::forbid` \
+         has them in its core dump too (each fourth process is such a one, for a control, and is counted apart).",
         "Canaries are searched for as they are, as hexadecimal digits and as base64; not in parts.",
         "Replies of authorities, forms and headers are searched by the tests of `flows` and `cli`.",
     ],
@@ -40,18 +49,30 @@ pub const GATE: Gate = Gate {
 };
 
 fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
+    allow_core_dumps()?;
     stage.in_parallel(cases, |cases| {
         let mut tally = Tally::default();
         for case in cases {
-            let end = match case % 3 {
+            let end = match case % 4 {
                 0 => End::Return,
                 1 => End::Panic,
-                _ => End::Abort,
+                2 => End::Abort,
+                _ => End::AbortWithDump,
             };
             keep(stage, case, end, &mut tally)?;
         }
         Ok(tally)
     })
+}
+
+/// Allows the processes that this one starts as large a core dump as it may itself leave.
+fn allow_core_dumps() -> Result<(), GateError> {
+    let limit = getrlimit(Resource::Core);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Core, most).doing("could not allow core dumps")
 }
 
 /// The secrets of one process. Only their number is in its arguments.
@@ -79,17 +100,30 @@ impl Canaries {
         self.tokens[number % Self::TOKENS].clone()
     }
 
-    /// Each in the forms in which it may be met.
-    fn needles(&self) -> Vec<Vec<u8>> {
-        let mut needles = vec![self.key.to_vec(), hex(&self.key).into_bytes()];
+    /// The key in the forms in which it may be met.
+    fn key_forms(&self) -> Needles {
+        let base64 = (0..3).map(|shift| base64_inside(&self.key[shift..]));
+        let forms = [self.key.to_vec(), hex(&self.key).into_bytes()];
+        Needles::new(forms.into_iter().chain(base64).collect())
+    }
+
+    /// The tokens in theirs.
+    fn token_forms(&self) -> Needles {
+        let mut forms = Vec::new();
         for token in &self.tokens {
             // The digits are the secret, whatever stands around them, base64 included: three digits are four letters.
             let digits = token.trim_start_matches("canary-");
-            needles.push(digits.as_bytes().to_vec());
-            needles.push(hex(digits.as_bytes()).into_bytes());
-            needles.extend((0..3).map(|shift| base64_inside(&digits.as_bytes()[shift..])));
+            forms.push(digits.as_bytes().to_vec());
+            forms.push(hex(digits.as_bytes()).into_bytes());
+            forms.extend((0..3).map(|shift| base64_inside(&digits.as_bytes()[shift..])));
         }
-        needles
+        Needles::new(forms)
+    }
+
+    /// All of them.
+    fn needles(&self) -> Needles {
+        let forms = [self.key_forms(), self.token_forms()];
+        Needles::new(forms.into_iter().flat_map(|needles| needles.forms).collect())
     }
 }
 
@@ -106,7 +140,8 @@ fn base64_inside(bytes: &[u8]) -> Vec<u8> {
 
 fn keep(stage: &Stage, case: u64, end: End, tally: &mut Tally) -> Result<(), GateError> {
     let folder = stage.folder()?;
-    let needles = Canaries::of(case).needles();
+    let canaries = Canaries::of(case);
+    let needles = canaries.needles();
     let keeping = Keeping {
         case,
         place: Place::Sqlite(folder.path().join("cache.db")),
@@ -116,6 +151,9 @@ fn keep(stage: &Stage, case: u64, end: End, tally: &mut Tally) -> Result<(), Gat
     let mut child = stage
         .command(&Task::Keep(keeping))?
         .env("RUST_BACKTRACE", "full")
+        .env(KEY, hex(&canaries.key))
+        // Where a core dump would be.
+        .current_dir(folder.path())
         .stderr(Stdio::piped())
         .spawn()
         .doing("could not start a child process")?;
@@ -139,15 +177,34 @@ fn keep(stage: &Stage, case: u64, end: End, tally: &mut Tally) -> Result<(), Gat
     }
 
     let proc = Path::new("/proc").join(child.id().to_string());
-    for place in ["cmdline", "environ"] {
-        let bytes = fs::read(proc.join(place)).doing(format!("{place} of a child process was not read"))?;
-        search(&bytes, &needles, place, case, tally);
+    let arguments = fs::read(proc.join("cmdline")).doing("the arguments of a child process were not read")?;
+    search(&arguments, &needles, "the arguments", case, tally);
+    match fs::read(proc.join("environ")) {
+        Ok(environment) => {
+            let key = canaries.key_forms().found(&environment);
+            tally.add(
+                "control: environments in which the key was found that came by it",
+                (key > 0).into(),
+            );
+            search(
+                &environment,
+                &canaries.token_forms(),
+                "the environment",
+                case,
+                tally,
+            );
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            tally.add("environments that only root may read", 1);
+        }
+        Err(error) => {
+            return Err(GateError::new("the environment of a child process was not read").because(error));
+        }
     }
-    let in_memory = memory(&proc, &needles);
-    tally.add(
-        "limit: forms of secrets in the memory of a live process",
-        in_memory,
-    );
+    match memory(&proc, &needles) {
+        Ok(found) => tally.add("limit: forms of secrets in the memory of a live process", found),
+        Err(_) => tally.add("memories that only root may read", 1),
+    }
     drop(child.stdin.take());
     output
         .read_to_end(&mut said)
@@ -157,7 +214,12 @@ fn keep(stage: &Stage, case: u64, end: End, tally: &mut Tally) -> Result<(), Gat
         .join()
         .map_err(|_| GateError::new("the log was not read"))?
         .doing("the log was not read")?;
-    if status.success() != (end == End::Return) {
+    let is_as_expected = match end {
+        End::Return => status.success(),
+        End::Panic => status.code() == Some(101),
+        End::Abort | End::AbortWithDump => status.signal() == Some(Signal::ABORT.as_raw()),
+    };
+    if !is_as_expected {
         let last = String::from_utf8_lossy(&log)
             .lines()
             .last()
@@ -170,23 +232,51 @@ fn keep(stage: &Stage, case: u64, end: End, tally: &mut Tally) -> Result<(), Gat
 
     tally.add(&format!("processes that ended by {end:?}"), 1);
     tally.add("bytes of logs and panics searched", log.len() as u64);
-    tally.add("lines of logs", count(&log, b"\n"));
+    tally.add(
+        "lines of logs",
+        log.iter().filter(|byte| **byte == b'\n').count() as u64,
+    );
     search(&log, &needles, "the log", case, tally);
     tally.add("bytes of `Debug` and errors searched", said.len() as u64);
     search(&said, &needles, "`Debug` or an error", case, tally);
-    files(folder.path(), &needles, case, tally)
+    if end == End::AbortWithDump {
+        let name = if status.core_dumped() {
+            "control: core dumps of processes that do not forbid them"
+        } else {
+            "control: processes that left no core dump although they do not forbid it, as the system writes none"
+        };
+        tally.add(name, 1);
+    } else {
+        tally.check(!status.core_dumped(), || {
+            format!("case {case}: a core dump was written ({status})")
+        });
+    }
+    files(folder.path(), &needles, (case, end), tally)
 }
 
 /// Searches every file that is left. One of them is in plaintext: a search that finds nothing there is none.
-fn files(folder: &Path, needles: &[Vec<u8>], case: u64, tally: &mut Tally) -> Result<(), GateError> {
+fn files(
+    folder: &Path,
+    needles: &Needles,
+    (case, end): (u64, End),
+    tally: &mut Tally,
+) -> Result<(), GateError> {
     for entry in fs::read_dir(folder).doing("a folder was not read")? {
         let path = entry.doing("a folder was not read")?.path();
         let bytes = fs::read(&path).doing("a file was not read")?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name == "control.json" {
-            let found = found(&bytes, needles);
+            let found = needles.found(&bytes);
             tally.add("control: secrets found in a plaintext file", found);
             tally.check(found > 0, || "the search finds nothing".to_owned());
+            continue;
+        }
+        if name.starts_with("core") {
+            if end == End::AbortWithDump {
+                tally.add("control: forms of secrets in a core dump", needles.found(&bytes));
+            } else {
+                tally.violation(format_args!("case {case}: a core dump was left: {name}"));
+            }
             continue;
         }
         tally.add("files searched", 1);
@@ -195,61 +285,33 @@ fn files(folder: &Path, needles: &[Vec<u8>], case: u64, tally: &mut Tally) -> Re
     Ok(())
 }
 
-fn search(bytes: &[u8], needles: &[Vec<u8>], place: &str, case: u64, tally: &mut Tally) {
-    let found = found(bytes, needles);
+fn search(bytes: &[u8], needles: &Needles, place: &str, case: u64, tally: &mut Tally) {
+    let found = needles.found(bytes);
     tally.check(found == 0, || {
         format!("case {case}: {found} forms of secrets in {place}")
     });
 }
 
-/// How many of the needles are in the bytes.
-fn found(bytes: &[u8], needles: &[Vec<u8>]) -> u64 {
-    let is_found = |needle: &&Vec<u8>| count(bytes, needle) > 0;
-    needles.iter().filter(is_found).count() as u64
-}
-
-fn count(bytes: &[u8], needle: &[u8]) -> u64 {
-    let (mut count, mut from) = (0, 0);
-    while let Some(at) = position(&bytes[from..], needle) {
-        count += 1;
-        from += at + needle.len();
-    }
-    count
-}
-
-/// Where `needle` begins. (Comparing at each byte takes minutes for a process's memory without optimisation.)
-fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + bytes[from..].iter().position(|byte| *byte == needle[0])?;
-        if bytes[at..].starts_with(needle) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
-}
-
-/// How many of the needles are in what a process has written to its memory: what its core dump would hold.
-fn memory(proc: &Path, needles: &[Vec<u8>]) -> u64 {
-    let (Ok(maps), Ok(mut memory)) = (
-        fs::read_to_string(proc.join("maps")),
-        fs::File::open(proc.join("mem")),
-    ) else {
-        return 0;
-    };
-    let mut bytes = Vec::new();
-    for line in maps.lines().filter(|line| line.contains("[heap]")) {
-        let range = line
-            .split_whitespace()
-            .next()
-            .and_then(|range| range.split_once('-'));
+/// How many of the needles are in what a process may write in its memory: what its core dump would hold.
+fn memory(proc: &Path, needles: &Needles) -> std::io::Result<u64> {
+    let maps = fs::read_to_string(proc.join("maps"))?;
+    let mut memory = fs::File::open(proc.join("mem"))?;
+    let mut found = BTreeSet::new();
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (Some(range), Some("rw-p" | "rw-s" | "rwxp")) = (fields.next(), fields.next()) else {
+            continue;
+        };
         let address = |text: &str| u64::from_str_radix(text, 16).ok();
+        let range = range.split_once('-');
         let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) else {
             continue;
         };
-        if memory.seek(SeekFrom::Start(start)).is_ok() {
-            _ = (&mut memory).take(end - start).read_to_end(&mut bytes);
-        }
+        let mut bytes = Vec::new();
+        memory.seek(SeekFrom::Start(start))?;
+        // The system's own pages among them cannot be read.
+        _ = (&mut memory).take(end - start).read_to_end(&mut bytes);
+        needles.find(&bytes, &mut found);
     }
-    found(&bytes, needles)
+    Ok(found.len() as u64)
 }

@@ -1,0 +1,7 @@
+//! `device`, as a program of libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz::device::run(data);
+});
