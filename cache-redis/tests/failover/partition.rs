@@ -32,14 +32,14 @@ struct Outcome {
 
 /// Cuts the primary off while clients write to it, lets the others choose another, and heals the cut.
 async fn cut_off(what: &str, durability: DurabilityMode) -> Outcome {
-    let sentinels = Sentinels::start_with_proxy(1, 3).await.unwrap();
+    let sentinels = Sentinels::start_with_proxies(1, 3).await.unwrap();
     // Through no Sentinel: on this side of the cut there is the old primary only.
     let url = sentinels.servers()[0].url();
     let old = RedisStore::open(config(&url, durability)).await.unwrap();
     let mut workload = Workload::start(&Arc::new(old));
     workload.until_all_succeed(20).await;
 
-    sentinels.cut_off_first();
+    sentinels.cut_off(0);
     SystemClock.sleep(SETTLES).await;
     let successes = |workload: &Workload| workload.each(|ledger| ledger.successes).iter().sum::<u64>();
     let before = successes(&workload);
@@ -48,7 +48,7 @@ async fn cut_off(what: &str, durability: DurabilityMode) -> Outcome {
     workload.stop().await;
     let acknowledged_alone = successes(&workload) - before;
 
-    sentinels.rejoin_first();
+    sentinels.rejoin(0);
     sentinels.wait_until_whole().await.unwrap();
     let store = RedisStore::open(config(&sentinels.url(), durability))
         .await
@@ -90,7 +90,7 @@ async fn a_primary_that_is_cut_off_acknowledges_nothing_that_must_be_replicated(
 /// Nothing is refused when a primary is cut off: its clients find out by a time limit only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_on_the_other_side_of_the_cut_go_on_with_another_primary() {
-    let sentinels = Sentinels::start_with_proxy(2, 3).await.unwrap();
+    let sentinels = Sentinels::start_with_proxies(2, 3).await.unwrap();
     let store = RedisStore::open(config(&sentinels.url(), replicated(1)))
         .await
         .unwrap();
@@ -98,10 +98,10 @@ async fn clients_on_the_other_side_of_the_cut_go_on_with_another_primary() {
     let workload = Workload::start(&store);
     let mut rounds = Rounds::default();
     rounds.before(&workload).await;
-    sentinels.cut_off_first();
+    sentinels.cut_off(0);
     sentinels.wait_for_new_primary(0).await.unwrap();
     rounds.after(&workload).await;
-    sentinels.rejoin_first();
+    sentinels.rejoin(0);
     sentinels.wait_until_whole().await.unwrap();
     workload.until_all_succeed(20).await;
     let ledgers = workload.finish(&store).await;

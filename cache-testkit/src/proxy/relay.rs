@@ -1,5 +1,6 @@
 //! One connection: two directions, and what goes wrong between them.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,7 @@ enum End {
 pub(super) async fn run(
     mut client: TcpStream,
     mut authority: TcpStream,
+    source: IpAddr,
     shared: &Shared,
     behaviour: Behaviour,
 ) {
@@ -30,10 +32,17 @@ pub(super) async fn run(
     let (client_reads, client_writes) = client.split();
     let (authority_reads, authority_writes) = authority.split();
     let end = {
-        let mut upwards = pin!(to_authority(client_reads, authority_writes, shared, &sent));
+        let mut upwards = pin!(to_authority(
+            client_reads,
+            authority_writes,
+            source,
+            shared,
+            &sent
+        ));
         let mut downwards = pin!(to_client(
             authority_reads,
             client_writes,
+            source,
             shared,
             &sent,
             behaviour
@@ -55,10 +64,16 @@ pub(super) async fn run(
     }
 }
 
-async fn to_authority(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, sent: &AtomicU64) {
+async fn to_authority(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    source: IpAddr,
+    shared: &Shared,
+    sent: &AtomicU64,
+) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        shared.running().await;
+        shared.running(source).await;
         if to.write_all(&piece[..length]).await.is_err() {
             return;
         }
@@ -71,6 +86,7 @@ async fn to_authority(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Sh
 async fn to_client(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
+    source: IpAddr,
     shared: &Shared,
     sent: &AtomicU64,
     behaviour: Behaviour,
@@ -82,7 +98,7 @@ async fn to_client(
             let _ = to.shutdown().await;
             return End::Close;
         };
-        shared.running().await;
+        shared.running(source).await;
         let is_complete = |request_bytes| sent.load(Ordering::SeqCst) >= request_bytes;
         let lost = match behaviour {
             Behaviour::DropReply { request_bytes } if is_complete(request_bytes) => Some(End::Close),
