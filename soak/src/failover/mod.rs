@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use cache_redis::DurabilityMode;
 
+use crate::gate::GateError;
+use crate::tally::Tally;
+
 /// How long replicas may take.
 const REPLICATION: Duration = Duration::from_millis(500);
 
@@ -63,7 +66,7 @@ pub struct Arrangement {
 }
 
 impl Arrangement {
-    /// Each of them; a case's number, divided by how many there are, leaves the place of its own.
+    /// All of them. A case is of the one at its number modulo theirs.
     pub const ALL: [Self; 4] = [
         Self::new(Deciders::Sentinel, Promise::Durable),
         Self::new(Deciders::Cluster, Promise::Durable),
@@ -74,6 +77,29 @@ impl Arrangement {
     const fn new(deciders: Deciders, promise: Promise) -> Self {
         Self { deciders, promise }
     }
+}
+
+/// What a run came to, however it ended. Where something was wrong before it could not go on, that is what is to be told.
+///
+/// # Errors
+///
+/// That of a run in which nothing was wrong until then.
+pub fn ended(ran: Result<(), GateError>, mut tally: Tally) -> Result<Tally, GateError> {
+    match ran {
+        Err(error) if tally.violations == 0 => return Err(error),
+        Err(error) => tally.violation(format_args!("then it could not go on: {error}")),
+        Ok(()) => {}
+    }
+    Ok(tally)
+}
+
+/// Notes how long writes or reads were away.
+pub fn note_recovery(arrangement: Arrangement, what: &str, time: Duration, tally: &mut Tally) {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    tally.at_most(
+        &format!("{arrangement}: slowest recovery of {what} in ms"),
+        millis,
+    );
 }
 
 impl fmt::Display for Arrangement {

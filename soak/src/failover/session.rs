@@ -60,7 +60,7 @@ impl Session {
         }
         let of = |state: u64| match state {
             OUT => "signed out".to_owned(),
-            serial => format!("signed in for the {serial}th time"),
+            serial => format!("in their sign-in {serial}"),
         };
         let words = format!(
             "{:?} is {} after it was acknowledged that they are {}",

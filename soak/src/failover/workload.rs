@@ -201,12 +201,12 @@ impl Workload {
         Ok(())
     }
 
-    /// Ends the tasks, has `clients` take a last look at what is stored, and tells of it all.
+    /// Ends the tasks, and has `clients` take a last look at what is stored.
     ///
     /// # Errors
     ///
     /// When a task ended by itself, or something cannot be read.
-    pub async fn finish(mut self, clients: &Clients, tally: &mut Tally) -> Result<(), GateError> {
+    pub async fn end(&mut self, clients: &Clients) -> Result<(), GateError> {
         self.stop().await?;
         for client in clients.both() {
             for (counter, score) in self.told.counters.iter().zip(&self.counting) {
@@ -216,12 +216,23 @@ impl Workload {
                 until(async || session::look(&client.cache, session, score).await).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Tells of all that was written and read.
+    pub fn tell(&self, tally: &mut Tally) {
         for score in &self.counting {
             open(score).tell(self.arrangement, "increments", tally);
         }
         for score in &self.signing {
             open(score).tell(self.arrangement, "sign-ins and sign-outs", tally);
         }
-        Ok(())
+    }
+}
+
+impl Drop for Workload {
+    /// Ends the tasks, also when nobody waits for them.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
     }
 }

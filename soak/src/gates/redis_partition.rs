@@ -1,10 +1,12 @@
 //! Gate 11, its other half: primaries of Redis that are cut off with clients beside them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 use crate::failover::clients::Clients;
@@ -12,8 +14,7 @@ use crate::failover::exchange::Exchange;
 use crate::failover::score::{Score, Shared, open};
 use crate::failover::topology::{Topology, Wires};
 use crate::failover::workload::{Told, USERS, Workload};
-use crate::failover::{Arrangement, Promise, witness};
-use crate::fleet::scene::in_each;
+use crate::failover::{Arrangement, Deciders, Promise, ended, note_recovery, witness};
 use crate::gate::{Doing, Gate, GateError};
 use crate::stage::{Stage, runtime};
 use crate::tally::Tally;
@@ -27,7 +28,7 @@ pub const GATE: Gate = Gate {
     unit: "cuts, 100 for each of two modes behind Sentinels and in a Cluster",
     full_size: 400,
     test_size: 4,
-    batch: 20,
+    batch: 40,
     limits: &[
         "The network is cut by proxies that stop passing bytes and keep connections open, on one machine.",
         "`Acknowledged` promises no more than right reads of what there is: what the old primary acknowledges alone is lost, and who is beside it reads what is older than what others were told. Both are counted, and no violations.",
@@ -52,37 +53,99 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The users beside the primaries that are cut off begin here: others for each cut.
 const BESIDE: u32 = 1_000;
 
+/// Sentinels tell an old primary only after eight seconds that it is none any more: meanwhile others of theirs are at work.
+const AT_ONCE_BEHIND_SENTINELS: u64 = 2;
+
 fn run(_: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
-    let arrangements = Arrangement::ALL.len();
-    runtime()?.block_on(in_each(&Arrangement::ALL, cases, arrangements, cut))
+    let mut shares = BTreeMap::<(u64, u64), Vec<u64>>::new();
+    for case in cases {
+        let (round, arrangement) = (case / ARRANGEMENTS, case % ARRANGEMENTS);
+        let lane = match arrangement_of(case).deciders {
+            Deciders::Sentinel => round % AT_ONCE_BEHIND_SENTINELS,
+            Deciders::Cluster => 0,
+        };
+        shares.entry((arrangement, lane)).or_default().push(case);
+    }
+    let runs = shares
+        .into_values()
+        .map(|cases| cut(arrangement_of(cases[0]), cases));
+    let tallies = runtime()?.block_on(join_all(runs));
+    tallies.into_iter().try_fold(Tally::default(), |mut all, tally| {
+        all.merge(tally?);
+        Ok(all)
+    })
+}
+
+const ARRANGEMENTS: u64 = Arrangement::ALL.len() as u64;
+
+fn arrangement_of(case: u64) -> Arrangement {
+    Arrangement::ALL[usize::try_from(case % ARRANGEMENTS).unwrap_or_default()]
 }
 
 async fn cut(arrangement: Arrangement, cases: Vec<u64>) -> Result<Tally, GateError> {
-    let mut topology = Topology::start(arrangement, REPLICAS, Wires::Cuttable).await?;
-    let mut tally = Tally::default();
-    topology.version(&mut tally).await?;
-    let clients = Clients::open(&topology.url(), arrangement.promise.mode(REPLICAS)).await?;
-    let exchange = Arc::new(Exchange::default());
-    let workload = Workload::start(arrangement, &clients, &exchange, "count", 1)?;
-    for case in cases {
-        let round = case / Arrangement::ALL.len() as u64;
-        workload.until_all_write(WRITES).await?;
-        let record = workload.told().name_of_counter(round);
-        let old = topology.primary_of(&record).await?;
-        let mut beside = Beside::start(
+    let mut cutting = Cutting::start(arrangement).await?;
+    let ran = cutting.cut_all(&cases).await;
+    cutting.workload.tell(&mut cutting.tally);
+    ended(ran, cutting.tally)
+}
+
+/// Servers of which one is cut off after the other, and the clients of the other side.
+struct Cutting {
+    arrangement: Arrangement,
+    topology: Topology,
+    clients: Clients,
+    exchange: Arc<Exchange>,
+    workload: Workload,
+    tally: Tally,
+}
+
+impl Cutting {
+    async fn start(arrangement: Arrangement) -> Result<Self, GateError> {
+        let topology = Topology::start(arrangement, REPLICAS, Wires::Cuttable).await?;
+        let mut tally = Tally::default();
+        topology.version(&mut tally).await?;
+        let clients = Clients::open(&topology.url(), arrangement.promise.mode(REPLICAS)).await?;
+        let exchange = Arc::new(Exchange::default());
+        Ok(Self {
             arrangement,
-            &topology.url_beside(old),
-            &exchange,
-            round,
-            &workload,
-        )
-        .await?;
+            workload: Workload::start(arrangement, &clients, &exchange, "count", 1)?,
+            topology,
+            clients,
+            exchange,
+            tally,
+        })
+    }
+
+    async fn cut_all(&mut self, cases: &[u64]) -> Result<(), GateError> {
+        for case in cases {
+            let round = case / ARRANGEMENTS;
+            self.workload.until_all_write(WRITES).await?;
+            let record = self.workload.told().name_of_counter(round);
+            let old = self.topology.primary_of(&record).await?;
+            let url = self.topology.url_beside(old);
+            let mut beside =
+                Beside::start(self.arrangement, &url, &self.exchange, round, &self.workload).await?;
+            let ran = self.cut(old, &record, &mut beside).await;
+            beside.tell(&mut self.tally);
+            ran?;
+        }
+        self.workload.end(&self.clients).await
+    }
+
+    async fn cut(&mut self, old: usize, record: &str, beside: &mut Beside) -> Result<(), GateError> {
+        let Self {
+            arrangement,
+            topology,
+            workload,
+            tally,
+            ..
+        } = self;
         let lost = workload.lost();
         _ = workload.take_longest_gaps();
 
         topology.cut_off(old);
         beside.workload.each(Score::mark);
-        topology.until_replaced(&record, old).await?;
+        topology.until_replaced(record, old).await?;
         workload.until_all_read(1).await?;
         let (_, reads) = workload.take_longest_gaps();
         if arrangement.promise == Promise::Acknowledged {
@@ -90,7 +153,7 @@ async fn cut(arrangement: Arrangement, cases: Vec<u64>) -> Result<Tally, GateErr
             workload.until_all_write(WRITES).await?;
         }
         SystemClock.sleep(LINGERS).await;
-        beside.tell_what_is_acknowledged_alone(&mut tally);
+        beside.tell_what_is_acknowledged_alone(tally);
 
         topology.rejoin(old);
         SystemClock.sleep(LINGERS).await;
@@ -98,28 +161,16 @@ async fn cut(arrangement: Arrangement, cases: Vec<u64>) -> Result<Tally, GateErr
         topology.until_whole().await?;
         workload.until_all_write(WRITES).await?;
         let (writes, _) = workload.take_longest_gaps();
-        tally.at_most(
-            &format!("{arrangement}: slowest recovery of reads in ms"),
-            millis(reads),
-        );
-        tally.at_most(
-            &format!("{arrangement}: slowest recovery of writes in ms"),
-            millis(writes),
-        );
-        beside.finish(&clients, &mut tally).await?;
-        tally.add(&format!("{arrangement}: cuts"), 1);
-        let has_lost = workload.lost() > lost;
-        tally.add(
-            &format!("{arrangement}: cuts that lost writes which the other side acknowledged"),
-            has_lost.into(),
-        );
-    }
-    workload.finish(&clients, &mut tally).await?;
-    Ok(tally)
-}
+        beside.workload.end(&self.clients).await?;
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        note_recovery(*arrangement, "reads", reads, tally);
+        note_recovery(*arrangement, "writes", writes, tally);
+        let mut add = |what: &str, number: u64| tally.add(&format!("{arrangement}: {what}"), number);
+        add("cuts", 1);
+        let has_lost = workload.lost() > lost;
+        add("cuts that lost what the other side acknowledged", has_lost.into());
+        Ok(())
+    }
 }
 
 /// Clients on the side of the old primary.
@@ -174,10 +225,15 @@ impl Beside {
         self.workload.stop().await
     }
 
-    /// Compares what they were told with what there is, as clients of the other side see it.
-    async fn finish(self, clients: &Clients, tally: &mut Tally) -> Result<(), GateError> {
+    fn tell(&self, tally: &mut Tally) {
         open(&self.saw).tell_of_witness(self.arrangement, "beside the old primary", tally);
-        self.workload.finish(clients, tally).await
+        self.workload.tell(tally);
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.watching.abort();
     }
 }
 
