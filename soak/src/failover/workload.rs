@@ -158,9 +158,14 @@ impl Workload {
                 return Err(GateError::new("a task ended"));
             }
             if SystemClock.monotonic() - began > LIMIT {
-                let states = self.each(|score| format!("{score:?}"));
+                let behind = self.each(|score| format!("{score:?}")).into_iter();
+                let behind = behind.zip(values().into_iter().zip(&wanted));
+                let first = behind
+                    .filter(|(_, (value, wanted))| value < *wanted)
+                    .map(|(score, _)| score)
+                    .next();
                 return Err(GateError::new(format!(
-                    "not every task could {what} again: {states:?}"
+                    "not every task could {what} again: {first:?}"
                 )));
             }
             SystemClock.sleep(PAUSE).await;
