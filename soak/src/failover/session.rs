@@ -10,7 +10,7 @@ use crate::scene::{CLIENT, ReadError, User};
 /// Signed out, among the numbers of sign-ins.
 const OUT: u64 = 0;
 
-/// What a user did: numbers of sign-ins, and [`OUT`].
+/// What a user did: numbers of sign-ins, and 0 for being signed out.
 #[derive(Debug)]
 pub struct Session {
     user: User,
