@@ -258,6 +258,40 @@ async fn a_sign_out_that_no_replica_has_is_an_error() {
     assert!(is_for_want_of_replicas(&error), "{error:?}");
 }
 
+/// A primary that was replaced and does not know it yet has nothing of what others write meanwhile.
+#[tokio::test]
+async fn a_sign_out_that_finds_nothing_is_reported_once_replicas_confirm_it() {
+    let world = World::new().await;
+    let _ticking = ticking(&world.clock);
+    let records = world.store.lock().primary.len();
+    world.store.lose_acknowledgements(usize::MAX);
+    let error = world.sign_out().await.unwrap_err();
+    assert!(is_for_want_of_replicas(&error), "{error:?}");
+    world.store.fail_over();
+    assert!(!world.sign_out().await.unwrap());
+    assert_eq!(world.store.lock().primary.len(), records, "it left something");
+}
+
+/// The same where the account has tokens of another client, which stay.
+#[tokio::test]
+async fn a_sign_out_of_a_client_without_tokens_is_reported_once_replicas_confirm_it() {
+    let world = World::signed_in().await;
+    let _ticking = ticking(&world.clock);
+    world.store.lose_acknowledgements(usize::MAX);
+    let sign_out = async || {
+        let (cache, user) = (&world.cache, user());
+        cache
+            .sign_out(&user, "another client", SignOutScope::Client)
+            .await
+    };
+    let error = sign_out().await.unwrap_err();
+    assert!(is_for_want_of_replicas(&error), "{error:?}");
+    world.store.lose_acknowledgements(0);
+    assert!(!sign_out().await.unwrap());
+    let other = world.after_failover().await;
+    assert_eq!(other.accounts().await.unwrap().accounts.len(), 1);
+}
+
 #[tokio::test]
 async fn no_refresh_token_is_sent_on_a_marker_that_no_replica_has() {
     let world = World::signed_in().await;

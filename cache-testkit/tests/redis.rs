@@ -217,14 +217,14 @@ async fn sentinels_announce_another_primary_when_theirs_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_cut_off_still_answers_its_own_clients() {
-    let sentinels = Sentinels::start_with_proxy(1, 3).await.unwrap();
-    sentinels.cut_off_first();
+    let sentinels = Sentinels::start_with_proxies(1, 3).await.unwrap();
+    sentinels.cut_off(0);
     let new = sentinels.wait_for_new_primary(0).await.unwrap();
     assert_eq!(new, 1);
     let old = &sentinels.servers()[0];
     old.command(&["SET", "key", "that will be lost"]).await.unwrap();
     assert_eq!(old.command(&["WAIT", "1", "100"]).await.unwrap(), "0");
-    sentinels.rejoin_first();
+    sentinels.rejoin(0);
     sentinels.wait_until_whole().await.unwrap();
     assert_eq!(old.command(&["GET", "key"]).await.unwrap(), "");
 }
@@ -255,4 +255,25 @@ async fn a_cluster_replaces_a_killed_primary_and_moves_slots() {
     );
     drop(cluster);
     traces.iter().for_each(Traces::assert_gone);
+}
+
+/// What the other side is asked for meanwhile is answered by the new primary, and the old one has nothing of it.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_of_a_cluster_that_is_cut_off_is_replaced_and_comes_back_as_a_replica() {
+    let mut cluster = RedisCluster::start_with_proxies(3, 1).await.unwrap();
+    let old = cluster.primary_of("key").await.unwrap();
+    cluster.cut_off(old);
+    let alone = cluster.servers()[old].command(&["SET", "key", "that will be lost"]);
+    assert_eq!(alone.await.unwrap(), "OK");
+    let new = cluster.wait_for_new_primary_of("key", old).await.unwrap();
+    let kept = cluster.servers()[new].command(&["SET", "key", "that stays"]);
+    assert_eq!(kept.await.unwrap(), "OK");
+    let refused = cluster.servers()[old].command(&["GET", "key"]).await;
+    assert!(refused.unwrap_err().to_string().contains("CLUSTERDOWN"));
+    cluster.rejoin();
+    cluster.wait_until_whole().await.unwrap();
+    assert_eq!(cluster.primary_of("key").await.unwrap(), new);
+    let replication = cluster.servers()[old].command(&["INFO", "replication"]).await;
+    assert!(replication.unwrap().contains("role:slave"));
 }

@@ -18,9 +18,11 @@
 //! | [`golden`] | the frozen records of cache-core |
 //! | [`fuzzer`] | the programs of the package `fuzz` |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
+//! | [`failover`] | clients of Redis whose primary is killed or cut off |
 //! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
+pub mod failover;
 pub mod fleet;
 pub mod fuzzer;
 pub mod gate;

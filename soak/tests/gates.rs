@@ -194,6 +194,44 @@ fn whoever_is_killed_with_a_reply_costs_one_sign_in_at_most() {
 }
 
 #[test]
+fn a_primary_that_is_killed_loses_nothing_that_all_replicas_have() {
+    let tally = passes("redis-failover");
+    for deciders in ["Sentinel", "Cluster"] {
+        for promise in ["durable", "acknowledged"] {
+            let of = |what: &str| tally.count(&format!("{deciders}, {promise}: {what}"));
+            assert_eq!(of("kills"), 1);
+            assert!(of("increments acknowledged") > 100, "{tally:#?}");
+            assert!(of("sign-ins and sign-outs acknowledged") > 20, "{tally:#?}");
+            assert!(of("attempts that failed") > 0, "{tally:#?}");
+            assert!(of("reads after sleeping through a failover") >= 11, "{tally:#?}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_primary_that_is_cut_off_acknowledges_nothing_that_must_be_replicated() {
+    let tally = passes("redis-partition");
+    for deciders in ["Sentinel", "Cluster"] {
+        let durable = |what: &str| tally.count(&format!("{deciders}, durable: {what}"));
+        assert_eq!(durable("cuts"), 1);
+        assert_eq!(durable("acknowledged by the old primary alone"), 0);
+        assert_eq!(durable("increments acknowledged and lost"), 0);
+        assert!(durable("attempts of unknown outcome") > 0, "{tally:#?}");
+        assert!(durable("increments acknowledged") > 100, "{tally:#?}");
+    }
+    // That is the promise of this mode, and the reason for the other. (Primaries of a Cluster stop by themselves within a second.)
+    for what in [
+        "acknowledged by the old primary alone",
+        "increments acknowledged and lost",
+        "reads beside the old primary",
+    ] {
+        let number = tally.count(&format!("Sentinel, acknowledged: {what}"));
+        assert!(number > 0, "{what}: {tally:#?}");
+    }
+}
+
+#[test]
 fn bytes_near_honest_ones_break_nothing() {
     let tally = passes("fuzzing");
     for target in fuzz::TARGETS {

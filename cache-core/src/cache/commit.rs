@@ -196,6 +196,7 @@ impl Inner {
         let durable = batch
             .iter()
             .any(|pending| pending.durability == Durability::Durable);
+        let removes = batch.iter().any(|pending| pending.removes);
         let durability = if durable {
             Durability::Durable
         } else {
@@ -243,7 +244,7 @@ impl Inner {
                     }
                 };
             }
-            if !changed && !writes.is_in_doubt() {
+            if !changed && !writes.must_settle(removes) {
                 let Some((partition, origin)) = partition.zip(origin) else {
                     // An earlier round may have removed the record without hearing of it.
                     self.gone(stored_key);
@@ -258,7 +259,9 @@ impl Inner {
             }
             let Some(partition) = partition else {
                 let Some(origin) = origin else {
-                    if writes.is_in_doubt() && !self.settle_removal(key, stored_key, &mut writes).await? {
+                    if writes.must_settle(removes)
+                        && !self.settle_removal(key, stored_key, &mut writes).await?
+                    {
                         continue;
                     }
                     self.gone(stored_key);

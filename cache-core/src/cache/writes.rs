@@ -12,7 +12,7 @@ use super::record::Encoded;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
-use crate::store::{PutOptions, Store, StoreError, StoreKey};
+use crate::store::{Persistence, PutOptions, Store, StoreError, StoreKey};
 
 /// How often a commit is written again for want of replicas or of a disk. Each time takes as long as the store waits for them.
 const MOST_DOUBTS: u32 = 3;
@@ -24,6 +24,8 @@ const EMPTY_RECORD: Duration = Duration::from_secs(60);
 pub(super) struct Writes {
     /// Whether the store shows writes that it may lose.
     shows_early: bool,
+    /// Whether that is because others must acknowledge them.
+    is_replicated: bool,
     /// How many of them it may lose.
     in_doubt: u32,
     /// Whether one may have reached the store.
@@ -34,8 +36,10 @@ pub(super) struct Writes {
 
 impl Writes {
     pub(super) fn new(store: &dyn Store) -> Self {
+        let capabilities = store.capabilities();
         Self {
-            shows_early: store.capabilities().shows_early,
+            shows_early: capabilities.shows_early,
+            is_replicated: capabilities.persistence >= Persistence::Replicated,
             in_doubt: 0,
             sent: false,
             refused: None,
@@ -47,8 +51,10 @@ impl Writes {
         self.shows_early
     }
 
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.in_doubt > 0
+    /// Whether a write must succeed although there is nothing to change: after one that may be lost, and for every removal where replicas
+    /// acknowledge. What is not found there may be missing only on a primary that was replaced and does not know it yet.
+    pub(super) fn must_settle(&self, removes: bool) -> bool {
+        self.in_doubt > 0 || removes && self.is_replicated
     }
 
     /// Whether nothing can have happened and nothing will before the circuit closes.

@@ -37,7 +37,7 @@ async fn sentinels_name_the_primary_before_and_after_a_failover() {
 
 #[tokio::test]
 async fn a_primary_that_falls_silent_is_left_for_the_new_one() {
-    let sentinels = Sentinels::start_with_proxy(2, 3).await.unwrap();
+    let sentinels = Sentinels::start_with_proxies(2, 3).await.unwrap();
     let config = config(&sentinels.url())
         .connect_timeout(Duration::from_millis(500))
         .response_timeout(Duration::from_millis(500))
@@ -50,7 +50,7 @@ async fn a_primary_that_falls_silent_is_left_for_the_new_one() {
         .unwrap();
     expect(&mut events, WatchEvent::Changed(key("a"), Some(version))).await;
 
-    sentinels.cut_off_first();
+    sentinels.cut_off(0);
     assert_eq!(next(&mut events).await, WatchEvent::Lost);
     let unanswered = store
         .put(&key("a"), "2".into(), PutOptions::overwrite())

@@ -22,10 +22,10 @@
 mod exchange;
 mod relay;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,8 +97,15 @@ pub struct Proxy {
 struct Shared {
     authority: SocketAddr,
     state: Mutex<State>,
-    paused: watch::Sender<bool>,
+    paused: watch::Sender<Paused>,
     open: watch::Sender<bool>,
+}
+
+/// Whose connections stand still.
+#[derive(Default)]
+struct Paused {
+    all: bool,
+    sources: HashSet<IpAddr>,
 }
 
 #[derive(Default)]
@@ -119,12 +126,23 @@ impl Proxy {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(authority: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), authority).await
+    }
+
+    /// As [`start`](Self::start), at this address of this machine.
+    ///
+    /// # Errors
+    /// That the address is taken, or none of this machine.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start_at(address: SocketAddr, authority: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             authority,
             state: Mutex::default(),
-            paused: watch::Sender::new(false),
+            paused: watch::Sender::default(),
             open: watch::Sender::new(true),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
@@ -154,12 +172,19 @@ impl Proxy {
     /// Freezes everything, as if the authority's machine had been stopped (`SIGSTOP`): connections are accepted and
     /// stay open, and not a byte passes in either direction.
     pub fn pause(&self) {
-        self.shared.paused.send_replace(true);
+        self.shared.paused.send_modify(|paused| paused.all = true);
     }
 
-    /// Ends a [`pause`](Self::pause): what was under way goes on.
+    /// The same for whoever connects from `source`; for all others everything goes on.
+    pub fn pause_from(&self, source: IpAddr) {
+        self.shared
+            .paused
+            .send_modify(|paused| _ = paused.sources.insert(source));
+    }
+
+    /// Ends every [`pause`](Self::pause): what was under way goes on.
     pub fn resume(&self) {
-        self.shared.paused.send_replace(false);
+        self.shared.paused.send_replace(Paused::default());
     }
 
     /// Stops to listen, as if the authority's program had ended: the system refuses connections, so no client sends a byte. Those that are
@@ -214,10 +239,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nothing is paused.
-    async fn running(&self) {
+    /// Waits until what comes from `source`, or goes there, is not paused.
+    async fn running(&self, source: IpAddr) {
+        let runs = |paused: &Paused| !paused.all && !paused.sources.contains(&source);
         // The sender lives in `self`, so the channel cannot close.
-        let _ = self.paused.subscribe().wait_for(|paused| !paused).await;
+        let _ = self.paused.subscribe().wait_for(runs).await;
     }
 
     fn count(&self, count: impl FnOnce(&mut Statistics)) {
@@ -252,9 +278,9 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = accept(listener.as_ref()) => {
-                let Ok((client, _)) = accepted else { continue };
+                let Ok((client, from)) = accepted else { continue };
                 let behaviour = shared.next();
-                connections.spawn(connection(client, Arc::clone(&shared), behaviour));
+                connections.spawn(connection(client, from.ip(), Arc::clone(&shared), behaviour));
             }
             Ok(()) = open.changed() => {
                 listener = None;
@@ -275,15 +301,15 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-async fn connection(client: TcpStream, shared: Arc<Shared>, behaviour: Behaviour) {
-    shared.running().await;
+async fn connection(client: TcpStream, source: IpAddr, shared: Arc<Shared>, behaviour: Behaviour) {
+    shared.running(source).await;
     match behaviour {
         Behaviour::Refuse => reset(client),
         Behaviour::Stall => std::future::pending().await,
         _ => {
             if let Ok(authority) = TcpStream::connect(shared.authority).await {
                 let overheard = shared.overhear();
-                relay::run(client, authority, &shared, behaviour, overheard).await;
+                relay::run(client, authority, source, &shared, behaviour, overheard).await;
             }
         }
     }

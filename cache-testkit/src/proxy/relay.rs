@@ -1,5 +1,6 @@
 //! One connection: two directions, and what goes wrong between them.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +24,7 @@ enum End {
 pub(super) async fn run(
     mut client: TcpStream,
     mut authority: TcpStream,
+    source: IpAddr,
     shared: &Shared,
     behaviour: Behaviour,
     overheard: Option<Overheard>,
@@ -35,10 +37,18 @@ pub(super) async fn run(
     let (authority_reads, authority_writes) = authority.split();
     let (end, client_gave_up) = {
         let heard = overheard.as_ref();
-        let mut upwards = pin!(to_authority(client_reads, authority_writes, shared, &sent, heard));
+        let mut upwards = pin!(to_authority(
+            client_reads,
+            authority_writes,
+            source,
+            shared,
+            &sent,
+            heard
+        ));
         let mut downwards = pin!(to_client(
             authority_reads,
             client_writes,
+            source,
             shared,
             &sent,
             behaviour,
@@ -70,13 +80,14 @@ pub(super) async fn run(
 async fn to_authority(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
+    source: IpAddr,
     shared: &Shared,
     sent: &AtomicU64,
     overheard: Option<&Overheard>,
 ) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        shared.running().await;
+        shared.running(source).await;
         if to.write_all(&piece[..length]).await.is_err() {
             return;
         }
@@ -92,6 +103,7 @@ async fn to_authority(
 async fn to_client(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
+    source: IpAddr,
     shared: &Shared,
     sent: &AtomicU64,
     behaviour: Behaviour,
@@ -104,7 +116,7 @@ async fn to_client(
             let _ = to.shutdown().await;
             return if passed > 0 { End::Complete } else { End::Close };
         };
-        shared.running().await;
+        shared.running(source).await;
         if let Some(overheard) = overheard {
             overheard.reply(&piece[..length]);
         }

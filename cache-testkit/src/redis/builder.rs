@@ -90,14 +90,6 @@ impl RedisServerBuilder {
         self
     }
 
-    /// Takes this port of 127.0.0.1 for the primary's, such as that of a proxy in front of it.
-    pub(super) fn primary_port(mut self, port: u16) -> Self {
-        if let Some(primary) = &mut self.primary {
-            primary.port = port;
-        }
-        self
-    }
-
     /// Uses at most this much memory, such as `"2mb"`.
     pub fn max_memory(self, bytes: &str) -> Self {
         self.directive("maxmemory", bytes)

@@ -1,15 +1,17 @@
 //! A Redis Cluster.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
 use cache_core::time::{Clock, SystemClock};
 use tokio::process::Command;
 
+use super::network::Network;
 use super::replication::streaming_replicas;
 use super::server::{LIMIT, wait};
-use super::{Error, Program, RedisServer, program};
+use super::{Error, Program, RedisServer, RedisServerBuilder, program};
 
 const SLOTS: usize = 16_384;
 
@@ -18,6 +20,8 @@ const SLOTS: usize = 16_384;
 /// A server is taken for dead after a second.
 pub struct RedisCluster {
     servers: Vec<RedisServer>,
+    /// The wires between them, where they can be cut.
+    network: Option<Network>,
 }
 
 impl RedisCluster {
@@ -42,22 +46,69 @@ impl RedisCluster {
     ) -> Result<Self, Error> {
         let mut servers = Vec::new();
         for _ in 0..primaries * (1 + replicas_per_primary) {
-            let node = RedisServer::builder()
-                .program(program)
-                .directive("cluster-enabled", "yes")
-                .directive("cluster-node-timeout", "1000");
-            servers.push(node.start().await?);
+            servers.push(node(program).start().await?);
         }
-        let cluster = Self { servers };
+        let cluster = Self {
+            servers,
+            network: None,
+        };
         cluster.create(replicas_per_primary).await?;
-        cluster.wait_until_whole().await?;
+        Ok(cluster)
+    }
+
+    /// As [`start`](Self::start), but the servers and their clients reach each server through proxies, so that one can be
+    /// [cut off](Self::cut_off), with those clients that use [`url_beside`](Self::url_beside) on its side of the cut.
+    ///
+    /// It takes addresses of 127.0.0.0/8 beside 127.0.0.1, which Linux has without being told, and no other system has; and
+    /// Redis from 7.0, as the servers tell who they are by the address that they connect from (`bind-source-addr`).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); [`Error::Start`] where these addresses cannot be had.
+    pub async fn start_with_proxies(primaries: usize, replicas_per_primary: usize) -> Result<Self, Error> {
+        let (mut servers, mut network) = (Vec::new(), Network::default());
+        for _ in 0..primaries * (1 + replicas_per_primary) {
+            let node = network.join(node(Program::Redis)).start().await?;
+            network.wire(&node).await?;
+            servers.push(node);
+        }
+        let cluster = Self {
+            servers,
+            network: Some(network),
+        };
+        cluster.create(replicas_per_primary).await?;
         Ok(cluster)
     }
 
     /// `redis-cluster://` with every server.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis-cluster://{}", self.addresses().join(","))
+        let addresses = (0..self.servers.len()).map(|index| format!("127.0.0.1:{}", self.port(index)));
+        format!("redis-cluster://{}", addresses.collect::<Vec<_>>().join(","))
+    }
+
+    /// The URL for clients that stay with this server when it is [cut off](Self::cut_off): it names no other, and where the
+    /// servers name each other, such a client reaches them by wires of its own. The same as the server's without
+    /// [proxies](Self::start_with_proxies).
+    #[must_use]
+    pub fn url_beside(&self, index: usize) -> String {
+        let host = match self.network {
+            Some(_) => Network::HOST_BESIDE,
+            None => Ipv4Addr::LOCALHOST,
+        };
+        format!("redis-cluster://{host}:{}", self.port(index))
+    }
+
+    /// Cuts a server off from all others and from clients at [`url`](Self::url), and clients beside it off from the others, as
+    /// if a cable had been pulled: nothing is refused, nothing passes. What is asked of the cluster here, such as
+    /// [`primary_of`](Self::primary_of), the others are asked. It does nothing without
+    /// [proxies](Self::start_with_proxies).
+    pub fn cut_off(&mut self, index: usize) {
+        self.network.iter_mut().for_each(|network| network.cut_off(index));
+    }
+
+    /// Plugs the cable in again.
+    pub fn rejoin(&mut self) {
+        self.network.iter_mut().for_each(Network::rejoin);
     }
 
     /// The servers. Their order never changes, whatever their roles are.
@@ -175,10 +226,20 @@ impl RedisCluster {
     }
 
     async fn create(&self, replicas_per_primary: usize) -> Result<(), Error> {
+        self.divide_slots(replicas_per_primary).await?;
+        self.wait_until_whole().await
+    }
+
+    async fn divide_slots(&self, replicas_per_primary: usize) -> Result<(), Error> {
+        let address = |index: usize| {
+            let bus = self.network.as_ref().map(|network| network.bus_port(index));
+            let bus = bus.map_or_else(String::new, |port| format!("@{port}"));
+            format!("127.0.0.1:{}{bus}", self.port(index))
+        };
         let mut command = Command::new(program::client()?);
         command
             .args(["--cluster", "create"])
-            .args(self.addresses())
+            .args((0..self.servers.len()).map(address))
             .args([
                 "--cluster-replicas",
                 &replicas_per_primary.to_string(),
@@ -231,10 +292,12 @@ impl RedisCluster {
             && views.first().map(with_slots) == Some(self.servers.len() - replicas)
     }
 
-    /// Executes a command on the first server that runs.
+    /// Executes a command on the first server that runs and is not cut off.
     async fn ask(&self, arguments: &[&str]) -> Result<String, Error> {
         let mut result = Err(unknown("the cluster"));
-        for server in &self.servers {
+        let cut_off = self.network.as_ref().and_then(Network::who_is_cut_off);
+        let reachable = self.servers.iter().enumerate();
+        for (_, server) in reachable.filter(|(index, _)| Some(*index) != cut_off) {
             result = server.command(arguments).await;
             if result.is_ok() {
                 break;
@@ -247,15 +310,25 @@ impl RedisCluster {
         self.servers[index].command(&["CLUSTER", "MYID"]).await
     }
 
-    fn addresses(&self) -> Vec<String> {
-        let address = |server: &RedisServer| server.address().to_string();
-        self.servers.iter().map(address).collect()
+    /// Where clients and the others find a server.
+    fn port(&self, index: usize) -> u16 {
+        match &self.network {
+            Some(network) => network.port(index),
+            None => self.servers[index].port(),
+        }
     }
 
     fn index_at(&self, port: u16) -> Result<usize, Error> {
-        let index = self.servers.iter().position(|server| server.port() == port);
+        let index = (0..self.servers.len()).find(|&index| self.port(index) == port);
         index.ok_or_else(|| unknown(&format!("port {port}")))
     }
+}
+
+fn node(program: Program) -> RedisServerBuilder {
+    RedisServer::builder()
+        .program(program)
+        .directive("cluster-enabled", "yes")
+        .directive("cluster-node-timeout", "1000")
 }
 
 impl fmt::Debug for RedisCluster {

@@ -32,6 +32,7 @@ mod builder;
 mod cli;
 mod cluster;
 mod error;
+mod network;
 mod port;
 mod process;
 mod program;

@@ -24,8 +24,8 @@ const ATTEMPTS: usize = 5;
 pub struct Sentinels {
     sentinels: Vec<Sentinel>,
     servers: Vec<RedisServer>,
-    /// In front of the first server; nobody but this test's clients reaches it by another way.
-    proxy: Option<Proxy>,
+    /// In front of each server, if any; nobody but this test's clients reaches it by another way.
+    proxies: Vec<Proxy>,
 }
 
 /// One Sentinel.
@@ -45,53 +45,52 @@ impl Sentinels {
     /// As [`RedisServerBuilder::start`](super::RedisServerBuilder::start); [`Error::NotReached`] when they do not find
     /// each other.
     pub async fn start(replicas: usize, sentinels: usize) -> Result<Self, Error> {
-        let primary = RedisServer::start().await?;
-        Self::around(primary, None, replicas, sentinels).await
+        let mut servers = vec![RedisServer::start().await?];
+        for _ in 0..replicas {
+            servers.push(RedisServer::builder().replica_of(&servers[0]).start().await?);
+        }
+        Self::watched(servers, Vec::new(), sentinels).await
     }
 
-    /// As [`start`](Self::start), but replicas and Sentinels reach the first primary through a proxy, so that it
-    /// can be [cut off](Self::cut_off_first) while clients at its own [`url`](RedisServer::url) still reach it.
+    /// As [`start`](Self::start), but replicas, Sentinels and whoever asks those reach each server through a proxy, so that it
+    /// can be [cut off](Self::cut_off) while clients at its own [`url`](RedisServer::url) still reach it.
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub async fn start_with_proxy(replicas: usize, sentinels: usize) -> Result<Self, Error> {
-        let primary = RedisServer::start().await?;
-        let proxy = Proxy::start(primary.address())
-            .await
-            .map_err(Error::start("the proxy"))?;
-        let port = proxy.address().port().to_string();
-        for setting in [
-            ["replica-announce-ip", "127.0.0.1"],
-            ["replica-announce-port", &port],
-        ] {
-            primary
-                .command(&["CONFIG", "SET", setting[0], setting[1]])
+    pub async fn start_with_proxies(replicas: usize, sentinels: usize) -> Result<Self, Error> {
+        let (mut servers, mut proxies) = (Vec::new(), Vec::<Proxy>::new());
+        for _ in 0..=replicas {
+            let server = RedisServer::builder().directive("replica-announce-ip", "127.0.0.1");
+            let server = server.start().await?;
+            let proxy = Proxy::start(server.address()).await;
+            let proxy = proxy.map_err(Error::start("the proxy"))?;
+            let port = proxy.address().port().to_string();
+            server
+                .command(&["CONFIG", "SET", "replica-announce-port", &port])
                 .await?;
+            // Not before: a replica says once where it is.
+            if let Some(primary) = proxies.first() {
+                let primary = primary.address().port().to_string();
+                server.command(&["REPLICAOF", "127.0.0.1", &primary]).await?;
+            }
+            servers.push(server);
+            proxies.push(proxy);
         }
-        Self::around(primary, Some(proxy), replicas, sentinels).await
+        Self::watched(servers, proxies, sentinels).await
     }
 
-    async fn around(
-        primary: RedisServer,
-        proxy: Option<Proxy>,
-        replicas: usize,
+    async fn watched(
+        servers: Vec<RedisServer>,
+        proxies: Vec<Proxy>,
         sentinels: usize,
     ) -> Result<Self, Error> {
-        let port = proxy
-            .as_ref()
-            .map_or(primary.port(), |proxy| proxy.address().port());
-        let mut servers = vec![primary];
-        for _ in 0..replicas {
-            let replica = RedisServer::builder().replica_of(&servers[0]).primary_port(port);
-            servers.push(replica.start().await?);
-        }
         let mut topology = Self {
             sentinels: Vec::new(),
             servers,
-            proxy,
+            proxies,
         };
         for _ in 0..sentinels {
-            let sentinel = Sentinel::start(port, sentinels / 2 + 1).await?;
+            let sentinel = Sentinel::start(topology.port(0), sentinels / 2 + 1).await?;
             topology.sentinels.push(sentinel);
         }
         topology.wait_until_whole().await?;
@@ -188,7 +187,7 @@ impl Sentinels {
     /// # Errors
     /// As [`primary`](Self::primary) and [`RedisServer::restart`].
     pub async fn restart_as_replica(&mut self, index: usize) -> Result<(), Error> {
-        let primary = self.servers[self.primary().await?].port();
+        let primary = self.port(self.primary().await?);
         self.servers[index].add_directive(&format!("replicaof 127.0.0.1 {primary}"))?;
         self.servers[index].restart().await
     }
@@ -228,15 +227,15 @@ impl Sentinels {
         Ok(())
     }
 
-    /// Cuts the first server off from the others, as if a cable had been pulled: nothing is refused, nothing passes.
-    /// It does nothing without a [proxy](Self::start_with_proxy).
-    pub fn cut_off_first(&self) {
-        self.proxy.iter().for_each(Proxy::pause);
+    /// Cuts a server off from the others, as if a cable had been pulled: nothing is refused, nothing passes.
+    /// It does nothing without [proxies](Self::start_with_proxies).
+    pub fn cut_off(&self, index: usize) {
+        self.proxies.get(index).into_iter().for_each(Proxy::pause);
     }
 
     /// Plugs the cable in again.
-    pub fn rejoin_first(&self) {
-        self.proxy.iter().for_each(Proxy::resume);
+    pub fn rejoin(&self, index: usize) {
+        self.proxies.get(index).into_iter().for_each(Proxy::resume);
     }
 
     async fn is_whole(&self) -> bool {
@@ -287,12 +286,16 @@ impl Sentinels {
         info.unwrap_or_default()
     }
 
-    fn index_at(&self, port: u16) -> Result<usize, Error> {
-        let is_proxied = |proxy: &Proxy| proxy.address().port() == port;
-        if self.proxy.as_ref().is_some_and(is_proxied) {
-            return Ok(0);
+    /// Where the others find a server.
+    fn port(&self, index: usize) -> u16 {
+        match self.proxies.get(index) {
+            Some(proxy) => proxy.address().port(),
+            None => self.servers[index].port(),
         }
-        let index = self.servers.iter().position(|server| server.port() == port);
+    }
+
+    fn index_at(&self, port: u16) -> Result<usize, Error> {
+        let index = (0..self.servers.len()).find(|&index| self.port(index) == port);
         index.ok_or_else(|| unknown(&format!("port {port}")))
     }
 }

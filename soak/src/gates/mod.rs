@@ -23,6 +23,9 @@ pub mod modes;
 pub mod nonces;
 #[cfg(target_os = "linux")]
 pub mod power_cut;
+pub mod redis_failover;
+#[cfg(target_os = "linux")]
+pub mod redis_partition;
 pub mod removal;
 pub mod removal_race;
 pub mod rollback;
@@ -52,6 +55,9 @@ pub const ALL: &[Gate] = &[
     stopped_spender::GATE,
     removal::GATE,
     removal_race::GATE,
+    redis_failover::GATE,
+    #[cfg(target_os = "linux")]
+    redis_partition::GATE,
     damaged_records::GATE,
     rollback::GATE,
     key_rotation::GATE,

@@ -62,7 +62,7 @@ async fn try_remove(cache: &Arc<Inner>, key: &PartitionKey, read: &Partition) ->
             if !may_be_ours {
                 return Ok(Removed::Gone);
             }
-            if writes.is_in_doubt() && !cache.settle_removal(key, &stored_key, &mut writes).await? {
+            if writes.must_settle(false) && !cache.settle_removal(key, &stored_key, &mut writes).await? {
                 continue;
             }
             return Ok(Removed::Yes);
