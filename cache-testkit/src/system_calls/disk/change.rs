@@ -71,7 +71,20 @@ impl File {
         for (place, (_, change)) in self.unsynced.iter().enumerate() {
             change.apply(&mut content, &mut |_| kept.keeps(place, choose));
         }
+        if matches!(kept, Kept::First(_) | Kept::Some(_)) && choose(2) == 1 {
+            self.lengthen(&mut content, choose);
+        }
         content
+    }
+
+    /// A file may be as long as a write made it, without what was written: that reads as zeros then.
+    fn lengthen(&self, content: &mut Vec<u8>, choose: &mut dyn FnMut(u64) -> u64) {
+        let chosen = usize::try_from(choose(self.unsynced.len().max(1) as u64)).unwrap_or_default();
+        if let Some((_, DataChange::Write { offset, bytes })) = self.unsynced.get(chosen)
+            && content.len() < offset + bytes.len()
+        {
+            content.resize(offset + bytes.len(), 0);
+        }
     }
 }
 
@@ -129,5 +142,18 @@ mod tests {
         };
         change.apply(&mut content, &mut |sector| sector == 1);
         assert_eq!(content, [vec![0; SECTOR], vec![1; SECTOR]].concat());
+    }
+
+    #[test]
+    fn a_length_may_be_there_without_its_data() {
+        let bytes = vec![1; 2 * SECTOR];
+        let file = File {
+            synced: vec![2; SECTOR],
+            unsynced: vec![(1, DataChange::Write { offset: 0, bytes })],
+        };
+        let content = file.content(&mut |below| below - 1, Kept::First(0));
+        assert_eq!(content, [vec![2; SECTOR], vec![0; SECTOR]].concat());
+        let content = file.content(&mut |_| 0, Kept::First(0));
+        assert_eq!(content, vec![2; SECTOR]);
     }
 }

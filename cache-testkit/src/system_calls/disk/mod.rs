@@ -15,8 +15,8 @@ use super::trace::Trace;
 /// The files of one folder, as a [`Trace`] of one process left them: what was forced to the disk, and what was not.
 ///
 /// The rules are the weakest that POSIX allows. Data is on the disk when an `fsync` of the file that began after the write has returned. A
-/// name is on the disk when an `fsync` of its folder has. Everything else may be there or not: of data, each sector for itself; of names,
-/// each change for itself. Only that a sector is old or new, and that a rename is done or not, is relied on.
+/// name is on the disk when an `fsync` of its folder has. Everything else may be there or not: of data, each sector for itself, and the length
+/// without the data, which then reads as zeros; of names, each change for itself. Only that a sector is old or new, and that a rename is done or not, is relied on.
 #[derive(Clone, Debug)]
 pub struct Disk {
     folder: PathBuf,
