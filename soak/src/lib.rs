@@ -18,6 +18,7 @@
 //! | [`golden`] | the frozen records of cache-core |
 //! | [`fuzzer`] | the programs of the package `fuzz` |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
+//! | [`guarded`] | such a process, of which it is judged how it ends |
 //! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
@@ -26,6 +27,7 @@ pub mod fuzzer;
 pub mod gate;
 pub mod gates;
 pub mod golden;
+pub mod guarded;
 pub mod hurried_clock;
 pub mod record;
 #[cfg(target_os = "linux")]
