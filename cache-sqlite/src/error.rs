@@ -7,6 +7,8 @@ use std::sync::Arc;
 use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
 
+use crate::complaint;
+
 // Primary result codes, <https://www.sqlite.org/rescode.html>.
 const ERROR: i32 = 1;
 const PERM: i32 = 3;
@@ -15,6 +17,7 @@ const LOCKED: i32 = 6;
 const NOMEM: i32 = 7;
 const READONLY: i32 = 8;
 const INTERRUPT: i32 = 9;
+const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
@@ -70,16 +73,14 @@ impl Failure {
 
     /// A file-system call on `path` failed.
     pub(crate) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-            io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
-            io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => ErrorKind::InvalidArgument,
-            _ => ErrorKind::Other,
-        };
+        let (kind, advice) = complaint::classify(&error);
+        let mut context = format!("cannot {doing} {}", path.display());
+        if !advice.is_empty() {
+            context = format!("{context}; {advice}");
+        }
         Self {
             cause: Some(Cause::Io(Arc::new(error))),
-            ..Self::new(kind, format!("cannot {doing} {}", path.display()))
+            ..Self::new(kind, context)
         }
     }
 
@@ -89,9 +90,29 @@ impl Failure {
         self
     }
 
-    /// Says where it happened, when the failure itself does not.
+    /// Says where it happened, when the failure itself does not, and why, where only the system knows.
     #[must_use]
     pub(crate) fn at(mut self, path: &Path) -> Self {
+        if let Some(Cause::Sqlite { code, .. }) = &self.cause
+            && matches!(code & 0xff, IOERR | CANTOPEN)
+        {
+            match complaint::about(path) {
+                Some(error) => {
+                    let (kind, advice) = complaint::classify(&error);
+                    self.kind = kind;
+                    self.context = match advice {
+                        "" => error.to_string().into(),
+                        advice => format!("{advice} ({error})").into(),
+                    };
+                }
+                // Whatever kept SQLite from it, it was not the permissions.
+                None if code & 0xff == CANTOPEN => {
+                    self.kind = ErrorKind::Other;
+                    self.context = "SQLite cannot open the file, or one beside it".into();
+                }
+                None => {}
+            }
+        }
         if self.cause.is_some() {
             self.context = format!("{}: {}", path.display(), self.context).into();
         }
@@ -141,7 +162,10 @@ impl Failure {
     /// Whether the connection itself may be broken and should be replaced.
     pub(crate) fn breaks_connection(&self) -> bool {
         match &self.cause {
-            Some(Cause::Sqlite { .. }) => matches!(self.kind, ErrorKind::Other | ErrorKind::Corrupt),
+            // As SQLite has it: that the disk is full, when that was found out afterwards, mends no connection.
+            Some(Cause::Sqlite { code, .. }) => {
+                matches!(classify(*code).0, ErrorKind::Other | ErrorKind::Corrupt)
+            }
             Some(Cause::Driver(_) | Cause::Io(_)) => true,
             None => false,
         }
@@ -209,7 +233,7 @@ fn classify(code: i32) -> (ErrorKind, &'static str) {
         ),
         CORRUPT => (
             ErrorKind::Corrupt,
-            "the database is damaged; move the file aside or restore it",
+            "the database is damaged, or its disk cannot be read; move the file aside or restore it",
         ),
         NOTADB => (
             ErrorKind::Corrupt,

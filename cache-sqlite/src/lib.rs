@@ -82,6 +82,7 @@
 //! user or against root.
 
 mod batch;
+mod complaint;
 mod config;
 mod connection;
 mod error;

@@ -314,7 +314,10 @@ impl Reader {
     async fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
         Ok(match &mut self.connection {
             Some(connection) => connection,
-            closed => closed.insert(self.environment.connector.reader().await?),
+            closed => {
+                let opened = self.environment.connector.reader().await;
+                closed.insert(opened.map_err(|failure| failure.at(self.environment.file.path()))?)
+            }
         })
     }
 

@@ -90,7 +90,7 @@ async fn inspect_within(connection: &mut SqliteConnection) -> Result<State, Fail
         "PRAGMA application_id; PRAGMA user_version; SELECT count(*) FROM sqlite_schema;
          SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('records', 'changes')",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let [application, version, entries, tables] = rows.as_slice() else {
         return Err(Failure::new(
@@ -133,11 +133,31 @@ async fn inspect_within(connection: &mut SqliteConnection) -> Result<State, Fail
             "tables are missing; move the file aside",
         ));
     }
-    Ok(if applied < MIGRATIONS.len() {
-        State::Behind(applied)
-    } else {
-        State::Current
-    })
+    if applied < MIGRATIONS.len() {
+        return Ok(State::Behind(applied));
+    }
+    find_newest_by_key(connection).await?;
+    Ok(State::Current)
+}
+
+/// SQLite keeps no checksums. An index in the place of another one answers that there is no record at all, and whoever then takes the store for
+/// a new one puts a second key ring into it. So the newest record must be found by its key.
+async fn find_newest_by_key(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    let row = sqlx::query(
+        "SELECT count(newest.key), count(found.key)
+         FROM (SELECT key FROM records NOT INDEXED ORDER BY id DESC LIMIT 1) newest
+         LEFT JOIN records found ON found.key = newest.key",
+    )
+    .fetch_one(connection)
+    .await?;
+    let (newest, found): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if newest == found {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorKind::Corrupt,
+        "the database is damaged: its index misses a record; move the file aside or restore it",
+    ))
 }
 
 async fn use_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Failure> {

@@ -65,8 +65,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// `InvalidArgument` for a configuration that makes no sense or a path that is no file; `Unavailable` when the
-    /// file is missing and may not be created, or other processes hold it for longer than the busy timeout;
-    /// `PermissionDenied` for a symbolic link, a hard link, a file of another user or a directory that everybody
+    /// file is missing and may not be created, other processes hold it for longer than the busy timeout, or no file
+    /// descriptor is left; `Full` and `ReadOnly` for what the file system is; `PermissionDenied` for a symbolic link, a hard link, a file of another user or a directory that everybody
     /// may write to; `Corrupt` for a damaged file or one of another program; `NewerSchema` for one of a newer version
     /// of this crate; `Unsupported` on a file system without shared memory. None of these changes the content of
     /// the file.

@@ -157,6 +157,8 @@ impl Task {
         if full && is_rolled_back(&mut connection).await && made_room(&mut connection).await {
             result = self.transact_on(&mut connection, changes).await;
         }
+        // Before the connection is closed, which shortens the log that could not grow.
+        let result = result.map_err(|failure| failure.at(self.writer.file.path()));
         let keep = match &result {
             Ok(_) => true,
             Err(failure) if is_unknown(failure) => false,
@@ -168,7 +170,7 @@ impl Task {
             // Closing it undoes whatever is still open, and a new one reads the log anew.
             connection::close(connection).await;
         }
-        result.map_err(|failure| failure.at(self.writer.file.path()))
+        result
     }
 
     async fn transact_on(

@@ -275,6 +275,41 @@ async fn check_finds_damage_that_ordinary_reads_may_miss() {
     assert!(store.get(&key("record")).await.unwrap().is_some());
 }
 
+/// Each page by itself is sound, so that a look-up by key finds nothing, and finds it without an error.
+#[tokio::test]
+async fn database_whose_index_was_exchanged_is_not_taken_for_an_empty_one() {
+    let place = Place::with_database().await;
+    let mut connection = raw(&place.path).await;
+    let pages: Vec<(i64,)> = sqlx::query_as(
+        "SELECT rootpage FROM sqlite_schema WHERE name IN ('records_by_expiry', 'sqlite_autoindex_records_1')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    let page = |content: &[u8], end: usize| content[end - 4096..end].to_vec();
+    let ends: Vec<_> = pages
+        .iter()
+        .map(|(page,)| usize::try_from(*page).unwrap() * 4096)
+        .collect();
+    let [one, other] = ends[..] else {
+        panic!("{pages:?}");
+    };
+    let mut content = fs::read(&place.path).unwrap();
+    let kept = page(&content, one);
+    let others = page(&content, other);
+    content[one - 4096..one].copy_from_slice(&others);
+    content[other - 4096..other].copy_from_slice(&kept);
+    fs::write(&place.path, &content).unwrap();
+
+    let error = SqliteStore::open(SqliteConfig::new(&place.path))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("move the file aside"), "{error}");
+    assert!(fs::read(&place.path).unwrap() == content, "it was changed");
+}
+
 #[tokio::test]
 async fn empty_file_becomes_a_database() {
     let place = Place::new();

@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -66,7 +66,7 @@ fn child_under_a_umask() {
 }
 
 #[test]
-fn file_of_another_user_is_refused() {
+fn file_of_another_user_is_refused_and_left_as_it_is() {
     if !rustix::process::geteuid().is_root() {
         // Only root can give a file away; but there is always one that belongs to root.
         let error = block_on(SqliteStore::open(SqliteConfig::new("/etc/passwd"))).unwrap_err();
@@ -77,9 +77,25 @@ fn file_of_another_user_is_refused() {
     let path = directory.path().join("cache.db");
     block_on(async { open(&path).await.close().await });
     chown(&path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let state = || {
+        let found = fs::metadata(&path).unwrap();
+        let names = fs::read_dir(directory.path()).unwrap().count();
+        let content = fs::read(&path).unwrap();
+        (
+            content,
+            found.ino(),
+            found.uid(),
+            found.mode(),
+            found.mtime(),
+            names,
+        )
+    };
+    let before = state();
     let error = block_on(SqliteStore::open(SqliteConfig::new(&path))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("65534"), "{error}");
+    assert!(state() == before, "it was changed");
 }
 
 #[test]

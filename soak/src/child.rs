@@ -22,7 +22,7 @@ pub enum Task {
     Seal(gates::nonces::Sealing),
     /// Reads damaged databases.
     #[cfg(target_os = "linux")]
-    ReadDamaged(gates::damage::Reading),
+    ReadDamaged(gates::damaged_databases::Reading),
     /// Goes without something.
     #[cfg(target_os = "linux")]
     Suffer(gates::starved::Ordeal),

@@ -19,6 +19,7 @@
 //! | [`fuzzer`] | the programs of the package `fuzz` |
 //! | [`child`] | processes that are started to be raced, stopped and killed |
 //! | [`failover`] | clients of Redis whose primary is killed or cut off |
+//! | [`guarded`] | such a process, of which it is judged how it ends |
 //! | [`fleet`] | processes that share a store and refresh at a real provider |
 
 pub mod child;
@@ -28,6 +29,7 @@ pub mod fuzzer;
 pub mod gate;
 pub mod gates;
 pub mod golden;
+pub mod guarded;
 pub mod hurried_clock;
 pub mod record;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cache_core::cache::{CacheError, TokenCache};
+use cache_core::store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::child::tell;
@@ -49,7 +50,7 @@ pub enum Said {
 /// An error that a caller was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What kind it is of.
+    /// What kind of a store's error it is, or what other part failed.
     pub kind: String,
     /// Its text and those of its sources.
     pub text: String,
@@ -129,7 +130,7 @@ impl Refusal {
     /// What `error` says to its caller.
     #[must_use]
     pub fn of(error: &CacheError) -> Self {
-        let kind = match error {
+        let mut kind = match error {
             CacheError::Store(error) => format!("{:?}", error.kind()),
             CacheError::Seal(_) => "Seal".to_owned(),
             _ => "Other".to_owned(),
@@ -138,6 +139,10 @@ impl Refusal {
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             text.push_str(&format!(": {cause}"));
+            // The key ring could not be read: what kept it from being so is the kind.
+            if let Some(error) = cause.downcast_ref::<StoreError>() {
+                kind = format!("{:?}", error.kind());
+            }
             source = cause.source();
         }
         Self { kind, text }

@@ -111,7 +111,7 @@ fn what_cannot_be_written_for_want_of_something_is_refused_until_the_want_ends()
 #[cfg(target_os = "linux")]
 #[test]
 fn a_damaged_database_is_refused_and_kept_or_answers_rightly() {
-    let tally = passes("damage");
+    let tally = passes("damaged-databases");
     assert_eq!(tally.count("databases: a page of random bytes"), 8);
     assert!(tally.count("refused as Corrupt") > 8, "{tally:?}");
     assert!(tally.count("refused as NewerSchema") >= 8, "{tally:?}");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
+use rustix::io::Errno;
 
 use super::lock::LockError;
 
@@ -89,6 +90,12 @@ impl From<LockError> for Failure {
 
 fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
     use io::ErrorKind as Io;
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return (
+            ErrorKind::Unavailable,
+            "; no file descriptor is left: close some, or raise their limit (ulimit -n)",
+        );
+    }
     match error.kind() {
         Io::PermissionDenied => (
             ErrorKind::PermissionDenied,

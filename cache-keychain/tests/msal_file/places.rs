@@ -304,8 +304,15 @@ fn a_read_only_folder_can_be_read() {
     assert_eq!(names_in(&folder), ["cache.json", "torn.json"]);
 }
 
+/// What is at `path`, to see that nobody touched it.
+fn state(path: &Path) -> (Vec<u8>, u64, u32, u32, i64) {
+    let found = fs::metadata(path).unwrap();
+    let content = fs::read(path).unwrap();
+    (content, found.ino(), found.uid(), found.mode(), found.mtime())
+}
+
 #[test]
-fn a_file_of_another_user_is_refused() {
+fn a_file_of_another_user_is_refused_and_left_as_it_is() {
     if let Some(path) = child_file() {
         return runtime().block_on(async {
             let error = refused(&path).await;
@@ -321,8 +328,46 @@ fn a_file_of_another_user_is_refused() {
     let folder = users_folder(directory.path());
     let path = folder.join("cache.json");
     fs::write(&path, rows(&["planted"]).to_string()).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    as_user("places::a_file_of_another_user_is_refused", &path);
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let before = state(&path);
+    as_user(
+        "places::a_file_of_another_user_is_refused_and_left_as_it_is",
+        &path,
+    );
+    assert_eq!(state(&path), before);
+}
+
+#[test]
+fn a_lock_file_of_another_user_is_refused_and_left_as_it_is() {
+    if let Some(path) = child_file() {
+        return runtime().block_on(async {
+            let store = open(&path).await;
+            let error = put(&store, &rows(&["a"]), PutOptions::create())
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains("belongs to another user"), "{error}");
+            println!("as expected");
+        });
+    }
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = users_folder(directory.path()).join("cache.json");
+    let lock = lock_file(&path);
+    // Abandoned for long, by a process that does not exist, and all may write to it.
+    fs::write(&lock, format!("{} other", i32::MAX)).unwrap();
+    fs::set_permissions(&lock, Permissions::from_mode(0o666)).unwrap();
+    let file = fs::File::options().write(true).open(&lock).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let before = state(&lock);
+    as_user(
+        "places::a_lock_file_of_another_user_is_refused_and_left_as_it_is",
+        &path,
+    );
+    assert_eq!(state(&lock), before);
+    assert!(!path.exists());
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub enum Fault {
 pub struct Strace {
     calls: Vec<String>,
     record: Option<PathBuf>,
+    user: Option<String>,
+    kills: bool,
     faults: Vec<String>,
 }
 
@@ -70,6 +72,8 @@ impl Strace {
         Self {
             calls: calls.iter().map(|&call| call.to_owned()).collect(),
             record: None,
+            user: None,
+            kills: false,
             faults: Vec::new(),
         }
     }
@@ -85,6 +89,13 @@ impl Strace {
     #[must_use]
     pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
+        self
+    }
+
+    /// Runs the command as the user of this name. Only root can.
+    #[must_use]
+    pub fn as_user(mut self, name: &str) -> Self {
+        self.user = Some(name.to_owned());
         self
     }
 
@@ -104,12 +115,19 @@ impl Strace {
     #[must_use]
     pub fn command(&self, command: &Command) -> Command {
         let mut strace = Command::new("strace");
-        strace.args(["-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s"]);
+        strace.args(["-f", "-qq", "-y", "-xx", "-s"]);
         strace.arg(LONGEST_DATA.to_string());
+        // With it the other calls are not slowed down, and no signal arrives.
+        if !self.kills {
+            strace.arg("--seccomp-bpf");
+        }
         let calls: Vec<_> = self.calls.iter().map(|call| format!("?{call}")).collect();
         strace.args(["-e", &format!("trace={}", calls.join(","))]);
         for fault in &self.faults {
             strace.args(["-e", fault]);
+        }
+        if let Some(user) = &self.user {
+            strace.args(["-u", user]);
         }
         strace.arg("-o");
         match &self.record {
@@ -133,6 +151,7 @@ impl Strace {
     }
 
     fn injects(mut self, call: &str, fault: Fault, when: &str) -> Self {
+        self.kills |= fault == Fault::Kill;
         let fault = match fault {
             Fault::Error(error) => format!("error={error}"),
             Fault::Returns(value) => format!("retval={value}"),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::{Task, tell};
 use crate::gate::{Doing, Gate, GateError};
+use crate::guarded::Guarded;
 use crate::scene::{Place, User, openable_records};
 use crate::stage::{Stage, chance, pause, runtime};
 use crate::tally::Tally;
@@ -19,7 +20,7 @@ pub const GATE: Gate = Gate {
     number: 1,
     name: "kill-writer",
     title: "`kill -9` of a writer at random points, over SQLite and over an MSAL file",
-    must: "0 caches unreadable, 0 acknowledged sign-ins lost",
+    must: "0 caches unreadable, 0 acknowledged sign-ins lost; no writer fails before it is killed",
     unit: "kills",
     full_size: 10_000,
     test_size: 24,
@@ -116,10 +117,10 @@ impl Victim {
     /// Starts a writer, kills it, and reads what it left.
     fn suffer(&mut self, stage: &Stage, case: u64, tally: &mut Tally) -> Result<(), GateError> {
         let after = self.known.values().max().copied().unwrap_or_default() + 1;
-        let mut writer = stage.start(&Task::Write(Writing {
+        let mut writer = Guarded::start(stage.command(&Task::Write(Writing {
             place: self.place.clone(),
             after,
-        }))?;
+        }))?)?;
         // A start takes longer than a write, so most writers are killed once they write.
         let mut lines = Vec::new();
         if case % 16 > 3 {
@@ -128,8 +129,16 @@ impl Victim {
         pause(Duration::from_micros(
             chance(GATE.number, case).random_range(0..20_000),
         ));
-        writer.kill()?;
-        tally.add("writers killed", 1);
+        let ending = writer.kill()?;
+        // One that was refused, panicked or hung was there to be killed no more.
+        if ending.is_killed() && !ending.has_panicked() {
+            tally.add("writers killed", 1);
+        } else {
+            tally.violation(format_args!(
+                "case {case}: over {}: the writer ended by itself ({ending})",
+                self.place.name()
+            ));
+        }
         while let Some(line) = writer.line()? {
             lines.push(line);
         }

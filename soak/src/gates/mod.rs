@@ -5,7 +5,7 @@ pub mod canaries;
 pub mod clock_jumps;
 pub mod compare_and_swap;
 #[cfg(target_os = "linux")]
-pub mod damage;
+pub mod damaged_databases;
 pub mod damaged_records;
 #[cfg(target_os = "linux")]
 pub mod endurance;
@@ -66,7 +66,7 @@ pub const ALL: &[Gate] = &[
     fuzzing::GATE,
     clock_jumps::GATE,
     #[cfg(target_os = "linux")]
-    damage::GATE,
+    damaged_databases::GATE,
     canaries::GATE,
     #[cfg(target_os = "linux")]
     modes::GATE,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cache_core::time::UnixMillis;
 use rustix::fs::{FlockOperation, OFlags, fcntl_lock, flock};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::guard::{Held, is_at};
 use super::{LockError, LockLimits, holder};
@@ -91,7 +92,16 @@ pub(super) fn attempt(
     observation: &mut Observation,
 ) -> Result<Attempt, LockError> {
     let taken = match open(path, false) {
-        Ok(file) => existing(file, path, limits, now, observation),
+        Ok(file) => match is_anothers(&file) {
+            // Whoever put it there may want to see it written to, or never let go.
+            Ok(true) => {
+                let path = path.to_owned();
+                let why = "belongs to another user; remove it";
+                return Err(LockError::Refused { path, why });
+            }
+            Ok(false) => existing(file, path, limits, now, observation),
+            Err(error) => Err(error),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path, tag),
         // Another user's program has it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => {
@@ -107,6 +117,12 @@ pub(super) fn attempt(
         }
         LockError::Io { path, source }
     })
+}
+
+/// Root may lock, as it may keep, a file of another user.
+fn is_anothers(file: &File) -> io::Result<bool> {
+    let me = geteuid();
+    Ok(!me.is_root() && file.metadata()?.uid() != me.as_raw())
 }
 
 /// Makes the file, which is not there: elsewhere at first, so that it never is without its locks and its content. One that is empty

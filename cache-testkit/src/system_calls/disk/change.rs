@@ -66,16 +66,25 @@ impl File {
             })
     }
 
-    pub(super) fn content(&self, choose: &mut dyn FnMut(u64) -> u64, kept: Kept, grows: bool) -> Vec<u8> {
+    pub(super) fn content(&self, choose: &mut dyn FnMut(u64) -> u64, kept: Kept) -> Vec<u8> {
         let mut content = self.synced.clone();
         for (place, (_, change)) in self.unsynced.iter().enumerate() {
             change.apply(&mut content, &mut |_| kept.keeps(place, choose));
         }
-        // A length may be on the disk before the data: what is read there is zeros.
-        if grows && choose(2) == 0 {
-            content.resize(content.len().max(self.length()), 0);
+        if matches!(kept, Kept::First(_) | Kept::Some(_)) && choose(2) == 1 {
+            self.lengthen(&mut content, choose);
         }
         content
+    }
+
+    /// A file may be as long as a write made it, without what was written: that reads as zeros then.
+    fn lengthen(&self, content: &mut Vec<u8>, choose: &mut dyn FnMut(u64) -> u64) {
+        let chosen = usize::try_from(choose(self.unsynced.len().max(1) as u64)).unwrap_or_default();
+        if let Some((_, DataChange::Write { offset, bytes })) = self.unsynced.get(chosen)
+            && content.len() < offset + bytes.len()
+        {
+            content.resize(offset + bytes.len(), 0);
+        }
     }
 }
 
@@ -125,21 +134,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_may_be_there_without_its_data() {
-        let write = DataChange::Write {
-            offset: 2,
-            bytes: vec![1; 3],
-        };
-        let file = File {
-            synced: vec![7; 2],
-            unsynced: vec![(0, write)],
-        };
-        assert_eq!(file.content(&mut |_| 0, Kept::Nothing, true), [7, 7, 0, 0, 0]);
-        assert_eq!(file.content(&mut |_| 0, Kept::Nothing, false), [7, 7]);
-        assert_eq!(file.content(&mut |_| 0, Kept::Everything, true), [7, 7, 1, 1, 1]);
-    }
-
-    #[test]
     fn a_cut_tears_between_sectors() {
         let mut content = vec![0; 2 * SECTOR];
         let change = DataChange::Write {
@@ -148,5 +142,18 @@ mod tests {
         };
         change.apply(&mut content, &mut |sector| sector == 1);
         assert_eq!(content, [vec![0; SECTOR], vec![1; SECTOR]].concat());
+    }
+
+    #[test]
+    fn a_length_may_be_there_without_its_data() {
+        let bytes = vec![1; 2 * SECTOR];
+        let file = File {
+            synced: vec![2; SECTOR],
+            unsynced: vec![(1, DataChange::Write { offset: 0, bytes })],
+        };
+        let content = file.content(&mut |below| below - 1, Kept::First(0));
+        assert_eq!(content, [vec![2; SECTOR], vec![0; SECTOR]].concat());
+        let content = file.content(&mut |_| 0, Kept::First(0));
+        assert_eq!(content, vec![2; SECTOR]);
     }
 }

@@ -15,9 +15,8 @@ use super::trace::Trace;
 /// The files of one folder, as a [`Trace`] of one process left them: what was forced to the disk, and what was not.
 ///
 /// The rules are the weakest that POSIX allows. Data is on the disk when an `fsync` of the file that began after the write has returned. A
-/// name is on the disk when an `fsync` of its folder has. Everything else may be there or not: of data, each sector for itself; of names,
-/// each change for itself; of a file that grew, the length without the data. Only that a sector is old, new or zeros that were never written,
-/// and that a rename is done or not, is relied on.
+/// name is on the disk when an `fsync` of its folder has. Everything else may be there or not: of data, each sector for itself, and the length
+/// without the data, which then reads as zeros; of names, each change for itself. Only that a sector is old or new, and that a rename is done or not, is relied on.
 #[derive(Clone, Debug)]
 pub struct Disk {
     folder: PathBuf,
@@ -125,13 +124,13 @@ impl Disk {
     /// The least that is on the disk.
     #[must_use]
     pub fn synced_only(&self) -> Image {
-        self.image(&mut |_| 0, Kept::Nothing, Kept::Nothing, false)
+        self.image(&mut |_| 0, Kept::Nothing, Kept::Nothing)
     }
 
     /// What the process itself would read.
     #[must_use]
     pub fn all(&self) -> Image {
-        self.image(&mut |_| 0, Kept::Everything, Kept::Everything, false)
+        self.image(&mut |_| 0, Kept::Everything, Kept::Everything)
     }
 
     /// One of the states that the disk may be in. `choose(n)` returns a number below `n`, by chance.
@@ -140,11 +139,10 @@ impl Disk {
         let names = Kept::chosen(choose, self.unsynced_names.len());
         let most = self.files.iter().map(|file| file.unsynced.len()).max();
         let data = Kept::chosen(choose, most.unwrap_or_default());
-        let grows = choose(4) == 0;
-        self.image(choose, names, data, grows)
+        self.image(choose, names, data)
     }
 
-    fn image(&self, choose: &mut dyn FnMut(u64) -> u64, of_names: Kept, of_data: Kept, grows: bool) -> Image {
+    fn image(&self, choose: &mut dyn FnMut(u64) -> u64, of_names: Kept, of_data: Kept) -> Image {
         let mut names = self.synced_names.clone();
         for (place, (_, change)) in self.unsynced_names.iter().enumerate() {
             if of_names.keeps(place, choose) {
@@ -156,7 +154,7 @@ impl Disk {
             let name = path.strip_prefix(&self.folder).unwrap_or(path);
             image
                 .files
-                .insert(name.to_owned(), self.files[file].content(choose, of_data, grows));
+                .insert(name.to_owned(), self.files[file].content(choose, of_data));
         }
         image
     }

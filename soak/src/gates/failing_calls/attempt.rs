@@ -38,20 +38,26 @@ impl Attempt<'_> {
         tally.add(&format!("over {}", self.subject.name()), 1);
 
         let is_killed = recorded.status.signal() == Some(KILLED);
-        let injected = recorded.trace.calls.iter().filter(|call| call.is_injected);
-        let (ours, others): (Vec<_>, Vec<_>) = injected.partition(|call| site::is_ours(call, &path));
-        let is_hit = is_killed || !ours.is_empty();
+        let hits: Vec<_> = recorded
+            .trace
+            .calls
+            .iter()
+            .filter(|call| call.is_injected || is_killed && self.site.is_reached_by(call, &recorded.trace))
+            .collect();
+        // Elsewhere it is robbed of what no program does without: a library, the stack of a thread, the standard output.
+        let is_hit = !hits.is_empty() && hits.iter().all(|call| site::is_ours(call, &path));
         let what = match self.site.failure {
-            Failure::Kill if is_killed => "processes killed",
-            _ if is_hit => "calls failed",
-            _ => "runs in which the call did not come or was another",
+            _ if hits.is_empty() => "missed: the call did not come",
+            _ if !is_hit => "missed: a call of that number on another file",
+            Failure::Kill => "processes killed",
+            _ => "calls failed",
         };
         tally.add(what, 1);
         if is_hit {
             tally.add(&format!("at {}", self.site.call), 1);
         }
 
-        self.judge_process(&recorded, is_killed || !others.is_empty(), tally);
+        self.judge_process(&recorded, hits.is_empty() || is_hit, is_killed, tally);
         let said = || recorded.said.iter().map(|(_, said)| said);
         let expected = Expected::after(USERS, self.subject.after, said());
         match expected.check(&self.subject.place.in_folder(&path)).await {
@@ -61,12 +67,12 @@ impl Attempt<'_> {
         self.judge_disk(stage, &path, &recorded, tally).await
     }
 
-    fn judge_process(&self, recorded: &Recorded, may_end: bool, tally: &mut Tally) {
-        if may_end {
-            // Killed, or robbed of what no program does without: the stack of a thread, the standard output.
-        } else if recorded.errors.contains("panicked") {
+    fn judge_process(&self, recorded: &Recorded, is_fair: bool, is_killed: bool, tally: &mut Tally) {
+        if is_fair && recorded.errors.contains("panicked") {
             self.violated(tally, format_args!("a panic: {}", recorded.errors));
-        } else if !recorded.status.success() {
+        }
+        let may_fail = !is_fair || is_killed && self.site.failure == Failure::Kill;
+        if !may_fail && !recorded.status.success() {
             self.violated(
                 tally,
                 format_args!("it ended ({}): {}", recorded.status, recorded.errors),
@@ -77,8 +83,11 @@ impl Attempt<'_> {
                 Said::SignedIn(..) => tally.add("sign-ins acknowledged", 1),
                 Said::NotOpened(refusal) | Said::NotSignedIn(_, _, refusal) => {
                     tally.add(&format!("refused as {}", refusal.kind), 1);
-                    if refusal.text.trim().is_empty() {
-                        self.violated(tally, "an error without words");
+                    if is_fair && !self.site.is_told_by(&refusal.kind) {
+                        self.violated(
+                            tally,
+                            format_args!("refused as {}: {}", refusal.kind, refusal.text),
+                        );
                     }
                 }
                 Said::KnowsNot(..) => tally.add("reads refused", 1),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 
-use cache_testkit::system_calls::{Argument, Call, Fault, Strace, Trace};
+use cache_testkit::system_calls::{Argument, Call, Fault, Outcome, Strace, Trace};
 
 /// What is watched beside the calls that change files.
 pub(super) const WATCHED: &[&str] = &[
@@ -58,6 +58,27 @@ pub(super) enum Failure {
 impl Site {
     pub(super) fn is_sync(self) -> bool {
         matches!(self.call, "fsync" | "fdatasync")
+    }
+
+    /// Whether `call` is the one, of a process that was killed at it: it is the last of its thread, and never returned.
+    pub(super) fn is_reached_by(self, call: &Call, trace: &Trace) -> bool {
+        let before = trace.calls.iter().filter(|other| {
+            other.thread == call.thread && other.name == call.name && other.entered <= call.entered
+        });
+        call.name == self.call && call.outcome == Outcome::Never && before.count() as u64 == self.number
+    }
+
+    /// Whether an error of this kind is the right one to hand to a caller. Nothing is written by somebody else or forbidden. Where only SQLite could
+    /// know that the disk was full, and it is not when the system is asked, it is none of these.
+    pub(super) fn is_told_by(self, kind: &str) -> bool {
+        match (self.failure, self.call) {
+            (Failure::Error("ENOSPC") | Failure::WritesNothing, _) => {
+                matches!(kind, "Full" | "Other" | "Seal")
+            }
+            // SQLite takes a disk that cannot be read for a file that is damaged, and says so.
+            (Failure::Error("EIO"), "read" | "pread64") if kind == "Corrupt" => true,
+            _ => matches!(kind, "Other" | "Unavailable" | "Seal"),
+        }
     }
 
     pub(super) fn inject(self, strace: Strace) -> Strace {

@@ -2,14 +2,15 @@
 
 mod obstacle;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use cache_testkit::system_calls::{Call, Outcome, Trace};
 
 use self::obstacle::{Obstacle, Trap};
+use crate::child::Task;
 use crate::gate::{Doing, Gate, GateError};
 use crate::recorded::{Recorded, Recorder};
 use crate::scene::Place;
@@ -23,7 +24,8 @@ pub const GATE: Gate = Gate {
     name: "modes",
     title: "Every file that is made under umask 000, at the call that makes it; and in the place of each: links, hard links, files that all may \
             write, folders, pipes, files of another user; folders that all may write",
-    must: "0600 and 0700 from the first moment, or a refusal; nobody else's file is written",
+    must: "0600 and 0700 from the first moment, or a refusal; nobody else's file is used or changed, no folder that all may write to is used, and \
+           what is refused is left as it was",
     unit: "openings",
     full_size: CASES,
     test_size: 26,
@@ -31,46 +33,86 @@ pub const GATE: Gate = Gate {
     limits: &[
         "A file of MSAL programs that is there keeps its mode, and a link to one is followed, as those programs need it.",
         "What `tokenkeep` exports and reports is tried in the tests of its own package.",
-        "A file of another user is tried when the gate runs as root.",
+        "A file of another user is tried when the gate runs as root, which can make one, and by a process of `nobody`. Root itself keeps up an MSAL \
+         file of another user, and that user's lock file, in a folder of its own.",
+        "A folder of one other user, that only they may write to, is refused for files of MSAL programs only: over SQLite, whoever owns the folder \
+         is trusted.",
     ],
     floors: &[],
     run,
 };
 
-/// Each name of each place with each obstacle, and three openings without one.
-const CASES: u64 = (NAMES * Obstacle::ALL.len() + 3) as u64;
-const NAMES: usize = 10;
+/// Three openings without an obstacle, each of the seven files with each obstacle, and each of the three folders with each that can be in its place.
+const CASES: u64 = 3 + 7 * 9 + 3 * 5;
 const MSAL_FILE: &str = "cache.json";
-/// Spreads a part of the cases over all; shares no factor with their number.
-const STRIDE: u64 = 37;
+/// Spreads a part of the cases over all, with some of each in the first; shares no factor with their number.
+const STRIDE: u64 = 73;
 
 const OTHERS: u32 = 0o077;
+/// A user who is not root, and the number that this one has nearly everywhere.
+const USER: (&str, u32) = ("nobody", 65_534);
 
 fn run(stage: &Stage, cases: Range<u64>) -> Result<Tally, GateError> {
+    let users = users_stage(stage)?;
     stage.in_parallel(cases, |cases| {
         let mut tally = Tally::default();
         for case in cases {
-            let folder = stage.folder()?;
+            let folder = users.folder()?;
             let path = folder.path().canonicalize().doing("could not find a folder")?;
             // Two that are not there yet.
             let cache = path.join("new").join("cache");
-            let (place, trap) = chosen((case * STRIDE % CASES) as usize, &cache);
+            let openings = openings(&cache);
+            if openings.len() as u64 != CASES {
+                return Err(GateError::new(format!(
+                    "{} openings: correct CASES",
+                    openings.len()
+                )));
+            }
+            let (place, trap) = openings[(case * STRIDE % CASES) as usize].clone();
             Opening {
                 place,
                 trap,
                 root: path,
                 folder: cache,
             }
-            .attempt(stage, &mut tally)?;
+            .attempt(&users, &mut tally)?;
         }
         Ok(tally)
     })
 }
 
-/// What is opened in this case, and what is in its way.
-fn chosen(case: usize, folder: &Path) -> (Place, Option<(&'static str, Obstacle)>) {
+/// A stage that all can reach, with a program that all can run.
+fn users_stage(stage: &Stage) -> Result<Stage, GateError> {
+    let own = stage.command(&Task::SignIn(signing(&Place::Sqlite(PathBuf::new()))))?;
+    let program = stage.root().join("soak");
+    if !program.exists() {
+        fs::hard_link(own.get_program(), &program)
+            .or_else(|_| fs::copy(own.get_program(), &program).map(drop))
+            .doing("could not copy a program")?;
+    }
+    let users = Stage::new(&program)?;
+    for folder in [stage.root(), users.root()] {
+        fs::set_permissions(folder, Permissions::from_mode(0o711)).doing("could not open a folder")?;
+    }
+    Ok(users)
+}
+
+fn signing(place: &Place) -> SigningIn {
+    SigningIn {
+        place: place.clone(),
+        users: 1,
+        rounds: 1,
+        openings: 2,
+        after: 0,
+        at_once: false,
+        umask: Some(0),
+    }
+}
+
+/// What is opened, and what is in its way.
+fn openings(folder: &Path) -> Vec<(Place, Option<(&'static str, Obstacle)>)> {
     let [sqlite, msal_file, key_file] = Place::each(folder);
-    let names: [(&Place, &'static str); NAMES] = [
+    let names = [
         (&sqlite, "cache.db"),
         (&sqlite, "cache.db-wal"),
         (&sqlite, "cache.db-shm"),
@@ -82,16 +124,13 @@ fn chosen(case: usize, folder: &Path) -> (Place, Option<(&'static str, Obstacle)
         (&key_file, "key"),
         (&key_file, ""),
     ];
-    match case.checked_sub(3) {
-        None => (Place::each(folder)[case].clone(), None),
-        Some(case) => {
-            let (place, name) = names[case / Obstacle::ALL.len()];
-            (
-                place.clone(),
-                Some((name, Obstacle::ALL[case % Obstacle::ALL.len()])),
-            )
-        }
-    }
+    let free = [&sqlite, &msal_file, &key_file].map(|place| (place.clone(), None));
+    let barred = names.iter().flat_map(|(place, name)| {
+        let obstacles = Obstacle::ALL.into_iter();
+        let obstacles = obstacles.filter(|obstacle| !name.is_empty() || obstacle.is_for_folders());
+        obstacles.map(|obstacle| (Place::clone(place), Some((*name, obstacle))))
+    });
+    free.into_iter().chain(barred).collect()
 }
 
 struct Opening {
@@ -109,7 +148,7 @@ impl Opening {
                 match Trap::set(obstacle, &self.root, &self.folder.join(name), name.is_empty()) {
                     Ok(Some(trap)) => Some(trap),
                     Ok(None) => {
-                        tally.add("obstacles that do not apply here", 1);
+                        tally.add("obstacles that only root could put there", 1);
                         return Ok(());
                     }
                     Err(error) => {
@@ -119,18 +158,20 @@ impl Opening {
             }
             None => None,
         };
-        let signing = SigningIn {
-            place: self.place.clone(),
-            users: 1,
-            rounds: 1,
-            openings: 2,
-            after: 0,
-            at_once: false,
-            umask: Some(0),
-        };
+        let must_be_refused = self
+            .trap
+            .is_some_and(|(name, obstacle)| obstacle.must_be_refused(name.is_empty()));
+        // Root keeps other users' files up; what is to be refused is refused by everybody else.
+        let is_users = must_be_refused && self.trap.is_some_and(|(name, _)| !name.is_empty());
+        if is_users {
+            for folder in [&self.root, &self.root.join("new"), &self.folder] {
+                chown(folder, Some(USER.1), Some(USER.1)).doing("could not give a folder away")?;
+            }
+        }
         let beside = stage.folder()?;
-        let recorded = Recorder::start(stage, &signing, beside.path(), |strace| {
-            strace.watch(&["fchmod", "chmod"])
+        let recorded = Recorder::start(stage, &signing(&self.place), beside.path(), |strace| {
+            let strace = strace.watch(&["fchmod", "chmod"]);
+            if is_users { strace.as_user(USER.0) } else { strace }
         })?;
         let recorded = recorded.finish()?;
         if !recorded.status.success() {
@@ -141,16 +182,47 @@ impl Opening {
         }
         self.judge_calls(&recorded.trace, tally);
         self.judge_words(&recorded, tally);
-        if let Some(trap) = &trap {
-            for changed in trap.changed() {
-                self.violated(tally, changed);
-            }
-        }
         let is_used = recorded
             .said
             .iter()
             .any(|(_, said)| matches!(said, Said::SignedIn(..)));
+        if let Some(trap) = &trap {
+            for changed in trap.changed(is_used) {
+                self.violated(tally, changed);
+            }
+        }
+        if must_be_refused {
+            self.judge_refusal(&recorded, tally);
+        }
         self.judge_files(is_used, tally)
+    }
+
+    /// For what it is, and not because something in it could not be understood.
+    fn judge_refusal(&self, recorded: &Recorded, tally: &mut Tally) {
+        let mut refusals = 0;
+        for (_, said) in &recorded.said {
+            match said {
+                Said::NotOpened(refusal) | Said::NotSignedIn(_, _, refusal)
+                    if refusal.text.contains("belongs to") || refusal.text.contains("everybody") =>
+                {
+                    refusals += 1;
+                }
+                // A lock file is looked at when something is to be written.
+                Said::Opened | Said::Knows(_, 0) => {}
+                said => self.violated(tally, format_args!("it was not refused for what it is: {said:?}")),
+            }
+        }
+        if refusals == 2 {
+            tally.add(
+                "openings over what others own or may write to, refused as such",
+                1,
+            );
+        } else {
+            self.violated(
+                tally,
+                format_args!("{refusals} refusals of 2: {:?}", recorded.said),
+            );
+        }
     }
 
     /// A file that is private a moment later was open to all for a moment.
@@ -218,7 +290,7 @@ impl Opening {
             let status = fs::symlink_metadata(&path).doing("could not look at a file")?;
             let name = path.strip_prefix(&self.folder).unwrap_or(&path);
             let is_kept = keeps.is_some_and(|kept| Path::new(kept) == name);
-            // A folder that was there is the user's own choice, unless all may write to it.
+            // A folder that was there is the user's own choice. (One that all may write to must be refused.)
             let is_folder_of_before = name.as_os_str().is_empty() && self.trap.is_some();
             if status.is_symlink() || is_kept || is_folder_of_before {
                 continue;

@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// Whom a file is given that is not ours.
-const NOBODY: u32 = 65_534;
+/// Whom a file is given that is not ours. No user of any system that gates run on has this number.
+const STRANGER: u32 = 54_321;
 const THEIRS: &[u8] = b"somebody else's";
 
 /// What is in the way.
@@ -28,10 +28,42 @@ pub(super) enum Obstacle {
 
 /// It is in the way, and this knows how it was.
 pub(super) struct Trap {
+    obstacle: Obstacle,
+    /// What is in the way.
+    path: PathBuf,
+    before: Found,
     /// A file that is not the cache's.
     victim: PathBuf,
+    victim_before: Found,
     /// Where a dangling link leads.
     nowhere: PathBuf,
+}
+
+/// What is at a path: its number, mode, owners and content, or where it leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    inode: u64,
+    mode: u32,
+    owners: (u32, u32),
+    content: Vec<u8>,
+}
+
+impl Found {
+    fn at(path: &Path) -> io::Result<Self> {
+        let status = fs::symlink_metadata(path)?;
+        let content = match status.file_type() {
+            kind if kind.is_symlink() => fs::read_link(path)?.into_os_string().into_encoded_bytes(),
+            kind if kind.is_file() => fs::read(path)?,
+            // What is made in a folder is judged by itself.
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            inode: status.ino(),
+            mode: status.mode(),
+            owners: (status.uid(), status.gid()),
+            content,
+        })
+    }
 }
 
 impl Obstacle {
@@ -46,6 +78,24 @@ impl Obstacle {
         Self::FolderForAll,
         Self::Pipe,
     ];
+
+    /// Whether it can be in the place of a folder. One that is a link is its user's own business, and in one that nobody else may write to is
+    /// nothing in the way.
+    pub(super) fn is_for_folders(self) -> bool {
+        !matches!(
+            self,
+            Self::Link | Self::DanglingLink | Self::HardLink | Self::Folder
+        )
+    }
+
+    /// Whether nothing may be kept in it or beside it.
+    pub(super) fn must_be_refused(self, is_folder: bool) -> bool {
+        match self {
+            Self::OthersFile => !is_folder,
+            Self::FolderForAll => is_folder,
+            _ => false,
+        }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -63,7 +113,7 @@ impl Obstacle {
 }
 
 impl Trap {
-    /// `None` where it cannot be, or is not in the way.
+    /// `None` where only root could put it there.
     pub(super) fn set(
         obstacle: Obstacle,
         root: &Path,
@@ -86,10 +136,6 @@ impl Trap {
             fs::create_dir_all(parent)?;
         }
         match obstacle {
-            // A folder that is a link is the user's own business, and one that nobody else may write is none.
-            Obstacle::Link | Obstacle::DanglingLink | Obstacle::HardLink | Obstacle::Folder if is_folder => {
-                return Ok(None);
-            }
             Obstacle::Link => symlink(&victim, &path)?,
             Obstacle::DanglingLink => symlink(&nowhere, &path)?,
             Obstacle::HardLink => fs::hard_link(&victim, &path)?,
@@ -110,9 +156,12 @@ impl Trap {
                 if is_folder {
                     fs::create_dir(&path)?;
                 } else {
-                    fs::write(&path, THEIRS)?;
+                    // All may write to it, and it could be taken for what belongs there.
+                    fs::write(&path, if path.ends_with("cache.json") { "{}" } else { "" })?;
+                    fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+                    age(&path)?;
                 }
-                chown(&path, Some(NOBODY), Some(NOBODY))?;
+                chown(&path, Some(STRANGER), Some(STRANGER))?;
             }
             Obstacle::Folder => fs::create_dir(&path)?,
             Obstacle::FolderForAll => {
@@ -121,19 +170,26 @@ impl Trap {
             }
             Obstacle::Pipe => mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?,
         }
-        Ok(Some(Self { victim, nowhere }))
+        Ok(Some(Self {
+            obstacle,
+            before: Found::at(&path)?,
+            path,
+            victim_before: Found::at(&victim)?,
+            victim,
+            nowhere,
+        }))
     }
 
-    /// What was done to files that are not the cache's.
-    pub(super) fn changed(&self) -> Vec<String> {
+    /// What was done to files that are not the cache's, and to what is in the way if nothing was kept in it.
+    pub(super) fn changed(&self, is_used: bool) -> Vec<String> {
         let mut changed = Vec::new();
-        match fs::read(&self.victim) {
-            Ok(content) if content == THEIRS => {}
-            _ => changed.push("the file that is not its own was changed".to_owned()),
-        }
-        match fs::metadata(&self.victim) {
-            Ok(status) if status.mode() & 0o7777 == 0o640 => {}
-            _ => changed.push("the mode of the file that is not its own was changed".to_owned()),
+        let mut compare = |what: &str, path: &Path, before: &Found| match Found::at(path) {
+            Ok(found) if found == *before => {}
+            found => changed.push(format!("{what} was changed, from {before:?} to {found:?}")),
+        };
+        compare("the file that is not its own", &self.victim, &self.victim_before);
+        if !is_used || self.obstacle == Obstacle::OthersFile {
+            compare("what was in the way", &self.path, &self.before);
         }
         if fs::symlink_metadata(&self.nowhere).is_ok_and(|status| status.mode() & 0o077 != 0) {
             changed.push("a file was made where a link led, open to all".to_owned());

@@ -20,7 +20,8 @@ pub const GATE: Gate = Gate {
     name: "starved",
     title: "A full disk (a tmpfs of 1 MiB), files that may not grow, a read-only mount, no descriptors left: while the cache is open and when \
             it is opened; over SQLite, over an MSAL file, and with a key file",
-    must: "old tokens readable, a typed error for what cannot be written, 0 acknowledged sign-ins lost, and all is well when the want ends",
+    must: "old tokens readable by whoever had the cache open; what cannot be done is an error of the kind that fits the want (no space left, \
+           read-only, unavailable); 0 acknowledged sign-ins lost, and all is well when the want ends",
     unit: "ordeals",
     full_size: 480,
     test_size: 12,
@@ -28,9 +29,11 @@ pub const GATE: Gate = Gate {
     limits: &[
         "The full disk is a tmpfs, which has no journal of its own; a quota was not tried.",
         "A read-only mount comes between two openings of a database: Linux does not make one read-only while a file is open for writing.",
-        "SQLite cannot open a database that was closed on a read-only mount, or on a disk without 32 KiB left: it is refused by a typed error \
-         until the want ends.",
-        "An MSAL file is opened for each read: without a descriptor, what memory does not have is a typed error until the want ends.",
+        "Not every cache can be opened in want, so its tokens can be read when the want ends: no database on a read-only mount, nor on a disk \
+         without 32 KiB left; nothing where a file of the cache may not grow by what an opening writes, or without the descriptors of a database, \
+         its log and its index. Each such opening is counted, with its kind.",
+        "An MSAL file is opened for each read: without a descriptor, what memory does not have is refused until the want ends.",
+        "A key file that cannot be read for want of a descriptor is told in words, by an error of the key and not of the store.",
     ],
     floors: &[],
     run,

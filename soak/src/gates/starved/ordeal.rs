@@ -68,10 +68,15 @@ impl Ordeal {
                 .doing("could not sign in")?;
             said.push(Said::SignedIn(user, OLD));
         }
+        // It has read one user, so that it has what it reads by, and must read the others from the store.
+        let reader = self.place.open().await.doing("could not open the cache again")?;
+        let first = User(0).serial(&reader.cache).await;
+        first.doing("could not read what was written")?;
         // Every other one is opened when the want is there already.
         let is_open = (self.case / 12).is_multiple_of(2) && self.want != Want::WritableMount;
         if !is_open {
             opened.close().await;
+            reader.close().await;
         }
         let starvation = Starvation::begin(self)?;
         tally.add(&format!("without {}", self.want.name()), 1);
@@ -80,11 +85,18 @@ impl Ordeal {
         } else {
             self.opened_in_want(&said, tally).await
         };
+        if is_open {
+            // Before anything is signed in, which would be announced to it.
+            self.old_tokens_in_want(&reader, tally).await;
+        }
         if let Some(opened) = &opened {
             self.sign_in_in_want(opened, &mut said, tally).await;
             self.read_in_want(opened, &said, tally).await;
         }
         starvation.end()?;
+        if is_open {
+            reader.close().await;
+        }
 
         // Both the process that was starved and another one go on as if nothing had been.
         let (opened, first) = match opened {
@@ -132,6 +144,22 @@ impl Ordeal {
                 // The files are the proof that nothing was lost.
                 self.refused(&Refusal::of(&error), "an opening", tally);
                 None
+            }
+        }
+    }
+
+    /// Through a cache that was open before, whose memory has none of them.
+    async fn old_tokens_in_want(&self, reader: &Opened, tally: &mut Tally) {
+        for user in (1..USERS).map(User) {
+            match user.serial(&reader.cache).await {
+                Ok(OLD) => tally.add("old tokens read from the store in want", 1),
+                Err(ReadError::Cache(error)) if self.cannot_be_read() => {
+                    self.refused(&Refusal::of(&error), "a read", tally);
+                }
+                found => self.violated(
+                    tally,
+                    format_args!("user {}'s old token in want: {found:?}", user.0),
+                ),
             }
         }
     }
@@ -188,12 +216,15 @@ impl Ordeal {
             &format!("{what} without {} refused as {}", self.want.name(), refusal.kind),
             1,
         );
-        let is_typed = match (self.want, what) {
-            (Want::Space, "a sign-in") => refusal.kind == "Full",
-            (Want::WritableMount, "a sign-in") => refusal.kind == "ReadOnly",
-            _ => refusal.kind != "Corrupt",
+        // A key file is no part of the store, so what kept it from being read is in words only.
+        let is_key = refusal.kind == "Seal" && refusal.text.contains("key file");
+        let is_typed = match self.want {
+            Want::Space | Want::Growth => refusal.kind == "Full",
+            Want::WritableMount => refusal.kind == "ReadOnly",
+            Want::Descriptors if is_key => refusal.text.contains("Too many open files"),
+            Want::Descriptors => refusal.kind == "Unavailable",
         };
-        if !is_typed || refusal.text.is_empty() {
+        if !is_typed {
             self.violated(
                 tally,
                 format_args!("{what} refused as {}: {}", refusal.kind, refusal.text),
