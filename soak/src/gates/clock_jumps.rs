@@ -38,7 +38,11 @@ pub const GATE: Gate = Gate {
         "While two machines' clocks differ by more than the skew, each may find the other's tokens written in the future or expired, and refresh: the number is told, and bounded by that of the acquisitions.",
         "Time that passes is simulated; suspended machines are not among the cases.",
     ],
-    floors: &[],
+    floors: &[
+        ("refreshes after such a jump", 0.1),
+        ("jumps of both clocks", 0.4),
+        ("jumps of one clock", 0.1),
+    ],
     run,
 };
 

@@ -27,7 +27,10 @@ pub const GATE: Gate = Gate {
     test_size: 2_560,
     batch: 25_600,
     limits: &["One host: SQLite's file is not for network file systems, which the store refuses."],
-    floors: &[],
+    floors: &[
+        ("increments acknowledged", 1.0),
+        ("conflicts, tried again", 0.0005),
+    ],
     run,
 };
 

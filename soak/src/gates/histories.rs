@@ -34,7 +34,7 @@ pub const GATE: Gate = Gate {
     limits: &[
         "Stores in memory and in SQLite, the latter by two connections as two processes have; Redis is held to the same rules by the conformance suite, and by its failovers.",
     ],
-    floors: &[],
+    floors: &[("conflicts", 1.0), ("operations of unknown outcome", 0.5)],
     run,
 };
 

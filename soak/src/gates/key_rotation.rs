@@ -35,7 +35,11 @@ pub const GATE: Gate = Gate {
         "A minute of the rings' windows takes a second here, for all processes alike: clocks that differ are not tried.",
         "Over SQLite, without the memory tier: each read opens a record of the store.",
     ],
-    floors: &[],
+    floors: &[
+        ("reads", 100.0),
+        ("writes", 50.0),
+        ("operations that began under an older ring", 8.0),
+    ],
     run,
 };
 

@@ -28,7 +28,7 @@ pub const GATE: Gate = Gate {
     limits: &[
         "The system goes on after a kill, so what was written and not yet on the disk is kept: power cuts are a gate of their own.",
     ],
-    floors: &[],
+    floors: &[("sign-ins acknowledged", 1.0), ("records opened", 1.0)],
     run,
 };
 

@@ -30,7 +30,11 @@ pub const GATE: Gate = Gate {
         "Whoever is killed in the window loses the session where tokens rotate: the reply was the only place with the next token. How long the window is, in which that can happen, is in the figures.",
         "The window was measured on refreshes that were not disturbed, one at a time, from the last byte of the reply to the return of the call.",
     ],
-    floors: &[],
+    floors: &[
+        ("processes killed", 1.0),
+        ("replies lost by the kill", 0.3),
+        ("windows measured", 1.0),
+    ],
     run,
 };
 

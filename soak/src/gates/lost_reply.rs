@@ -29,7 +29,10 @@ pub const GATE: Gate = Gate {
         "An issuer whose tokens survive their use is sent a token once more, after the deadline: the policy for it is another.",
         "The session is lost: only the reply held its next token. The user signs in again.",
     ],
-    floors: &[],
+    floors: &[
+        ("replies lost", 1.0),
+        ("callers told, each by a typed outcome", 8.0),
+    ],
     run,
 };
 

@@ -36,7 +36,11 @@ pub const GATE: Gate = Gate {
          forks itself.",
         "A virtual machine that is resumed twice from one snapshot is not tried: Linux tells its generator of that where the hypervisor does.",
     ],
-    floors: &[],
+    floors: &[
+        ("nonces", 1.0),
+        ("seals with a draw of their own", 0.01),
+        ("seals after forks", 0.1),
+    ],
     run,
 };
 

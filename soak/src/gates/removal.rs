@@ -41,7 +41,7 @@ pub const GATE: Gate = Gate {
          wants them revoked signs out. How many are left is counted, not judged.",
         "The store is one in memory that keeps the contract; that real stores keep it is for the conformance suite.",
     ],
-    floors: &[],
+    floors: &[("refreshes that reached the issuer", 0.2)],
     run,
 };
 

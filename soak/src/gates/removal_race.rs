@@ -29,7 +29,11 @@ pub const GATE: Gate = Gate {
         "Where the reply is not in hand, the moments are chosen by chance and by the system, not enumerated: that is done with a model.",
         "Memory may serve an account until the hint has come, or the staleness bound has passed.",
     ],
-    floors: &[],
+    floors: &[
+        ("removals", 1.0),
+        ("removed with the reply in hand", 0.4),
+        ("late replies revoked", 0.4),
+    ],
     run,
 };
 

@@ -36,7 +36,11 @@ pub const GATE: Gate = Gate {
          it (pinned).",
         "A record of an earlier sign-in, at the last state that it had, is not noticed when it is put back after a sign-out (pinned).",
     ],
-    floors: &[],
+    floors: &[
+        ("records refused", 0.1),
+        ("records that were a miss", 0.1),
+        ("key rings refused", 0.1),
+    ],
     run,
 };
 

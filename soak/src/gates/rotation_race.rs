@@ -30,7 +30,7 @@ pub const GATE: Gate = Gate {
         "All processes share one machine and its clock.",
         "A token that expires before it is stored, on a machine that is busy beyond measure, is replaced unseen; these are counted.",
     ],
-    floors: &[],
+    floors: &[("expiries", 1.0), ("answers", 2.0)],
     run,
 };
 

@@ -32,7 +32,7 @@ pub const GATE: Gate = Gate {
         "A session whose spender was stopped is lost where tokens rotate: the issuer has replaced the token, and only the sleeper knows by which.",
         "A process that is stopped after its last look at the clock and before the first byte of its request sends late.",
     ],
-    floors: &[],
+    floors: &[("spends of stopped processes", 1.0), ("processes stopped", 0.01)],
     run,
 };
 

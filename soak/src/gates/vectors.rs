@@ -40,7 +40,10 @@ pub const GATE: Gate = Gate {
         "Wycheproof has no vectors of XAES-256-GCM; its vectors are put to the crate whose AES-256-GCM is below it.",
         "The second decoder was written by the same people, from the byte tables of the format, and with another cryptographic library.",
     ],
-    floors: &[],
+    floors: &[
+        ("vectors of Wycheproof opened", 4.0),
+        ("forgeries of Wycheproof refused", 2.0),
+    ],
     run,
 };
 

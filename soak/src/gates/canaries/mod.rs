@@ -44,7 +44,11 @@ pub const GATE: Gate = Gate {
         "Canaries are searched for as they are, as hexadecimal digits and as base64; not in parts.",
         "Replies of authorities, forms and headers are searched by the tests of `flows` and `cli`.",
     ],
-    floors: &[],
+    floors: &[
+        ("control: secrets found in a plaintext file", 0.7),
+        ("lines of logs", 30.0),
+        ("bytes of `Debug` and errors searched", 2500.0),
+    ],
     run,
 };
 

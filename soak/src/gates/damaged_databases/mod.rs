@@ -41,7 +41,11 @@ pub const GATE: Gate = Gate {
         "A file that is cut short while it is open is not tried.",
         "Databases are read, and nobody signs in; what a write does to a damaged one is not tried.",
     ],
-    floors: &[],
+    floors: &[
+        ("refused as Corrupt", 0.1),
+        ("refused as NewerSchema", 0.05),
+        ("tokens read", 2.0),
+    ],
     run,
 };
 

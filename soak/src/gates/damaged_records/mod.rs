@@ -33,7 +33,10 @@ pub const GATE: Gate = Gate {
         "A record that was replaced by an earlier one of its own place is a matter of the gate `rollback`.",
         "Records that were moved aside, or are on their way from another cache, are opened by a sealer alone; those of the other kinds by a cache too.",
     ],
-    floors: &[],
+    floors: &[
+        ("flips found as Tampered", 100.0),
+        ("cuts found as WrongLength", 50.0),
+    ],
     run,
 };
 

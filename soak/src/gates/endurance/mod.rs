@@ -50,7 +50,12 @@ pub const GATE: Gate = Gate {
         "Where the machine itself has no time, or its disk, for half a second, that counts as a fault and is counted, but was nobody's doing.",
         "glewlwyd refuses some sign-ins for its own sake, when its database is locked: these are counted and not judged.",
     ],
-    floors: &[],
+    floors: &[
+        ("tokens out of memory", 40.0),
+        ("tokens out of the issuer", 1.0),
+        ("sign-outs", 0.2),
+        ("refreshes granted", 1.0),
+    ],
     run,
 };
 

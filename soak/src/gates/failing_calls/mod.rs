@@ -40,7 +40,11 @@ pub const GATE: Gate = Gate {
          loader for instance, or none came, the run is counted as missed: it proves no more than that nothing was lost.",
         "The calls of each cache are recorded anew for each batch; where a cache has fewer than there are runs for it, some are made twice.",
     ],
-    floors: &[],
+    floors: &[
+        ("calls failed", 0.3),
+        ("sign-ins acknowledged", 1.0),
+        ("power cuts afterwards", 0.4),
+    ],
     run,
 };
 

@@ -38,7 +38,11 @@ pub const GATE: Gate = Gate {
         "A folder of one other user, that only they may write to, is refused for files of MSAL programs only: over SQLite, whoever owns the folder \
          is trusted.",
     ],
-    floors: &[],
+    floors: &[
+        ("calls that make files or folders", 1.0),
+        ("refused as PermissionDenied", 0.2),
+        ("sign-ins", 0.2),
+    ],
     run,
 };
 

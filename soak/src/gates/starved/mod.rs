@@ -35,7 +35,11 @@ pub const GATE: Gate = Gate {
         "An MSAL file is opened for each read: without a descriptor, what memory does not have is refused until the want ends.",
         "A key file that cannot be read for want of a descriptor is told in words, by an error of the key and not of the store.",
     ],
-    floors: &[],
+    floors: &[
+        ("ordeals recovered from", 1.0),
+        ("a sign-in without space refused as Full", 0.4),
+        ("tokens read in want", 1.5),
+    ],
     run,
 };
 
