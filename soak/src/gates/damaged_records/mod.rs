@@ -31,7 +31,7 @@ pub const GATE: Gate = Gate {
     limits: &[
         "A record without encryption is checked by a hash that whoever writes to the store can compute too: damage is found, an attacker is not.",
         "A record that was replaced by an earlier one of its own place is a matter of the gate `rollback`.",
-        "Records that were moved aside, or are on their way from another cache, are opened by a sealer alone; those of the other kinds by a cache too.",
+        "Records that were moved aside, are on their way from another cache, or hold rows that nobody understands, are opened by a sealer alone; those of the other kinds by a cache too.",
     ],
     floors: &[
         ("flips found as Tampered", 100.0),
