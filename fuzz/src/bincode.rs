@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::cache::{
-    AcquireOptions, AuthorityCall, CacheError, CallError, CallOutcome, Redemption, TokenCache,
-};
+use cache_core::cache::{AcquireOptions, AuthorityCall, CacheError, CallError, CallOutcome, Redemption};
 use cache_core::codec::{BincodeCodec, Codec};
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, TokenRequest};
-use cache_core::seal::{Incarnation, Namespace, RecordMeta};
+use cache_core::seal::{Incarnation, RecordMeta};
 use cache_core::secret::Secret;
 use cache_core::store::{PutOptions, Store};
-use cache_core::strategy::{SealPolicy, Strategy};
 use cache_core::time::UnixMillis;
 
 use crate::scene::{Scene, block_on, unhex};
@@ -76,11 +73,7 @@ async fn find(key: &PartitionKey, payload: &[u8]) -> Result<Option<Secret>, Cach
     let scene = Scene::new();
     // When the golden tokens were good.
     scene.clock.set(UnixMillis(1_700_000_100_000));
-    let cache = TokenCache::builder(scene.store.clone())
-        .clock(scene.clock())
-        .random(scene.random.clone())
-        .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
-        .open_plaintext(Namespace::default())?;
+    let cache = scene.cache_in_clear();
     let meta = RecordMeta {
         codec: BincodeCodec.id(),
         schema: BincodeCodec.schema_version(),

@@ -1,9 +1,6 @@
 //! Files that a person imports.
 
-use cache_core::cache::TokenCache;
 use cache_core::codec::msal::RowOrigin;
-use cache_core::seal::Namespace;
-use cache_core::strategy::{SealPolicy, Strategy};
 
 use crate::scene::{LIMIT, Scene, block_on};
 use crate::{Outcome, Target};
@@ -24,12 +21,7 @@ pub const TARGET: Target = Target {
 pub fn run(data: &[u8]) -> Outcome {
     block_on(async {
         let scene = Scene::new();
-        let cache = TokenCache::builder(scene.store.clone())
-            .clock(scene.clock())
-            .random(scene.random.clone())
-            .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
-            .open_plaintext(Namespace::default())
-            .expect("nothing is there yet");
+        let cache = scene.cache_in_clear();
         let identify = |origin: &RowOrigin<'_>| origin.default_identity();
         let Ok(first) = cache.import(data, &identify).await else {
             assert!(

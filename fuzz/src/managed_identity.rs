@@ -1,8 +1,5 @@
 //! What the endpoint of a platform answers that gives programs identities.
 
-use cache_core::cache::TokenCache;
-use cache_core::seal::Namespace;
-use cache_core::strategy::{SealPolicy, Strategy};
 use flows::client::ManagedIdentityClient;
 use flows::managed_identity::{ManagedIdentityEnvironment, ManagedIdentityId};
 use serde_json::json;
@@ -64,12 +61,7 @@ pub fn run(data: &[u8]) -> Outcome {
     let canned = Canned::read(data);
     let obtained = block_on(async {
         let scene = Scene::new();
-        let cache = TokenCache::builder(scene.store.clone())
-            .clock(scene.clock())
-            .random(scene.random.clone())
-            .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
-            .open_plaintext(Namespace::default())
-            .expect("nothing is there yet");
+        let cache = scene.cache_in_clear();
         let client = ManagedIdentityClient::builder(ManagedIdentityId::SystemAssigned, cache.clone())
             .environment(environment(which % PLATFORMS))
             .transport(canned.transport())

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_core::cache::TokenCache;
 use cache_core::random::Random;
-use cache_core::seal::{FixedKeySource, SecretKey};
+use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
 use cache_core::store::MemoryStore;
+use cache_core::strategy::{SealPolicy, Strategy};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use cache_testkit::random::SeededRandom;
@@ -45,6 +47,16 @@ impl Scene {
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.clock.clone())
+    }
+
+    /// A cache on the store, of records in clear: what is in them is at stake, not how they are sealed.
+    pub(crate) fn cache_in_clear(&self) -> TokenCache {
+        TokenCache::builder(self.store.clone())
+            .clock(self.clock())
+            .random(self.random.clone())
+            .strategy(Strategy::desktop_tool().seal(SealPolicy::PlaintextAllowed))
+            .open_plaintext(Namespace::default())
+            .expect("nothing is there yet")
     }
 }
 

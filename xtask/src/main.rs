@@ -13,6 +13,7 @@ mod command;
 mod fuzz;
 mod guard;
 mod lint;
+mod metadata;
 mod packages;
 mod prerequisites;
 mod soak;

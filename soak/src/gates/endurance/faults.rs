@@ -38,6 +38,20 @@ pub(super) enum Kind {
     MachineStalled,
 }
 
+impl Kind {
+    /// All of them.
+    pub(super) const ALL: [Self; 8] = [
+        Self::ReplyLost,
+        Self::IssuerFailed,
+        Self::IssuerAway,
+        Self::ProcessKilled,
+        Self::ProcessStopped,
+        Self::StoreAway,
+        Self::StoreLocked,
+        Self::MachineStalled,
+    ];
+}
+
 impl Fault {
     /// Whether it was there at that time, or shortly before.
     pub(super) fn is_around(&self, began: u64, ended: u64, shortly: u64) -> bool {

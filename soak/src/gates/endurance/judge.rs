@@ -179,20 +179,9 @@ impl Judge {
 
     fn explains(&mut self, failure: &Failure, tally: &mut Tally) -> bool {
         use Kind::{
-            IssuerAway, IssuerFailed, MachineStalled, ProcessKilled, ProcessStopped, ReplyLost, StoreAway,
-            StoreLocked,
+            IssuerAway, IssuerFailed, MachineStalled, ProcessStopped, ReplyLost, StoreAway, StoreLocked,
         };
-        const LOSES_TOKENS: [Kind; 8] = [
-            ReplyLost,
-            IssuerFailed,
-            // Whoever had just connected sees its connection reset.
-            IssuerAway,
-            ProcessKilled,
-            ProcessStopped,
-            StoreAway,
-            StoreLocked,
-            MachineStalled,
-        ];
+        // Whoever had just connected to an issuer that goes away sees its connection reset: each fault can lose a reply.
         let recently = |kinds: &[Kind]| self.is_faulty(kinds, failure.began, failure.ended, AFTER_A_FAULT);
         match &failure.cause {
             // The access token that is presented there has expired, if its process was stopped, or the sign-in took long.
@@ -206,14 +195,14 @@ impl Judge {
             Cause::SpentUnknown => {
                 !self.is_surely_there(failure)
                     || self.is_broken(failure)
-                    || (recently(&LOSES_TOKENS) && self.breaks(failure, tally))
+                    || (recently(&Kind::ALL) && self.breaks(failure, tally))
             }
             // What comes too late is revoked, and takes along what its issuer granted before.
             Cause::Inactive => {
-                !self.is_surely_there(failure) || self.is_broken(failure) || recently(&LOSES_TOKENS)
+                !self.is_surely_there(failure) || self.is_broken(failure) || recently(&Kind::ALL)
             }
             Cause::Unknown if failure.owner != Owner::Application => {
-                recently(&LOSES_TOKENS) && self.breaks(failure, tally)
+                recently(&Kind::ALL) && self.breaks(failure, tally)
             }
             Cause::Unknown | Cause::NoReply => recently(&[
                 ReplyLost,
@@ -228,7 +217,7 @@ impl Judge {
             }
             // Whoever is stopped while it writes holds the database's lock.
             Cause::StoreAway => recently(&[StoreAway, StoreLocked, ProcessStopped, MachineStalled]),
-            Cause::TimedOut => recently(&LOSES_TOKENS),
+            Cause::TimedOut => recently(&Kind::ALL),
             Cause::Unreachable => recently(&[IssuerAway, ReplyLost, ProcessStopped, MachineStalled]),
             Cause::Throttled => {
                 let kinds = [
