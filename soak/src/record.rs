@@ -144,9 +144,10 @@ impl Record {
         self.sources == plan.sources && self.harness == plan.harness
     }
 
-    /// Whether this tells more than `earlier`, or worse: a violation is news, however few cases it took.
+    /// Whether this tells as much as `earlier`, or worse: a violation is news, however few cases it took. A full run replaces any, also one of
+    /// when the gate had more cases.
     #[must_use]
     pub fn replaces(&self, earlier: &Self) -> bool {
-        self.tally.violations > 0 || self.done >= earlier.done
+        self.tally.violations > 0 || self.done >= earlier.done.min(self.full_size)
     }
 }

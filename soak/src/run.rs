@@ -219,6 +219,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_run_replaces_one_of_when_the_gate_was_larger() {
+        let mut scene = Scene::new();
+        scene.run(24, "a");
+        scene.run(19, "b");
+        assert_eq!(scene.published(), ("a".to_owned(), 24));
+        scene.run(20, "b");
+        assert_eq!(scene.published(), ("b".to_owned(), 20));
+    }
+
+    #[test]
     fn a_violation_is_published_and_stays() {
         let mut scene = Scene::new();
         scene.run(24, "a");
@@ -229,12 +239,10 @@ mod tests {
         let again = scene.run(40, "b");
         assert_eq!((again.done, again.tally.violations), (30, 1));
         assert_eq!(scene.batches, batches, "no second chance");
+        scene.run(19, "c");
+        assert_eq!(scene.published(), ("b".to_owned(), 30), "until the gate holds");
         scene.run(20, "c");
-        assert_eq!(
-            scene.published(),
-            ("b".to_owned(), 30),
-            "until as many cases hold"
-        );
+        assert_eq!(scene.published(), ("c".to_owned(), 20));
     }
 
     #[test]
