@@ -9,8 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_core::store::error::ErrorKind;
-
 /// What SQLite may want at once, for the index of its log or for a page that it adds to it, in bytes.
 const ROOM: u64 = 64 << 10;
 
@@ -83,45 +81,6 @@ fn may_write(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The kind of what the system says, and what to do next.
-pub(crate) fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
-    if is_lack_of_descriptors(error) {
-        return (
-            ErrorKind::Unavailable,
-            "no file descriptor is left; close some, or raise their limit (ulimit -n)",
-        );
-    }
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => (
-            ErrorKind::PermissionDenied,
-            "check the permissions of the file and of its directory",
-        ),
-        io::ErrorKind::ReadOnlyFilesystem => (ErrorKind::ReadOnly, "its file system is read-only"),
-        io::ErrorKind::StorageFull => (ErrorKind::Full, "free some space"),
-        io::ErrorKind::QuotaExceeded => (ErrorKind::Full, "free some space, or raise the quota"),
-        io::ErrorKind::FileTooLarge => (
-            ErrorKind::Full,
-            "the file may not grow; raise the limit on the size of files (ulimit -f)",
-        ),
-        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => {
-            (ErrorKind::InvalidArgument, "check the path")
-        }
-        _ => (ErrorKind::Other, ""),
-    }
-}
-
-#[cfg(unix)]
-fn is_lack_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
-#[cfg(not(unix))]
-fn is_lack_of_descriptors(_: &io::Error) -> bool {
-    false
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -137,22 +96,5 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(about(&path).unwrap().kind(), io::ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn what_the_system_says_has_its_kind() {
-        for (said, kind) in [
-            (rustix::io::Errno::MFILE, ErrorKind::Unavailable),
-            (rustix::io::Errno::NFILE, ErrorKind::Unavailable),
-            (rustix::io::Errno::ROFS, ErrorKind::ReadOnly),
-            (rustix::io::Errno::NOSPC, ErrorKind::Full),
-            (rustix::io::Errno::DQUOT, ErrorKind::Full),
-            (rustix::io::Errno::FBIG, ErrorKind::Full),
-            (rustix::io::Errno::ACCESS, ErrorKind::PermissionDenied),
-            (rustix::io::Errno::PERM, ErrorKind::PermissionDenied),
-            (rustix::io::Errno::IO, ErrorKind::Other),
-        ] {
-            assert_eq!(classify(&said.into()).0, kind, "{said}");
-        }
     }
 }

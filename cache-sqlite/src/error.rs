@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
+use cache_core::store::{StoreError, classify_file_error};
 
 use crate::complaint;
 
@@ -73,7 +73,7 @@ impl Failure {
 
     /// A file-system call on `path` failed.
     pub(crate) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
-        let (kind, advice) = complaint::classify(&error);
+        let (kind, advice) = classify_file_error(&error);
         let mut context = format!("cannot {doing} {}", path.display());
         if !advice.is_empty() {
             context = format!("{context}; {advice}");
@@ -98,7 +98,7 @@ impl Failure {
         {
             match complaint::about(path) {
                 Some(error) => {
-                    let (kind, advice) = complaint::classify(&error);
+                    let (kind, advice) = classify_file_error(&error);
                     self.kind = kind;
                     self.context = match advice {
                         "" => error.to_string().into(),

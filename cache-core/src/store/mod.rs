@@ -59,6 +59,7 @@ mod names;
 mod options;
 mod prefix;
 mod retry;
+mod system;
 mod timeout;
 
 use std::fmt;
@@ -81,6 +82,7 @@ pub use names::sync_names;
 pub use options::{Durability, PutMode, PutOptions};
 pub use prefix::PrefixStore;
 pub use retry::{RetryPolicy, RetryStore};
+pub use system::classify_file_error;
 pub use timeout::TimeoutStore;
 
 use crate::time::UnixMillis;

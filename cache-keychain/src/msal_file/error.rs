@@ -3,9 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use cache_core::store::StoreError;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
-use rustix::io::Errno;
+use cache_core::store::{StoreError, classify_file_error};
 
 use super::lock::LockError;
 
@@ -32,8 +31,12 @@ impl Failure {
 
     /// A call of the file system failed; `doing` is said before the path.
     pub(super) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
-        let (kind, advice) = classify(&error);
-        Self::new(kind, format!("cannot {doing} {}{advice}", path.display())).with_source(error)
+        let (kind, advice) = classify_file_error(&error);
+        let mut context = format!("cannot {doing} {}", path.display());
+        if !advice.is_empty() {
+            context = format!("{context}; {advice}");
+        }
+        Self::new(kind, context).with_source(error)
     }
 
     /// It is the owner's or the permissions' fault.
@@ -85,30 +88,6 @@ impl From<LockError> for Failure {
                 .with_source(source)
                 .with_retry(Retry::OutcomeUnknown),
         }
-    }
-}
-
-fn classify(error: &io::Error) -> (ErrorKind, &'static str) {
-    use io::ErrorKind as Io;
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return (
-            ErrorKind::Unavailable,
-            "; no file descriptor is left: close some, or raise their limit (ulimit -n)",
-        );
-    }
-    match error.kind() {
-        Io::PermissionDenied => (
-            ErrorKind::PermissionDenied,
-            "; check the permissions of the file and of its directory",
-        ),
-        Io::ReadOnlyFilesystem => (ErrorKind::ReadOnly, "; its file system is read-only"),
-        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
-            (ErrorKind::Full, "; free some space or raise the limit")
-        }
-        Io::NotADirectory | Io::IsADirectory | Io::InvalidInput | Io::InvalidFilename => {
-            (ErrorKind::InvalidArgument, "; check the path")
-        }
-        _ => (ErrorKind::Other, ""),
     }
 }
 

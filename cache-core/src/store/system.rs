@@ -1,0 +1,72 @@
+//! What the operating system says about a file, as kinds of errors.
+
+use std::io;
+
+use super::error::ErrorKind;
+
+/// The kind of `error`, which a call on a file gave, and what to do about it in words that follow a semicolon; empty where there is nothing to
+/// advise. For backends that keep files, so that all of them tell the same want alike.
+#[must_use]
+pub fn classify_file_error(error: &io::Error) -> (ErrorKind, &'static str) {
+    if is_lack_of_descriptors(error) {
+        return (
+            ErrorKind::Unavailable,
+            "no file descriptor is left; close some, or raise their limit (ulimit -n)",
+        );
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => (
+            ErrorKind::PermissionDenied,
+            "check the permissions of the file and of its directory",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => (ErrorKind::ReadOnly, "its file system is read-only"),
+        io::ErrorKind::StorageFull => (ErrorKind::Full, "free some space"),
+        io::ErrorKind::QuotaExceeded => (ErrorKind::Full, "free some space, or raise the quota"),
+        io::ErrorKind::FileTooLarge => (
+            ErrorKind::Full,
+            "the file may not grow; raise the limit on the size of files (ulimit -f)",
+        ),
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => (ErrorKind::InvalidArgument, "check the path"),
+        _ => (ErrorKind::Other, ""),
+    }
+}
+
+#[cfg(unix)]
+fn is_lack_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(not(unix))]
+fn is_lack_of_descriptors(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_has_its_kind() {
+        for (said, kind) in [
+            (Errno::MFILE, ErrorKind::Unavailable),
+            (Errno::NFILE, ErrorKind::Unavailable),
+            (Errno::ROFS, ErrorKind::ReadOnly),
+            (Errno::NOSPC, ErrorKind::Full),
+            (Errno::DQUOT, ErrorKind::Full),
+            (Errno::FBIG, ErrorKind::Full),
+            (Errno::ACCESS, ErrorKind::PermissionDenied),
+            (Errno::PERM, ErrorKind::PermissionDenied),
+            (Errno::ISDIR, ErrorKind::InvalidArgument),
+            (Errno::IO, ErrorKind::Other),
+        ] {
+            assert_eq!(classify_file_error(&said.into()).0, kind, "{said}");
+        }
+    }
+}
