@@ -131,7 +131,9 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
             }
             let program = std::env::current_exe().doing("could not find this program")?;
             let stage = Stage::new(program)?;
+            let mut batches = 0;
             let record = run::run(gate, &plan, &stage, &files, |record| {
+                batches += 1;
                 println!(
                     "{}: {} of {} {}, {} violations, {:.0} s",
                     gate.name,
@@ -143,7 +145,13 @@ fn run(command: Command) -> Result<ExitCode, GateError> {
                 );
             })?;
             report(&record, &files)?;
-            Ok(if record.is_passed() {
+            if batches == 0 && record.tally.violations > 0 {
+                println!(
+                    "{}: not run again, as its sources are those that were found wanting; --anew runs it all the same",
+                    gate.name
+                );
+            }
+            Ok(if record.holds_for(plan.cases) {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

@@ -135,7 +135,13 @@ impl Record {
     /// Whether all that was planned was run, nothing was violated, and enough happened.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        self.done >= self.planned && self.tally.violations == 0 && self.too_seldom.is_empty()
+        self.holds_for(self.planned)
+    }
+
+    /// As [`is_passed`](Self::is_passed), when only this many cases are asked for.
+    #[must_use]
+    pub fn holds_for(&self, cases: u64) -> bool {
+        self.done >= cases && self.tally.violations == 0 && self.too_seldom.is_empty()
     }
 
     /// Whether running on from here is as good as one run.

@@ -67,12 +67,12 @@ impl Files {
         Ok(longest.unwrap_or_else(|| Record::new(gate, plan)))
     }
 
-    fn write(&self, record: &Record) -> Result<(), GateError> {
+    fn write(&self, record: &Record, earlier: Option<&Record>) -> Result<(), GateError> {
         record.write(&self.running)?;
-        match Record::read(&self.published)? {
-            Some(earlier) if !record.replaces(&earlier) => Ok(()),
-            _ => record.write(&self.published),
+        if earlier.is_none_or(|earlier| record.replaces(earlier)) {
+            record.write(&self.published)?;
         }
+        Ok(())
     }
 }
 
@@ -89,6 +89,7 @@ pub fn run(
     files: &Files,
     mut progress: impl FnMut(&Record),
 ) -> Result<Record, GateError> {
+    let earlier = Record::read(&files.published)?;
     let mut record = files.standing(gate, plan)?;
     if record.done < plan.cases {
         record.planned = plan.cases;
@@ -107,7 +108,7 @@ pub fn run(
         } else {
             gate.too_seldom(&record.tally, until)
         };
-        files.write(&record)?;
+        files.write(&record, earlier.as_ref())?;
         progress(&record);
     }
     Ok(record)
@@ -197,8 +198,22 @@ mod tests {
         scene.run(20, "a");
         scene.run(5, "a");
         assert_eq!(scene.batches, 4, "it was run already");
+
+        scene.files().forget().unwrap();
+        let mut stopped = scene.run(12, "a");
+        stopped.planned = 20;
+        stopped.write(&scene.files().running).unwrap();
+        stopped.write(&scene.files().published).unwrap();
+        let smaller = scene.run(5, "a");
+        assert_eq!(
+            (smaller.is_passed(), smaller.holds_for(5), scene.batches),
+            (false, true, 6)
+        );
         let anew = scene.run(20, "b");
-        assert_eq!((anew.done, anew.tally.count("cases"), scene.batches), (20, 20, 8));
+        assert_eq!(
+            (anew.done, anew.tally.count("cases"), scene.batches),
+            (20, 20, 10)
+        );
         assert_eq!(scene.published(), ("b".to_owned(), 20));
     }
 
