@@ -1,9 +1,11 @@
 //! How every connection to the file is set up.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
+use tokio::sync::Mutex;
 
 use crate::config::SqliteConfig;
 use crate::error::Failure;
@@ -13,6 +15,10 @@ const LOG_BYTES_KEPT: u64 = 4 << 20;
 
 /// SQLite's default page size, in bytes, which every file of ours has.
 const PAGE_BYTES: u64 = 4096;
+
+/// The connection of a reader, once it has opened one. The [writer](crate::writer) can close it: what SQLite finds out about a file when the
+/// first connection of a process opens it, such as that its shared memory is write-protected, holds for every other one until the last is closed.
+pub(crate) type Held = Arc<Mutex<Option<SqliteConnection>>>;
 
 /// Opens connections.
 #[derive(Clone, Debug)]

@@ -146,8 +146,8 @@ impl Failure {
         matches!(&self.cause, Some(Cause::Sqlite { code: ERROR, .. }))
     }
 
-    /// Whether SQLite refused because the file needs a recovery that a read-only connection cannot do.
-    pub(crate) fn needs_recovery(&self) -> bool {
+    /// SQLite takes the file for one that must not be written, or that a read-only connection cannot recover.
+    pub(crate) fn is_write_protection(&self) -> bool {
         matches!(&self.cause, Some(Cause::Sqlite { code, .. }) if code & 0xff == READONLY)
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::store::error::Operation;
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{Record, StoreError, StoreKey, Version};
 use cache_core::time::{Clock, UnixMillis};
 use futures_util::future::join;
@@ -18,9 +18,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::batch::Stored;
-use crate::connection::{self, Connector};
+use crate::connection::{self, Connector, Held};
 use crate::error::Failure;
 use crate::file::DatabaseFile;
+use crate::schema::INCOMPLETE_INDEX;
 use crate::statement::{RECORDS, VERSIONS, Wide};
 use crate::statistics::Counters;
 
@@ -75,12 +76,15 @@ pub(crate) struct Environment {
     pub(crate) counters: Arc<Counters>,
 }
 
-/// Starts `count` readers on one queue.
-pub(crate) fn spawn(count: usize, environment: &Environment) -> (mpsc::Sender<Read>, Vec<JoinHandle<()>>) {
+/// Starts a reader for each of `connections`, all on one queue.
+pub(crate) fn spawn(
+    connections: &[Held],
+    environment: &Environment,
+) -> (mpsc::Sender<Read>, Vec<JoinHandle<()>>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let queue = Arc::new(Mutex::new(receiver));
-    let tasks = (0..count).map(|_| {
-        let reader = Reader::new(environment);
+    let tasks = connections.iter().map(|connection| {
+        let reader = Reader::new(environment, connection);
         tokio::spawn(reader.run(Arc::clone(&queue)))
     });
     (sender, tasks.collect())
@@ -90,38 +94,38 @@ pub(crate) fn spawn(count: usize, environment: &Environment) -> (mpsc::Sender<Re
 pub(crate) struct Reader {
     environment: Environment,
     /// Opened by the first read: a program that reads once pays for one connection.
-    connection: Option<SqliteConnection>,
+    connection: Held,
 }
 
 impl Reader {
-    pub(crate) fn new(environment: &Environment) -> Self {
+    pub(crate) fn new(environment: &Environment, connection: &Held) -> Self {
         Self {
             environment: environment.clone(),
-            connection: None,
+            connection: Arc::clone(connection),
         }
     }
 
     /// Cancellation safe: a statement whose answer nobody takes ends by itself before the next one.
-    pub(crate) async fn record(&mut self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
+    pub(crate) async fn record(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
         let found = self.one(RECORDS.text(1), key).await;
         let found = found.and_then(|row| self.record_in(row.as_ref(), 0));
         found.map_err(|failure| failure.during(Operation::Get))
     }
 
     /// Cancellation safe, as [`record`](Self::record).
-    pub(crate) async fn version(&mut self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+    pub(crate) async fn version(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
         let found = self.one(VERSIONS.text(1), key).await;
         let found = found.and_then(|row| self.version_in(row.as_ref(), 0));
         found.map_err(|failure| failure.during(Operation::Head))
     }
 
     pub(crate) async fn close(self) {
-        if let Some(connection) = self.connection {
+        if let Some(connection) = self.connection.lock().await.take() {
             connection::close(connection).await;
         }
     }
 
-    async fn run(mut self, queue: Arc<Mutex<mpsc::Receiver<Read>>>) {
+    async fn run(self, queue: Arc<Mutex<mpsc::Receiver<Read>>>) {
         let mut waiting = Vec::with_capacity(MOST_READS);
         loop {
             {
@@ -138,7 +142,7 @@ impl Reader {
         self.close().await;
     }
 
-    async fn answer(&mut self, waiting: impl Iterator<Item = Read>) {
+    async fn answer(&self, waiting: impl Iterator<Item = Read>) {
         let mut records = Vec::new();
         let mut versions = Vec::new();
         for read in waiting {
@@ -183,17 +187,13 @@ impl Reader {
         }
     }
 
-    async fn one(&mut self, text: SqlStr, key: &StoreKey) -> Result<Option<SqliteRow>, Failure> {
+    async fn one(&self, text: SqlStr, key: &StoreKey) -> Result<Option<SqliteRow>, Failure> {
         let query = sqlx::query(text).bind(key.as_str().to_owned());
         self.fetch_row(query, 1).await
     }
 
     /// The row with the columns of the keys, in their order.
-    async fn wide<T>(
-        &mut self,
-        text: SqlStr,
-        waiting: &[(StoreKey, T)],
-    ) -> Result<Option<SqliteRow>, Failure> {
+    async fn wide<T>(&self, text: SqlStr, waiting: &[(StoreKey, T)]) -> Result<Option<SqliteRow>, Failure> {
         let mut query = sqlx::query(text);
         for (key, _) in waiting {
             query = query.bind(key.as_str().to_owned());
@@ -232,12 +232,7 @@ impl Reader {
         Ok(is_live.then_some(stored))
     }
 
-    async fn page(
-        &mut self,
-        from: &str,
-        before: &str,
-        limit: i64,
-    ) -> Result<Vec<(StoreKey, Version)>, Failure> {
+    async fn page(&self, from: &str, before: &str, limit: i64) -> Result<Vec<(StoreKey, Version)>, Failure> {
         let query = sqlx::query(
             "SELECT key, version, expires_at FROM records
              WHERE key >= ? AND key < ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
@@ -247,12 +242,33 @@ impl Reader {
         .bind(self.environment.clock.now().0)
         .bind(limit);
         let rows = self.fetch(query).await?;
+        if rows.is_empty() {
+            self.verify_absence(from, before).await?;
+        }
         rows.iter()
             .map(|row| stored(row).map(|(key, stored)| (key, stored.version)))
             .collect()
     }
 
-    async fn changes(&mut self, from: i64, limit: i64) -> Result<Vec<LoggedChange>, Failure> {
+    /// That the table has no such record either. SQLite keeps no checksums: one flipped bit in the index of the keys can hide all of them, and
+    /// whoever then takes the store for a new one puts a second key ring into it. Reads the whole table, which few lists are empty for.
+    async fn verify_absence(&self, from: &str, before: &str) -> Result<(), Failure> {
+        // In one statement, which sees one state of the database.
+        let query = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM records NOT INDEXED WHERE key >= ?1 AND key < ?2)
+                AND NOT EXISTS (SELECT 1 FROM records WHERE key >= ?1 AND key < ?2)",
+        )
+        .bind(from.to_owned())
+        .bind(before.to_owned());
+        let row = self.fetch_row(query, 0).await?.ok_or(sqlx::Error::RowNotFound)?;
+        if row.try_get(0)? {
+            let context = format!("{}: {INCOMPLETE_INDEX}", self.environment.file.path().display());
+            return Err(Failure::new(ErrorKind::Corrupt, context));
+        }
+        Ok(())
+    }
+
+    async fn changes(&self, from: i64, limit: i64) -> Result<Vec<LoggedChange>, Failure> {
         let query = sqlx::query(
             "SELECT sequence, key, version FROM changes WHERE sequence >= ? ORDER BY sequence LIMIT ?",
         )
@@ -271,14 +287,14 @@ impl Reader {
             .collect()
     }
 
-    async fn newest_change(&mut self) -> Result<i64, Failure> {
+    async fn newest_change(&self) -> Result<i64, Failure> {
         let query = sqlx::query("SELECT coalesce(max(sequence), 0) FROM changes");
         let rows = self.fetch(query).await?;
         let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         Ok(row.try_get(0)?)
     }
 
-    async fn check(&mut self) -> Result<Vec<String>, Failure> {
+    async fn check(&self) -> Result<Vec<String>, Failure> {
         let rows = self.fetch(sqlx::query("PRAGMA integrity_check(10)")).await?;
         let mut findings = rows
             .iter()
@@ -289,30 +305,34 @@ impl Reader {
     }
 
     /// Runs `query`, which answers one read by any number of rows.
-    async fn fetch(&mut self, query: SqliteQuery) -> Result<Vec<SqliteRow>, Failure> {
+    async fn fetch(&self, query: SqliteQuery) -> Result<Vec<SqliteRow>, Failure> {
         self.environment.file.verify()?;
         self.environment.counters.count_read(1);
-        let rows = query.fetch_all(self.connection().await?).await;
-        rows.map_err(|error| self.failed(error))
+        let mut held = self.connection.lock().await;
+        let rows = query.fetch_all(self.opened(&mut held).await?).await;
+        rows.map_err(|error| self.failed(error, &mut held))
     }
 
     /// Runs `query`, which answers `reads` reads by one row.
-    async fn fetch_row(&mut self, query: SqliteQuery, reads: usize) -> Result<Option<SqliteRow>, Failure> {
-        if self.connection.is_none() {
+    async fn fetch_row(&self, query: SqliteQuery, reads: usize) -> Result<Option<SqliteRow>, Failure> {
+        let mut held = self.connection.lock().await;
+        if held.is_none() {
             // A missing file has a better error than SQLite's.
             self.environment.file.verify()?;
         }
         self.environment.counters.count_read(reads);
-        let file = Arc::clone(&self.environment.file);
-        let row = query.fetch_optional(self.connection().await?);
+        let row = query.fetch_optional(self.opened(&mut held).await?);
         // The look at the file while the connection's thread reads it. Nothing of what it read is used if it is gone.
-        let (row, verified) = join(row, async { file.verify() }).await;
+        let (row, verified) = join(row, async { self.environment.file.verify() }).await;
         verified?;
-        row.map_err(|error| self.failed(error))
+        row.map_err(|error| self.failed(error, &mut held))
     }
 
-    async fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
-        Ok(match &mut self.connection {
+    async fn opened<'a>(
+        &self,
+        held: &'a mut Option<SqliteConnection>,
+    ) -> Result<&'a mut SqliteConnection, Failure> {
+        Ok(match held {
             Some(connection) => connection,
             closed => {
                 let opened = self.environment.connector.reader().await;
@@ -321,10 +341,10 @@ impl Reader {
         })
     }
 
-    fn failed(&mut self, error: sqlx::Error) -> Failure {
+    fn failed(&self, error: sqlx::Error, held: &mut Option<SqliteConnection>) -> Failure {
         let failure = Failure::from(error).at(self.environment.file.path());
         if failure.breaks_connection() {
-            self.connection = None;
+            *held = None;
         }
         failure
     }

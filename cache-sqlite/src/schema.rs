@@ -32,6 +32,10 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
 "];
 
+/// A record of the table cannot be found by its key.
+pub(crate) const INCOMPLETE_INDEX: &str =
+    "the database is damaged: its index misses a record; move the file aside or restore it";
+
 /// How often to try for write-ahead logging while other processes open the file too.
 const LOG_ATTEMPTS: usize = 20;
 
@@ -51,7 +55,7 @@ pub(crate) async fn prepare(connector: &Connector, file: &DatabaseFile) -> Resul
     connection::close(probe).await;
     match seen {
         // A process that died while it created the tables left a journal that only a writer may roll back.
-        Err(failure) if failure.needs_recovery() => {}
+        Err(failure) if failure.is_write_protection() => {}
         Err(failure) => return Err(failure),
         Ok(_) => {}
     }
@@ -154,10 +158,7 @@ async fn find_newest_by_key(connection: &mut SqliteConnection) -> Result<(), Fai
     if newest == found {
         return Ok(());
     }
-    Err(Failure::new(
-        ErrorKind::Corrupt,
-        "the database is damaged: its index misses a record; move the file aside or restore it",
-    ))
+    Err(Failure::new(ErrorKind::Corrupt, INCOMPLETE_INDEX))
 }
 
 async fn use_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::batch::{Action, Change};
 use crate::config::SqliteConfig;
-use crate::connection::Connector;
+use crate::connection::{Connector, Held};
 use crate::error::Failure;
 use crate::file::DatabaseFile;
 use crate::reader::{self, Environment, Read, Reader};
@@ -94,8 +94,13 @@ impl SqliteStore {
             clock: Arc::clone(&config.clock),
             counters: Arc::clone(&counters),
         };
-        let in_tasks = (config.read_connections - 1).max(1);
-        let direct = (config.read_connections > 1).then(|| Reader::new(&environment));
+        let connections: Vec<Held> = (0..config.read_connections).map(|_| Held::default()).collect();
+        let (direct, in_tasks) = match connections.as_slice() {
+            [direct, in_tasks @ ..] if !in_tasks.is_empty() => {
+                (Some(Reader::new(&environment, direct)), in_tasks)
+            }
+            one => (None, one),
+        };
         let (reads, mut tasks) = reader::spawn(in_tasks, &environment);
         let writer = Writer {
             connector,
@@ -103,6 +108,7 @@ impl SqliteStore {
             clock: Arc::clone(&config.clock),
             announcer: Arc::clone(&announcer),
             counters: Arc::clone(&counters),
+            readers: connections,
         };
         let (writes, task) = writer.spawn(connection);
         tasks.push(task);
@@ -237,8 +243,8 @@ impl fmt::Debug for SqliteStore {
 #[deny(clippy::missing_trait_methods)]
 impl Store for SqliteStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Record>, StoreError> {
-        if let Some(mut direct) = self.try_direct()
-            && let Some(reader) = &mut *direct
+        if let Some(direct) = self.try_direct()
+            && let Some(reader) = &*direct
         {
             return reader.record(key).await;
         }
@@ -248,8 +254,8 @@ impl Store for SqliteStore {
     }
 
     async fn head(&self, key: &StoreKey) -> Result<Option<Version>, StoreError> {
-        if let Some(mut direct) = self.try_direct()
-            && let Some(reader) = &mut *direct
+        if let Some(direct) = self.try_direct()
+            && let Some(reader) = &*direct
         {
             return reader.version(key).await;
         }

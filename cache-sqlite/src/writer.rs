@@ -10,13 +10,15 @@ use cache_core::store::error::{ErrorKind, Retry};
 use cache_core::store::{StoreError, StoreKey};
 use cache_core::time::Clock;
 use futures_util::TryStreamExt;
+use futures_util::future::join_all;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 use sqlx::{Either, Executor, SqlStr};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::batch::{Change, Plan, Stored, batch_length};
-use crate::connection::{self, Connector};
+use crate::complaint;
+use crate::connection::{self, Connector, Held};
 use crate::error::Failure;
 use crate::file::DatabaseFile;
 use crate::reader::stored;
@@ -58,6 +60,8 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) announcer: Arc<Announcer>,
     pub(crate) counters: Arc<Counters>,
+    /// Those of the store's readers, all of them.
+    pub(crate) readers: Vec<Held>,
 }
 
 impl Writer {
@@ -141,10 +145,32 @@ impl Task {
         }
     }
 
-    /// Carries out `changes` in one transaction.
+    /// Carries out `changes` in one transaction, on new connections where the file was write-protected and no longer is.
     ///
     /// A failure was certainly not applied, unless it says that its outcome is unknown.
     async fn transact(&mut self, changes: &[Change]) -> Result<Vec<Result<(), StoreError>>, Failure> {
+        let result = self.transact_once(changes).await;
+        let path = self.writer.file.path();
+        match result {
+            Err(failure)
+                if failure.is_write_protection()
+                    && !is_unknown(&failure)
+                    && complaint::about(path).is_none() =>
+            {
+                // Nobody may open another one before the writer has its own: the first finds out what holds for all.
+                let readers = self.writer.readers.iter().cloned();
+                let mut readers = join_all(readers.map(tokio::sync::Mutex::lock_owned)).await;
+                let connections = readers.iter_mut().filter_map(|reader| reader.take());
+                for connection in connections.chain(self.connection.take()) {
+                    connection::close(connection).await;
+                }
+                self.transact_once(changes).await
+            }
+            result => result,
+        }
+    }
+
+    async fn transact_once(&mut self, changes: &[Change]) -> Result<Vec<Result<(), StoreError>>, Failure> {
         self.writer.file.verify()?;
         let level = if changes.iter().any(Change::is_durable) {
             Synchronous::Full

@@ -13,6 +13,7 @@ use cache_core::random::{OsRandom, Random};
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{PutOptions, Store, StoreError};
 use cache_sqlite::{SqliteConfig, SqliteStore};
+use futures_util::StreamExt;
 use sqlx::Connection;
 use support::{key, open, raw, run};
 use tempfile::{TempDir, tempdir};
@@ -307,6 +308,39 @@ async fn database_whose_index_was_exchanged_is_not_taken_for_an_empty_one() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("move the file aside"), "{error}");
+    assert!(fs::read(&place.path).unwrap() == content, "it was changed");
+}
+
+/// Keys out of their order mislead SQLite's search, so that it ends before the first of them.
+#[tokio::test]
+async fn list_that_a_flipped_bit_of_the_index_ends_early_is_not_an_empty_one() {
+    let place = Place::new();
+    let store = open(&place.path).await;
+    for name in ["cache/keyring/ring", "cache/user/one", "cache/user/two"] {
+        store
+            .put(&key(name), "payload".into(), PutOptions::create())
+            .await
+            .unwrap();
+    }
+    store.close().await;
+    // The table is the second page, its index the third.
+    let mut content = fs::read(&place.path).unwrap();
+    let name = b"cache/keyring/ring";
+    let index = &mut content[2 * 4096..3 * 4096];
+    let start = index.windows(name.len()).position(|found| found == name).unwrap();
+    // "c" becomes "s".
+    index[start] ^= 0x10;
+    fs::write(&place.path, &content).unwrap();
+
+    let store = open(&place.path).await;
+    assert_eq!(store.get(&key("cache/keyring/ring")).await.unwrap(), None);
+    let listed: Vec<_> = store.scan("cache/").collect().await;
+    let error = listed.into_iter().next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("cache.db"), "{error}");
+    let others: Vec<_> = store.scan("another/").collect().await;
+    assert!(others.is_empty(), "nobody put anything there");
+    store.close().await;
     assert!(fs::read(&place.path).unwrap() == content, "it was changed");
 }
 

@@ -154,6 +154,55 @@ fn child_without_permissions() {
     });
 }
 
+#[test]
+fn what_was_write_protected_when_it_was_opened_is_written_when_it_no_longer_is() {
+    if is_child() {
+        return child_that_gets_permission();
+    }
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("cache.db");
+    if rustix::process::geteuid().is_root() {
+        chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    }
+    must_succeed(unprivileged(process(
+        "what_was_write_protected_when_it_was_opened_is_written_when_it_no_longer_is",
+        &path,
+    )));
+}
+
+fn child_that_gets_permission() {
+    let path = database();
+    block_on(async {
+        let store = open(&path).await;
+        let first = store
+            .put(&key("record"), "first".into(), PutOptions::create())
+            .await
+            .unwrap();
+        store.close().await;
+
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        let store = open(&path).await;
+        // All connections that there can be: each of them keeps what SQLite found out about the file.
+        let reads = (0..64).map(|_| async { store.head(&key("record")).await.unwrap() });
+        assert_eq!(futures_util::future::join_all(reads).await, [Some(first); 64]);
+        let record = key("record");
+        let change = || store.put(&record, "second".into(), PutOptions::overwrite());
+        assert_eq!(change().await.unwrap_err().kind(), ErrorKind::ReadOnly);
+        assert_eq!(store.head(&key("record")).await.unwrap(), Some(first));
+
+        for entry in fs::read_dir(path.parent().unwrap()).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(0o600)).unwrap();
+        }
+        let second = change().await.unwrap();
+        assert_eq!(store.head(&key("record")).await.unwrap(), Some(second));
+        store.close().await;
+        assert_eq!(
+            open(&path).await.head(&key("record")).await.unwrap(),
+            Some(second)
+        );
+    });
+}
+
 fn unprivileged(mut command: Command) -> Command {
     if rustix::process::geteuid().is_root() {
         command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
