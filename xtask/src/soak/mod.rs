@@ -94,7 +94,7 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
 
     let needs_fuzzers = |gate: &Gate| gate.name == FUZZING && selection.wants(gate);
     let fuzzers = gates.iter().any(needs_fuzzers).then(fuzz::build).transpose()?;
-    let sources = Sources::present(&target_folder()?)?;
+    let sources = Sources::present()?;
     let mut failed = Vec::new();
     for gate in gates.iter().filter(|gate| selection.wants(gate)) {
         let mut command = Command::new(&program);
