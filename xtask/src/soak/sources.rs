@@ -1,7 +1,7 @@
 //! The names of what is put to the proof, and of what does it.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::{Command, Stdio};
 
 use crate::command::{Failure, output, root};
@@ -63,9 +63,11 @@ fn name(paths: &[&str]) -> Result<String, Failure> {
     files.sort_unstable();
     let mut all = Vec::new();
     for path in files {
-        // What was removed is listed until that is committed.
-        let Ok(content) = fs::read(root().join(path)) else {
-            continue;
+        let content = match fs::read(root().join(path)) {
+            Ok(content) => content,
+            // What was removed is listed until that is committed.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(Failure::new(format!("could not read {path}: {error}"))),
         };
         let content = match String::from_utf8(content) {
             Ok(text) if path.ends_with(".rs") => without_tests(&text).into_bytes(),
