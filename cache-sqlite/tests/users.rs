@@ -10,7 +10,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use cache_core::store::error::ErrorKind;
 use cache_core::store::{PutOptions, Store};
@@ -103,15 +102,7 @@ fn write_protection_is_told_apart_from_lacking_permission() {
     if is_child() {
         return child_without_permissions();
     }
-    let directory = tempdir().unwrap();
-    let path = directory.path().join("cache.db");
-    if rustix::process::geteuid().is_root() {
-        chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
-    }
-    must_succeed(unprivileged(process(
-        "write_protection_is_told_apart_from_lacking_permission",
-        &path,
-    )));
+    run_unprivileged("write_protection_is_told_apart_from_lacking_permission");
 }
 
 fn child_without_permissions() {
@@ -159,15 +150,7 @@ fn what_was_write_protected_when_it_was_opened_is_written_when_it_no_longer_is()
     if is_child() {
         return child_that_gets_permission();
     }
-    let directory = tempdir().unwrap();
-    let path = directory.path().join("cache.db");
-    if rustix::process::geteuid().is_root() {
-        chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
-    }
-    must_succeed(unprivileged(process(
-        "what_was_write_protected_when_it_was_opened_is_written_when_it_no_longer_is",
-        &path,
-    )));
+    run_unprivileged("what_was_write_protected_when_it_was_opened_is_written_when_it_no_longer_is");
 }
 
 fn child_that_gets_permission() {
@@ -203,11 +186,15 @@ fn child_that_gets_permission() {
     });
 }
 
-fn unprivileged(mut command: Command) -> Command {
+/// Runs a test's child in a folder of its own, as a user whom permission bits stop.
+fn run_unprivileged(test: &str) {
+    let directory = tempdir().unwrap();
+    let mut child = process(test, &directory.path().join("cache.db"));
     if rustix::process::geteuid().is_root() {
-        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+        chown(directory.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+        child.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     }
-    command
+    must_succeed(child);
 }
 
 fn mode(path: &Path) -> u32 {
