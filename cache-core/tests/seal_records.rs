@@ -339,6 +339,7 @@ async fn a_header_can_be_shown_without_a_key() {
         (shown.generation, shown.payload_bytes, shown.key_id),
         (4, 7, None)
     );
+    assert_eq!((shown.codec, shown.schema), (Some(1), Some(1)));
     assert!(peek_header(b"something else").is_err());
     assert!(peek_header(b"TKSR").is_err());
 }

@@ -357,6 +357,39 @@ async fn a_sweep_never_overwrites_what_somebody_else_wrote() {
 }
 
 #[tokio::test]
+async fn conflicts_count_against_the_limit_of_a_sweep() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    let sealer = world.open().await;
+    let keys = written(&world, &sealer, 3).await;
+    sealer.rotate().await.unwrap();
+    // Whichever record comes first may have been written or not.
+    store.lose_next_reply.store(true, Ordering::SeqCst);
+    let report = sealer.reseal(1).await.unwrap();
+    assert_eq!((report.resealed, report.conflicts, report.postponed), (0, 1, 2));
+    for key in keys {
+        world.read(&sealer, &key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn quarantine_keeps_its_copy_when_the_removal_may_have_been_made() {
+    let store = Arc::new(Scripted::new());
+    let world = World::over(store.clone());
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    let aside = quarantine(&world);
+    store.lose_next_removal.store(true, Ordering::SeqCst);
+    let error = aside.put_aside(&key).await.unwrap_err();
+    assert!(matches!(error, SealError::Store(_)), "{error}");
+    let [copy] = &aside.list().await.unwrap()[..] else {
+        panic!("there is no copy");
+    };
+    assert_eq!(aside.restore(&copy.key).await.unwrap(), Some(key.clone()));
+    assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
+}
+
+#[tokio::test]
 async fn quarantine_never_removes_what_somebody_else_wrote() {
     let store = Arc::new(Scripted::new());
     let world = World::over(store.clone());

@@ -346,20 +346,4 @@ impl From<RingError> for SealError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_that_cannot_say_now_says_nothing_of_the_ring() {
-        let unavailable = KeySourceError::Unavailable {
-            place: "the key".to_owned(),
-            what: "locked".to_owned(),
-            source: None,
-        };
-        assert!(!SealError::KeySource(unavailable).is_about_ring());
-        let missing = KeySourceError::Missing {
-            place: "the key".to_owned(),
-        };
-        assert!(SealError::KeySource(missing).is_about_ring());
-    }
-}
+mod tests;

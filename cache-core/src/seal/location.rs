@@ -369,6 +369,14 @@ mod tests {
     }
 
     #[test]
+    fn a_legible_key_says_what_it_was_made_of() {
+        let ns = namespace("ns");
+        let key = LocationKeys::public().legible_key(&ns, RecordKind::User, b"alice");
+        assert_eq!(read_legible(&ns, &key).as_deref(), Some(&b"alice"[..]));
+        assert_eq!(read_legible(&namespace("other"), &key), None);
+    }
+
+    #[test]
     fn a_location_must_match_its_key() {
         let ns = namespace("ns");
         let key = LocationKeys::public().stored_key(&ns, RecordKind::User, b"alice");

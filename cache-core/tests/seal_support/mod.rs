@@ -209,13 +209,15 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A memory store that counts `head`, loses replies or requests of `put`, is down, or has another writer get in first.
+/// A memory store that counts `head`, loses replies or requests of `put` and replies of `delete`, is down, or has another writer get in first.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) inner: MemoryStore,
     pub(crate) heads: AtomicUsize,
     pub(crate) lose_next_reply: AtomicBool,
     pub(crate) lose_next_request: AtomicBool,
+    /// The reply to a `delete`.
+    pub(crate) lose_next_removal: AtomicBool,
     pub(crate) down: AtomicBool,
     /// Written behind everybody's back before the next `put` or `delete`.
     pub(crate) interloper: Mutex<Option<(StoreKey, Bytes)>>,
@@ -228,6 +230,7 @@ impl Scripted {
             heads: 0.into(),
             lose_next_reply: false.into(),
             lose_next_request: false.into(),
+            lose_next_removal: false.into(),
             down: false.into(),
             interloper: Mutex::default(),
         }
@@ -277,7 +280,11 @@ impl Store for Scripted {
 
     async fn delete(&self, key: &StoreKey, expected: Option<Version>) -> Result<(), StoreError> {
         self.interfere().await;
-        self.inner.delete(key, expected).await
+        self.inner.delete(key, expected).await?;
+        if self.lose_next_removal.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::new(ErrorKind::Timeout, Operation::Delete, "scripted"));
+        }
+        Ok(())
     }
 
     fn scan<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<(StoreKey, Version), StoreError>> {

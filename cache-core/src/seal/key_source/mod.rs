@@ -250,4 +250,13 @@ mod tests {
         }
         assert!(SourceDescription::new("kms", vec![0; 1025]).is_err());
     }
+
+    #[test]
+    fn sources_without_parameters_refuse_some() {
+        let some = SourceDescription::new("fixed", [1]).unwrap();
+        let error = some.expect_no_parameters().unwrap_err();
+        assert!(matches!(error, KeySourceError::Parameters { .. }), "{error}");
+        let none = SourceDescription::new("fixed", []).unwrap();
+        assert!(none.expect_no_parameters().is_ok());
+    }
 }
