@@ -10,31 +10,19 @@ use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, CacheError, SignOutScope, TokenCache};
 use cache_core::codec::{BincodeCodec, Codec, CodecError};
-use cache_core::random::{OsRandom, Random};
+use cache_core::random::Random;
 use cache_core::schema::Partition;
-use cache_core::seal::{Namespace, RecordKind};
+use cache_core::seal::Namespace;
 use cache_core::secret::{Secret, SecretBytes};
+use cache_core::store::Store;
 use cache_core::store::error::{ErrorKind, Operation, Retry};
-use cache_core::store::{MemoryStore, Store, StoreKey};
 use cache_core::strategy::{SealPolicy, Strategy};
 use cache_testkit::clock::ManualClock;
-use cache_testkit::fault::{Fault, FaultStore};
+use cache_testkit::fault::Fault;
 use cache_testkit::random::SeededRandom;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn faulty() -> (ManualClock, FaultStore, Arc<dyn Store>) {
-    let clock = ManualClock::new();
-    let inner = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
-    let faults = FaultStore::new(Arc::new(inner), Arc::new(clock.clone()));
-    let store: Arc<dyn Store> = Arc::new(faults.clone());
-    (clock, faults, store)
-}
-
-fn is_user(key: &StoreKey) -> bool {
-    RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
-}
 
 async fn sign_in_as(cache: &TokenCache, issuer: &Issuer, client: &str, scopes: &str) {
     cache

@@ -7,26 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, Freshness, TokenCache};
-use cache_core::random::OsRandom;
 use cache_core::schema::{AuthorityIdentity, AuthorityKind, ScopeSet, TokenRequest};
 use cache_core::seal::Namespace;
+use cache_core::store::Store;
 use cache_core::store::error::{ErrorKind, Operation};
-use cache_core::store::{MemoryStore, Store};
 use cache_core::strategy::{Coalescing, MemoryTier, SealPolicy, Strategy, TimeLimits};
 use cache_core::time::Clock;
-use cache_testkit::clock::ManualClock;
-use cache_testkit::fault::{Fault, FaultStore};
+use cache_testkit::fault::Fault;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn faulty() -> (ManualClock, FaultStore, Arc<dyn Store>) {
-    let clock = ManualClock::new();
-    let inner = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
-    let faults = FaultStore::new(Arc::new(inner), Arc::new(clock.clone()));
-    let store: Arc<dyn Store> = Arc::new(faults.clone());
-    (clock, faults, store)
-}
 
 async fn acquire(cache: &TokenCache, issuer: &Arc<Issuer>, scopes: &str) -> Result<Acquired, CacheError> {
     let call = issuer.call(scopes);

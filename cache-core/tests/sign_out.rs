@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache, TokenSource};
 use cache_core::random::OsRandom;
-use cache_core::seal::{Namespace, RecordKind};
 use cache_core::secret::Secret;
 use cache_core::store::error::Operation;
-use cache_core::store::{MemoryStore, Store, StoreKey};
+use cache_core::store::{MemoryStore, Store};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::{Fault, FaultStore, PausePoint};
@@ -63,10 +62,6 @@ impl World {
         let call = self.issuer.call("a");
         cache.acquire(request("a"), AcquireOptions::default(), call).await
     }
-}
-
-fn is_user(key: &StoreKey) -> bool {
-    RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
 }
 
 /// What another process does while the refresh is held.

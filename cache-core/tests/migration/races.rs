@@ -14,10 +14,6 @@ use cache_testkit::fault::{Fault, FaultStore, PausePoint};
 use crate::scene::*;
 use crate::support::*;
 
-fn is_user(key: &StoreKey) -> bool {
-    RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
-}
-
 #[tokio::test]
 async fn programs_that_refresh_all_the_while_spend_no_token_twice() {
     const ACCOUNTS: usize = 12;

@@ -1,17 +1,11 @@
 //! Refresh tokens and outages: none is sent without a marker that is stored.
 
 use cache_core::cache::{AcquireOptions, Freshness, TokenSource};
-use cache_core::seal::{Namespace, RecordKind};
-use cache_core::store::StoreKey;
 use cache_core::store::error::{ErrorKind, Operation};
 use cache_testkit::fault::Fault;
 
 use crate::scene::*;
 use crate::support::*;
-
-fn is_user(key: &StoreKey) -> bool {
-    RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
-}
 
 #[tokio::test]
 async fn no_refresh_token_is_sent_while_its_marker_cannot_be_stored() {

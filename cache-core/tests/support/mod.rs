@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, TokenCache, UnknownOutcomePolicy};
 use cache_core::random::OsRandom;
-use cache_core::seal::{FixedKeySource, Namespace, SecretKey};
-use cache_core::store::{MemoryStore, Store};
+use cache_core::seal::{FixedKeySource, Namespace, RecordKind, SecretKey};
+use cache_core::store::{MemoryStore, Store, StoreKey};
 use cache_core::strategy::Strategy;
 use cache_testkit::clock::ManualClock;
 use cache_testkit::declared::DeclaredStore;
+use cache_testkit::fault::FaultStore;
 
 #[allow(unused_imports, reason = "each test uses its part")]
 pub use cache_testkit::issuer::*;
@@ -26,6 +27,19 @@ pub fn parts() -> (ManualClock, Arc<dyn Store>) {
     let clock = ManualClock::new();
     let store = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
     (clock, Arc::new(store))
+}
+
+/// As [`parts`], with a store that fails on demand.
+pub fn faulty() -> (ManualClock, FaultStore, Arc<dyn Store>) {
+    let clock = ManualClock::new();
+    let inner = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
+    let faults = FaultStore::new(Arc::new(inner), Arc::new(clock.clone()));
+    let store: Arc<dyn Store> = Arc::new(faults.clone());
+    (clock, faults, store)
+}
+
+pub fn is_user(key: &StoreKey) -> bool {
+    RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
 }
 
 pub async fn open(store: &Arc<dyn Store>, clock: &ManualClock) -> TokenCache {
