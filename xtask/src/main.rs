@@ -14,6 +14,7 @@ mod fuzz;
 mod guard;
 mod lint;
 mod metadata;
+mod mutants;
 mod packages;
 mod prerequisites;
 mod soak;
@@ -49,6 +50,8 @@ Commands:
   fuzz [TARGET…] [--runs N] [--input FILE]
                        Run every target of the package fuzz, or those named, guided by coverage, N times each (a
                        million), from what earlier runs found. With --input, run one input again.
+  mutants [PART…]      Change the code of seal, merge and refresh, or of those named, in a thousand places, and name the
+                       changes that no test notices and docs/mutants.md does not explain. It takes hours.
   guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
                        benches/guard. With --bless, rewrite the budget.
   help                 Print this.
@@ -80,6 +83,13 @@ fn main() -> ExitCode {
         },
         ["fuzz", ref options @ ..] => match fuzz::Selection::parse(options) {
             Some(selection) => fuzz::run_targets(&selection),
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
+        ["mutants", ref names @ ..] => match mutants::selection(names) {
+            Some(parts) => mutants::run(&parts),
             None => {
                 eprint!("{USAGE}");
                 return ExitCode::from(2);
