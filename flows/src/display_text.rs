@@ -1,18 +1,25 @@
 //! Text from a server, made fit for a terminal, a log and a person.
 
 /// How many characters of a server's text are kept.
-const LONGEST: usize = 2_000;
+pub(crate) const LONGEST: usize = 2_000;
 
 /// `text` without what could steer a terminal or reorder a line: control characters become spaces, invisible and
 /// direction-changing ones go. At most 2,000 characters are kept.
 pub(crate) fn display_text(text: &str) -> String {
-    text.chars()
-        .filter(|character| !is_invisible(*character))
-        .map(|character| if character.is_control() { ' ' } else { character })
+    legible(text)
+        .chars()
         .take(LONGEST)
         .collect::<String>()
         .trim()
         .to_owned()
+}
+
+/// All of `text`, without what could steer a terminal or reorder a line.
+pub(crate) fn legible(text: &str) -> String {
+    text.chars()
+        .filter(|character| !is_invisible(*character))
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
 }
 
 fn is_invisible(character: char) -> bool {

@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 ///
 /// It is wiped when dropped, also where it had to grow.
 #[derive(Clone, Default)]
-pub struct Form(Zeroizing<Vec<u8>>);
+pub struct Form {
+    encoded: Zeroizing<Vec<u8>>,
+    secrets: Vec<Secret>,
+}
 
 impl Form {
     /// An empty form.
@@ -23,17 +26,23 @@ impl Form {
     pub fn push(&mut self, name: &str, value: &str) {
         // Three bytes an encoded byte is the worst case. Growing by hand wipes the bytes that are left behind.
         self.reserve(name.len() * 3 + value.len() * 3 + 2);
-        if !self.0.is_empty() {
-            self.0.push(b'&');
+        if !self.encoded.is_empty() {
+            self.encoded.push(b'&');
         }
         self.encode(name);
-        self.0.push(b'=');
+        self.encoded.push(b'=');
         self.encode(value);
     }
 
     /// Adds a secret parameter.
     pub fn push_secret(&mut self, name: &str, value: &Secret) {
         self.push(name, value.expose());
+        self.secrets.push(value.clone());
+    }
+
+    /// The values of secret parameters.
+    pub(crate) fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 
     /// Adds a parameter unless it is empty.
@@ -45,7 +54,7 @@ impl Form {
 
     /// The parameters as they are encoded, which tells them apart as well and leaves no decoded copy behind.
     pub(crate) fn encoded_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
+        self.encoded
             .split(|byte| *byte == b'&')
             .filter_map(|pair| {
                 pair.iter()
@@ -58,22 +67,26 @@ impl Form {
     /// The encoded form.
     #[must_use]
     pub fn into_bytes(mut self) -> SecretBytes {
-        SecretBytes::new(std::mem::take(&mut *self.0))
+        SecretBytes::new(std::mem::take(&mut *self.encoded))
     }
 
     fn encode(&mut self, text: &str) {
         for piece in form_urlencoded::byte_serialize(text.as_bytes()) {
-            self.0.extend_from_slice(piece.as_bytes());
+            self.encoded.extend_from_slice(piece.as_bytes());
         }
     }
 
     fn reserve(&mut self, additional: usize) {
-        if self.0.capacity() - self.0.len() >= additional {
+        if self.encoded.capacity() - self.encoded.len() >= additional {
             return;
         }
-        let mut larger = Vec::with_capacity((self.0.len() + additional).max(self.0.capacity() * 2).max(512));
-        larger.extend_from_slice(&self.0);
-        self.0 = Zeroizing::new(larger);
+        let mut larger = Vec::with_capacity(
+            (self.encoded.len() + additional)
+                .max(self.encoded.capacity() * 2)
+                .max(512),
+        );
+        larger.extend_from_slice(&self.encoded);
+        self.encoded = Zeroizing::new(larger);
     }
 }
 

@@ -9,10 +9,8 @@ use serde_json::Value;
 
 use super::expiry::parse_date;
 use super::{AUTHORITY, ManagedIdentityId, Resource, TENANT};
-use crate::display_text::display_text;
 use crate::error::{AuthorityError, Error, ReplyError};
-use crate::http::HttpResponse;
-use crate::response::{Fields, retry_after};
+use crate::response::{Fields, Reply, retry_after};
 
 /// A token that lives longer is replaced when half of its life is over, as in MSAL.
 const LONG_LIFE: Duration = Duration::from_secs(2 * 3600);
@@ -25,14 +23,14 @@ pub(crate) struct ReplyFor<'a> {
     pub(crate) now: UnixMillis,
 }
 
-/// The token in `response`, or the error that it is.
-pub(crate) fn token_response(asked: &ReplyFor<'_>, response: &HttpResponse) -> Result<TokenResponse, Error> {
-    let mut fields = success(response, asked.now)?;
+/// The token in `reply`, or the error that it is.
+pub(crate) fn token_response(asked: &ReplyFor<'_>, reply: &Reply) -> Result<TokenResponse, Error> {
+    let mut fields = success(reply, asked.now)?;
     let sent_at = asked.sent_at.to_seconds();
     let expires_on = expires_on(&fields, sent_at)?;
     match fields.text("token_type") {
         Some(other) if !other.eq_ignore_ascii_case("bearer") => {
-            return Err(ReplyError::TokenType(display_text(other)).into());
+            return Err(ReplyError::TokenType(reply.display(other)).into());
         }
         _ => {}
     }
@@ -81,7 +79,8 @@ fn expires_on(fields: &Fields, sent_at: UnixSeconds) -> Result<UnixSeconds, Repl
     }
 }
 
-fn success(response: &HttpResponse, now: UnixMillis) -> Result<Fields, Error> {
+fn success(reply: &Reply, now: UnixMillis) -> Result<Fields, Error> {
+    let response = &reply.response;
     let status = response.status;
     match status {
         200..=299 => Ok(Fields::parse(&response.body).ok_or(ReplyError::Unreadable(status))?),
@@ -91,7 +90,7 @@ fn success(response: &HttpResponse, now: UnixMillis) -> Result<Fields, Error> {
             retry_after: retry_after(response, now),
         }
         .into()),
-        400..=499 => Err(Error::Authority(Box::new(refusal(response, now)))),
+        400..=499 => Err(Error::Authority(Box::new(refusal(reply, now)))),
         _ => Err(ReplyError::Unreadable(status).into()),
     }
 }
@@ -99,15 +98,21 @@ fn success(response: &HttpResponse, now: UnixMillis) -> Result<Fields, Error> {
 /// `{error, error_description}`, `{statusCode, message, correlationId}` or `{error: {code, message, correlationId}}`.
 ///
 /// There is no user who could be asked, so none of it requires interaction.
-fn refusal(response: &HttpResponse, now: UnixMillis) -> AuthorityError {
+fn refusal(reply: &Reply, now: UnixMillis) -> AuthorityError {
+    let response = &reply.response;
     let fields = Fields::parse(&response.body);
     let outer = |name: &str| fields.as_ref().and_then(|fields| fields.scalar(name));
     let inner = |name: &str| {
         let object = fields.as_ref()?.value("error")?.as_object()?;
         object.get(name).and_then(Value::as_str).map(str::to_owned)
     };
-    let first =
-        |texts: [Option<String>; 3]| texts.into_iter().flatten().next().map(|text| display_text(&text));
+    let first = |texts: [Option<String>; 3]| {
+        texts
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|text| reply.display(&text))
+    };
     AuthorityError {
         refusal: AuthorityRefusal {
             error: first([inner("code"), outer("error"), None])
@@ -136,6 +141,7 @@ fn refusal(response: &HttpResponse, now: UnixMillis) -> AuthorityError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HttpResponse;
     use cache_core::secret::SecretBytes;
 
     const NOW: i64 = 1_560_995_878;
@@ -152,7 +158,7 @@ mod tests {
             sent_at: UnixSeconds(NOW).to_millis(),
             now: UnixSeconds(NOW + 5).to_millis(),
         };
-        token_response(&asked, &response)
+        token_response(&asked, &response.into())
     }
 
     #[test]

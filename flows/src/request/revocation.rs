@@ -5,8 +5,8 @@ use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 
 use crate::error::{Error, ReplyError};
-use crate::http::{Form, HttpResponse};
-use crate::response::definite_success;
+use crate::http::Form;
+use crate::response::{Reply, definite_success};
 
 /// The form that asks to revoke a refresh token, and with it what else was granted with it (section 2.1).
 pub(crate) fn form(refresh_token: &Secret) -> Form {
@@ -17,13 +17,13 @@ pub(crate) fn form(refresh_token: &Secret) -> Form {
 }
 
 /// Judges the reply (section 2.2): the status says it all, and a token that was unknown counts as revoked.
-pub(crate) fn judge(kind: AuthorityKind, response: &HttpResponse, now: UnixMillis) -> Result<(), Error> {
-    if response.status == 200 {
+pub(crate) fn judge(kind: AuthorityKind, reply: &Reply, now: UnixMillis) -> Result<(), Error> {
+    if reply.response.status == 200 {
         return Ok(());
     }
-    match definite_success(kind, response, now) {
+    match definite_success(kind, reply, now) {
         // Accepted, or no content: nothing says that it is done.
-        Ok(_) => Err(ReplyError::Unreadable(response.status).into()),
+        Ok(_) => Err(ReplyError::Unreadable(reply.response.status).into()),
         Err(error) => Err(error),
     }
 }
@@ -33,6 +33,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::HttpResponse;
     use cache_core::secret::SecretBytes;
 
     fn judged(status: u16, headers: &[(&str, &str)], body: &str) -> Result<(), Error> {
@@ -44,7 +45,7 @@ mod tests {
             headers: headers.collect(),
             body: SecretBytes::new(body.as_bytes().to_vec()),
         };
-        judge(AuthorityKind::Oidc, &response, UnixMillis(0))
+        judge(AuthorityKind::Oidc, &response.into(), UnixMillis(0))
     }
 
     #[test]

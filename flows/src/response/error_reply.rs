@@ -4,28 +4,24 @@ use cache_core::cache::{AuthorityRefusal, RefusedBecause};
 use cache_core::schema::AuthorityKind;
 use cache_core::time::UnixMillis;
 
-use super::Fields;
 use super::retry_after::retry_after;
+use super::{Fields, Reply};
 use crate::display_text::display_text;
 use crate::error::{AuthorityError, B2C_PASSWORD_RESET, Error, ReplyError, b2c_code};
-use crate::http::HttpResponse;
 
 /// The JSON object of a reply that granted what was asked; every other reply as the error that it is.
 ///
 /// Only a 4xx reply other than 408 proves that the request was not executed. A 5xx may come from a proxy in front
 /// of an authority that did execute it.
-pub(crate) fn definite_success(
-    kind: AuthorityKind,
-    response: &HttpResponse,
-    now: UnixMillis,
-) -> Result<Fields, Error> {
+pub(crate) fn definite_success(kind: AuthorityKind, reply: &Reply, now: UnixMillis) -> Result<Fields, Error> {
+    let response = &reply.response;
     let status = response.status;
     match status {
         200..=299 => {
             let fields = Fields::parse(&response.body).ok_or(ReplyError::Unreadable(status))?;
             // Some providers refuse with status 200.
             if code(&fields).is_some() && fields.value("access_token").is_none() {
-                return Err(refusal(kind, response, Some(&fields), now).into());
+                return Err(refusal(kind, reply, Some(&fields), now).into());
             }
             Ok(fields)
         }
@@ -38,7 +34,7 @@ pub(crate) fn definite_success(
         400..=499 => {
             // No body, HTML and other formats are refusals without a code: real providers send them.
             let fields = Fields::parse(&response.body);
-            Err(refusal(kind, response, fields.as_ref(), now).into())
+            Err(refusal(kind, reply, fields.as_ref(), now).into())
         }
         _ => Err(ReplyError::Unreadable(status).into()),
     }
@@ -81,18 +77,15 @@ pub(crate) fn by_redirect(kind: AuthorityKind, error: &str, description: Option<
     }
 }
 
-fn refusal(
-    kind: AuthorityKind,
-    response: &HttpResponse,
-    fields: Option<&Fields>,
-    now: UnixMillis,
-) -> AuthorityError {
-    let text = |name: &str| fields.and_then(|fields| fields.text(name)).map(display_text);
+fn refusal(kind: AuthorityKind, reply: &Reply, fields: Option<&Fields>, now: UnixMillis) -> AuthorityError {
+    let response = &reply.response;
+    let display = |text: &str| reply.display(text);
+    let text = |name: &str| fields.and_then(|fields| fields.text(name)).map(display);
     let error = fields
         .and_then(code)
-        .map(display_text)
+        .map(display)
         .unwrap_or_else(|| format!("http_{}", response.status));
-    let description = text("error_description").or_else(|| Some(display_text(nested(fields?, "message")?)));
+    let description = text("error_description").or_else(|| Some(display(nested(fields?, "message")?)));
     let suberror = text("suberror");
     // Claims go back to the authority as they came, so they are not cleaned for display.
     let claims = fields.and_then(|fields| fields.text("claims")).map(str::to_owned);
@@ -110,15 +103,15 @@ fn refusal(
     let codes = fields
         .and_then(|fields| fields.value("error_codes")?.as_array())
         .map(|codes| codes.iter().filter_map(serde_json::Value::as_i64).collect());
-    let correlation_id =
-        text("correlation_id").or_else(|| response.header("client-request-id").map(display_text));
+    let correlation_id = text("correlation_id").or_else(|| response.header("client-request-id").map(display));
     AuthorityError {
         refusal: AuthorityRefusal {
             description,
             correlation_id,
             error,
             suberror,
-            claims,
+            // They go through a browser.
+            claims: claims.filter(|claims| !reply.repeats_a_secret(claims)),
             about,
         },
         status: Some(response.status),
@@ -173,9 +166,10 @@ mod tests {
 
     use super::*;
     use crate::InteractionClassification;
+    use crate::http::HttpResponse;
     use cache_core::secret::SecretBytes;
 
-    fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
+    fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
         HttpResponse {
             status,
             headers: headers
@@ -184,9 +178,10 @@ mod tests {
                 .collect(),
             body: SecretBytes::new(body.as_bytes().to_vec()),
         }
+        .into()
     }
 
-    fn error(kind: AuthorityKind, response: &HttpResponse) -> Error {
+    fn error(kind: AuthorityKind, response: &Reply) -> Error {
         definite_success(kind, response, UnixMillis(0))
             .err()
             .expect("an error")

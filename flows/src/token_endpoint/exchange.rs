@@ -8,10 +8,10 @@ use url::Url;
 use super::TokenEndpoint;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
-use crate::http::{Form, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
+use crate::http::{Form, HttpError, HttpErrorKind, HttpRequest};
 use crate::proof::{Proof, ProofSigner};
 use crate::request::Authentication;
-use crate::response::Fields;
+use crate::response::{Fields, Reply};
 
 impl TokenEndpoint {
     /// As [`post`](Self::post), with a proof. A server that wants a nonce in it refuses the request unexecuted and says which; then, and
@@ -23,26 +23,26 @@ impl TokenEndpoint {
         form: Form,
         correlation_id: CorrelationId,
         time_limit: Duration,
-    ) -> Result<HttpResponse, Error> {
+    ) -> Result<Reply, Error> {
         let (clock, nonces) = (self.transport.clock(), self.transport.nonces());
         let began = clock.monotonic();
         // A signer of one's own may take long, and a process may be stopped: each request has what is left then.
         let left = || time_limit.saturating_sub(clock.monotonic().saturating_sub(began));
         let nonce = nonces.of(&url);
         let proof = self.prove(signer, &url, nonce.as_deref()).await?;
-        let response = self
+        let reply = self
             .post(url.clone(), form.clone(), Some(proof), correlation_id, left())
             .await?;
-        let given = nonces.note(&url, &response);
-        let Some(nonce) = given.filter(|_| wants_nonce(&response)) else {
-            return Ok(response);
+        let given = nonces.note(&url, &reply.response);
+        let Some(nonce) = given.filter(|_| wants_nonce(&reply)) else {
+            return Ok(reply);
         };
         let proof = self.prove(signer, &url, Some(&nonce)).await?;
-        let response = self
+        let reply = self
             .post(url.clone(), form, Some(proof), correlation_id, left())
             .await?;
-        nonces.note(&url, &response);
-        Ok(response)
+        nonces.note(&url, &reply.response);
+        Ok(reply)
     }
 
     async fn prove(&self, signer: &dyn ProofSigner, url: &Url, nonce: Option<&str>) -> Result<Secret, Error> {
@@ -63,7 +63,7 @@ impl TokenEndpoint {
         proof: Option<Secret>,
         correlation_id: CorrelationId,
         time_limit: Duration,
-    ) -> Result<HttpResponse, Error> {
+    ) -> Result<Reply, Error> {
         let authentication = Authentication {
             authority: &self.authority,
             metadata: &self.metadata,
@@ -96,6 +96,7 @@ impl TokenEndpoint {
                 request = telemetry.add_to(request);
             }
         }
+        let secrets = request.secrets();
         let began = self.transport.clock().monotonic();
         let result = self.transport.http().send(request).await;
         let elapsed = self.transport.clock().monotonic().saturating_sub(began);
@@ -111,12 +112,13 @@ impl TokenEndpoint {
             },
         }
         .record(elapsed);
-        Ok(result?)
+        Ok(Reply::new(result?, secrets))
     }
 }
 
 /// Whether this is the refusal of RFC 9449 section 8.
-fn wants_nonce(response: &HttpResponse) -> bool {
-    response.status == 400
-        && Fields::parse(&response.body).is_some_and(|fields| fields.text("error") == Some("use_dpop_nonce"))
+fn wants_nonce(reply: &Reply) -> bool {
+    reply.response.status == 400
+        && Fields::parse(&reply.response.body)
+            .is_some_and(|fields| fields.text("error") == Some("use_dpop_nonce"))
 }

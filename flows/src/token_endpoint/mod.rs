@@ -201,15 +201,15 @@ impl TokenEndpoint {
         let sent_at = self.transport.clock().now();
         let began = self.transport.clock().monotonic();
         let url = self.metadata.token_endpoint.clone();
-        let response = match &self.proof_signer {
+        let reply = match &self.proof_signer {
             Some(signer) => {
                 self.post_with_proof(&**signer, url, form, correlation_id, time_limit)
                     .await?
             }
             None => self.post(url, form, None, correlation_id, time_limit).await?,
         };
-        tracing::Span::current().record("status", response.status);
-        let reply = ReplyContext {
+        tracing::Span::current().record("status", reply.response.status);
+        let context = ReplyContext {
             authority: &self.authority,
             metadata: &self.metadata,
             client_id: self.client.id(),
@@ -224,7 +224,7 @@ impl TokenEndpoint {
             sent_at,
             now: self.transport.clock().now(),
         };
-        let tokens = token_response(&reply, &response)?;
+        let tokens = token_response(&context, &reply)?;
         let elapsed = self.transport.clock().monotonic().saturating_sub(began);
         self.check_signature(&tokens, time_limit.saturating_sub(elapsed))
             .await?;

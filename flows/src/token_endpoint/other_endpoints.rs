@@ -54,7 +54,7 @@ impl TokenEndpoint {
         tracing::debug!("pushing the authorization request");
         let sent_at = self.transport.clock().now();
         let result = match self.post(url, form, None, correlation_id, time_limit).await {
-            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Ok(reply) => definite_success(self.authority.kind(), &reply, self.transport.clock().now()),
             Err(error) => Err(error),
         };
         permit.settle(result.as_ref().map(drop), None);
@@ -101,7 +101,7 @@ impl TokenEndpoint {
             form.push("claims", claims);
         }
         let result = match self.post(url, form, None, correlation_id, time_limit).await {
-            Ok(response) => definite_success(self.authority.kind(), &response, self.transport.clock().now()),
+            Ok(reply) => definite_success(self.authority.kind(), &reply, self.transport.clock().now()),
             Err(error) => Err(error),
         };
         permit.settle(result.as_ref().map(drop), None);
@@ -160,7 +160,7 @@ impl TokenEndpoint {
             DiscoveryError::new(kind, self.authority.environment())
         })?;
         let form = revocation::form(refresh_token);
-        let response = self.post(url, form, None, correlation_id, time_limit).await?;
-        revocation::judge(self.authority.kind(), &response, self.transport.clock().now())
+        let reply = self.post(url, form, None, correlation_id, time_limit).await?;
+        revocation::judge(self.authority.kind(), &reply, self.transport.clock().now())
     }
 }

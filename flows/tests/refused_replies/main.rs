@@ -9,6 +9,7 @@ mod issuer;
 mod key_rotation;
 mod named_errors;
 mod refreshes;
+mod repeated_secrets;
 mod scene;
 mod sign_ins;
 mod signatures;

@@ -20,6 +20,7 @@ use flows::http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse, 
 use flows::request::authorization_code::{AuthorizationRequest, PendingParts};
 use flows::{AuthenticationResult, Error, IdTokenVerification};
 use futures_util::StreamExt;
+use serde_json::json;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const REDIRECT: &str = "http://localhost/callback";
@@ -61,6 +62,7 @@ impl Scene {
         let wire = Arc::new(Wire {
             http: http.build().unwrap(),
             replace: Mutex::default(),
+            repeated: Mutex::default(),
         });
         let cache = TokenCache::builder(Arc::clone(&store))
             .open_sealed(
@@ -144,12 +146,30 @@ impl Scene {
 #[derive(Debug)]
 pub(crate) struct Wire {
     http: ReqwestClient,
-    replace: Mutex<Option<(u16, String)>>,
+    replace: Mutex<Option<Replacement>>,
+    repeated: Mutex<Vec<(String, String)>>,
+}
+
+#[derive(Debug)]
+enum Replacement {
+    Reply(u16, String),
+    /// A refusal that repeats what was posted.
+    Repetition,
 }
 
 impl Wire {
     pub(crate) fn replace_reply(&self, status: u16, body: &str) {
-        *self.replace.lock().unwrap() = Some((status, body.to_owned()));
+        *self.replace.lock().unwrap() = Some(Replacement::Reply(status, body.to_owned()));
+    }
+
+    /// Has the next request refused in words that repeat all that was posted.
+    pub(crate) fn repeat_request(&self) {
+        *self.replace.lock().unwrap() = Some(Replacement::Repetition);
+    }
+
+    /// The parameters that were repeated.
+    pub(crate) fn repeated(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.repeated.lock().unwrap())
     }
 }
 
@@ -157,12 +177,36 @@ impl Wire {
 impl HttpClient for Wire {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_post = request.method == HttpMethod::Post;
+        let form = request.form.as_ref().map(|form| form.expose().to_vec());
         let mut response = self.http.send(request).await?;
         let replacement = self.replace.lock().unwrap().take_if(|_| is_post);
-        if let Some((status, body)) = replacement {
-            response.status = status;
-            response.body = SecretBytes::new(body.into_bytes());
-        }
+        let (status, body) = match replacement {
+            None => return Ok(response),
+            Some(Replacement::Reply(status, body)) => (status, body),
+            Some(Replacement::Repetition) => {
+                let form = form.unwrap();
+                let posted = url::form_urlencoded::parse(&form)
+                    .into_owned()
+                    .collect::<Vec<_>>();
+                let words: Vec<_> = posted
+                    .iter()
+                    .map(|(name, value)| format!("Invalid {name}: {value}"))
+                    .collect();
+                let words = words.join(", ");
+                response
+                    .headers
+                    .push(("client-request-id".to_owned(), words.clone()));
+                *self.repeated.lock().unwrap() = posted;
+                let claims = json!({ "access_token": { "said": { "value": words } } }).to_string();
+                let refusal = json!({
+                    "error": "invalid_grant", "error_description": words, "suberror": words, "claims": claims,
+                    "trace_id": words, "timestamp": words, "error_uri": words,
+                });
+                (400, refusal.to_string())
+            }
+        };
+        response.status = status;
+        response.body = SecretBytes::new(body.into_bytes());
         Ok(response)
     }
 }

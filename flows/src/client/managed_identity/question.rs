@@ -16,6 +16,7 @@ use crate::managed_identity::{
     AUTHORITY, Ask, Endpoint, ManagedIdentitySource, ReplyFor, Resource, authorization, pause_before_retry,
     token_response,
 };
+use crate::response::Reply;
 use crate::throttle::RequestKeys;
 
 impl Inner {
@@ -48,7 +49,9 @@ impl Inner {
             };
             tracing::debug!(source = %self.endpoint.source(), "asking for a managed identity's token");
             let sent_at = clock.now();
-            let reply = self.http.send(self.endpoint.request(&ask)).await;
+            let request = self.endpoint.request(&ask);
+            let secrets = request.secrets();
+            let reply = self.http.send(request).await;
             let now = clock.now();
             let pause = pause_before_retry(self.endpoint.source(), &reply, now).filter(|_| may_repeat);
             let elapsed = clock.monotonic().saturating_sub(began);
@@ -65,10 +68,11 @@ impl Inner {
                 sent_at,
                 now,
             };
-            let response = self
-                .shown_key(ask, self.reached(reply)?, began.saturating_add(time_limit))
+            let reply = Reply::new(self.reached(reply)?, secrets);
+            let reply = self
+                .shown_key(ask, reply, began.saturating_add(time_limit))
                 .await?;
-            return token_response(&asked, &response);
+            return token_response(&asked, &reply);
         }
     }
 
@@ -87,19 +91,14 @@ impl Inner {
         }
     }
 
-    /// The reply to the same question with Azure Arc's key shown, if `response` asks for that; else `response`. It is asked once:
+    /// The reply to the same question with Azure Arc's key shown, if `reply` asks for that; else `reply`. It is asked once:
     /// a second challenge is a refusal.
-    async fn shown_key(
-        &self,
-        ask: Ask<'_>,
-        response: HttpResponse,
-        deadline: Duration,
-    ) -> Result<HttpResponse, Error> {
+    async fn shown_key(&self, ask: Ask<'_>, reply: Reply, deadline: Duration) -> Result<Reply, Error> {
         let Endpoint::AzureArc(arc) = &self.endpoint else {
-            return Ok(response);
+            return Ok(reply);
         };
-        let Some(key_file) = arc.challenge(&response) else {
-            return Ok(response);
+        let Some(key_file) = arc.challenge(&reply.response) else {
+            return Ok(reply);
         };
         let key_file = key_file?;
         // Reading blocks, if only for a moment.
@@ -111,7 +110,8 @@ impl Inner {
             ..ask
         };
         let request = self.endpoint.request(&ask).header("authorization", authorization);
-        Ok(self.http.send(request).await?)
+        let secrets = request.secrets();
+        Ok(Reply::new(self.http.send(request).await?, secrets))
     }
 }
 

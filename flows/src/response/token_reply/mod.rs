@@ -6,13 +6,11 @@ use cache_core::schema::{Account, ScopeRules, ScopeSet, TokenContext, TokenRespo
 use cache_core::secret::Secret;
 use cache_core::time::UnixMillis;
 
-use super::{Fields, definite_success, of_refresh};
+use super::{Fields, Reply, definite_success, of_refresh};
 use crate::account::{self, Identity};
 use crate::authority::{Authority, Metadata};
 use crate::client_info::ClientInfo;
-use crate::display_text::display_text;
 use crate::error::{Error, ReplyError};
-use crate::http::HttpResponse;
 use crate::id_token::{IdTokenClaims, IdTokenRules};
 
 /// Who the tokens are for.
@@ -56,23 +54,20 @@ pub(crate) struct ReplyContext<'a> {
 const UNSAID_LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Reads the reply to a token request (RFC 6749 section 5).
-pub(crate) fn token_response(
-    context: &ReplyContext<'_>,
-    response: &HttpResponse,
-) -> Result<TokenResponse, Error> {
+pub(crate) fn token_response(context: &ReplyContext<'_>, reply: &Reply) -> Result<TokenResponse, Error> {
     let kind = context.authority.kind();
-    let fields = definite_success(kind, response, context.now);
+    let fields = definite_success(kind, reply, context.now);
     let mut fields = match context.subject {
         Subject::KnownUser(_) => fields.map_err(|error| of_refresh(kind, error))?,
         Subject::Application | Subject::NewUser { .. } | Subject::Exchanged { .. } => fields?,
     };
-    let token_type = token_type(&fields, &context.token_type)?;
+    let token_type = token_type(reply, &fields, &context.token_type)?;
     let access_token = fields.take_secret("access_token");
     let id_token = fields.take_secret("id_token");
     let user = match context.subject {
         Subject::Application => None,
         Subject::Exchanged { requested } => {
-            check_issued_type(&fields, *requested)?;
+            check_issued_type(reply, &fields, *requested)?;
             let is_named =
                 context.authority.kind().honours_client_info() && fields.text("client_info").is_some();
             match (&id_token, is_named) {
@@ -203,7 +198,7 @@ fn realm(context: &ReplyContext<'_>, user: Option<&User>) -> String {
 }
 
 /// RFC 8693 section 2.2.1: what the issuer gave must be what was asked for, and something that a resource takes.
-fn check_issued_type(fields: &Fields, requested: Option<&str>) -> Result<(), ReplyError> {
+fn check_issued_type(reply: &Reply, fields: &Fields, requested: Option<&str>) -> Result<(), ReplyError> {
     use crate::request::token_exchange::RequestedTokenType::{AccessToken, Jwt};
     let issued = fields
         .text("issued_token_type")
@@ -215,18 +210,18 @@ fn check_issued_type(fields: &Fields, requested: Option<&str>) -> Result<(), Rep
     if fits {
         return Ok(());
     }
-    Err(ReplyError::IssuedTokenType(display_text(issued)))
+    Err(ReplyError::IssuedTokenType(reply.display(issued)))
 }
 
 /// RFC 6749 section 7.1: a token of an unknown type must not be used. The name's case means nothing.
 ///
 /// Where a bound token was asked for, one that anybody may use is a downgrade, and refused (RFC 9449 section 5).
-fn token_type(fields: &Fields, asked: &TokenType) -> Result<TokenType, ReplyError> {
+fn token_type(reply: &Reply, fields: &Fields, asked: &TokenType) -> Result<TokenType, ReplyError> {
     let name = fields.text("token_type").unwrap_or(TokenType::Bearer.as_str());
     if name.eq_ignore_ascii_case(asked.as_str()) {
         return Ok(asked.clone());
     }
-    Err(ReplyError::TokenType(display_text(name)))
+    Err(ReplyError::TokenType(reply.display(name)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::authority::IssuerRule;
+use crate::http::HttpResponse;
 use crate::id_token::IdTokenError;
 
 const SENT: i64 = 1_700_000_000;
@@ -86,7 +87,7 @@ fn read_as(
         headers: Vec::new(),
         body: SecretBytes::new(body.to_string().into_bytes()),
     };
-    token_response(&context, &response)
+    token_response(&context, &response.into())
 }
 
 const NEW: Subject = Subject::NewUser { nonce: None };
@@ -393,7 +394,7 @@ proptest! {
         });
         for body in [body, structured.to_string()] {
             let response = HttpResponse { status, headers: Vec::new(), body: SecretBytes::new(body.into_bytes()) };
-            let error = token_response(&context, &response).unwrap_err();
+            let error = token_response(&context, &response.into()).unwrap_err();
             let shown = format!("{error} {error:?}");
             prop_assert!(!shown.contains("canary"));
         }
