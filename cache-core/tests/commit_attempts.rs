@@ -49,8 +49,11 @@ async fn a_write_whose_answer_was_lost_is_found_without_a_wait() {
     let cache = open(&store, &clock).await;
     faults.reset_counts();
     faults.inject(Fault::lost_reply().on(Operation::Put).at_key(is_user).once());
+    let signing_in = sign_in(&cache, &issuer, CLIENT);
     // Nobody moves the clock.
-    sign_in(&cache, &issuer, CLIENT).await.unwrap().unwrap();
+    settle().await;
+    assert!(signing_in.is_finished());
+    signing_in.await.unwrap().unwrap();
     assert_eq!(faults.count(Operation::Put), 1);
 }
 
@@ -62,7 +65,10 @@ async fn a_write_that_cannot_be_looked_for_is_reported_at_once() {
     faults.inject(Fault::lost_reply().on(Operation::Put).at_key(is_user).once());
     let unreadable = Fault::fail_as(ErrorKind::Corrupt, Retry::No).on(Operation::Get);
     faults.inject(unreadable.at_key(is_user).after(1));
-    let error = sign_in(&cache, &issuer, CLIENT).await.unwrap().unwrap_err();
+    let signing_in = sign_in(&cache, &issuer, CLIENT);
+    settle().await;
+    assert!(signing_in.is_finished());
+    let error = signing_in.await.unwrap().unwrap_err();
     assert!(
         matches!(&error, CacheError::Store(error) if error.kind() == ErrorKind::Corrupt),
         "{error:?}"
