@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cache_core::store::error::{ErrorKind, Operation, Retry};
-use cache_core::store::{StoreError, classify_file_error};
+use cache_core::store::{StoreError, classify_file_error, describe_file_error};
 
 use crate::complaint;
 
@@ -73,11 +73,7 @@ impl Failure {
 
     /// A file-system call on `path` failed.
     pub(crate) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
-        let (kind, advice) = classify_file_error(&error);
-        let mut context = format!("cannot {doing} {}", path.display());
-        if !advice.is_empty() {
-            context = format!("{context}; {advice}");
-        }
+        let (kind, context) = describe_file_error(doing, path, &error);
         Self {
             cause: Some(Cause::Io(Arc::new(error))),
             ..Self::new(kind, context)

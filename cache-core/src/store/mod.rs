@@ -82,7 +82,7 @@ pub use names::sync_names;
 pub use options::{Durability, PutMode, PutOptions};
 pub use prefix::PrefixStore;
 pub use retry::{RetryPolicy, RetryStore};
-pub use system::classify_file_error;
+pub use system::{classify_file_error, describe_file_error};
 pub use timeout::TimeoutStore;
 
 use crate::time::UnixMillis;

@@ -1,6 +1,7 @@
 //! What the operating system says about a file, as kinds of errors.
 
 use std::io;
+use std::path::Path;
 
 use super::error::ErrorKind;
 
@@ -32,6 +33,17 @@ pub fn classify_file_error(error: &io::Error) -> (ErrorKind, &'static str) {
         | io::ErrorKind::InvalidFilename => (ErrorKind::InvalidArgument, "check the path"),
         _ => (ErrorKind::Other, ""),
     }
+}
+
+/// As [`classify_file_error`], in a sentence that says what failed: `doing` and the path, and then what to do about it.
+#[must_use]
+pub fn describe_file_error(doing: &str, path: &Path, error: &io::Error) -> (ErrorKind, String) {
+    let (kind, advice) = classify_file_error(error);
+    let separator = if advice.is_empty() { "" } else { "; " };
+    (
+        kind,
+        format!("cannot {doing} {}{separator}{advice}", path.display()),
+    )
 }
 
 #[cfg(unix)]
@@ -68,5 +80,15 @@ mod tests {
         ] {
             assert_eq!(classify_file_error(&said.into()).0, kind, "{said}");
         }
+    }
+
+    #[test]
+    fn an_error_says_what_failed_where_and_what_to_do() {
+        let said = |error: Errno| describe_file_error("open", Path::new("/c/cache.db"), &error.into()).1;
+        assert_eq!(
+            said(Errno::ROFS),
+            "cannot open /c/cache.db; its file system is read-only"
+        );
+        assert_eq!(said(Errno::IO), "cannot open /c/cache.db");
     }
 }

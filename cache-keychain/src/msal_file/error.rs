@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use cache_core::store::error::{ErrorKind, Operation, Retry};
-use cache_core::store::{StoreError, classify_file_error};
+use cache_core::store::{StoreError, describe_file_error};
 
 use super::lock::LockError;
 
@@ -31,11 +31,7 @@ impl Failure {
 
     /// A call of the file system failed; `doing` is said before the path.
     pub(super) fn io(path: &Path, doing: &str, error: io::Error) -> Self {
-        let (kind, advice) = classify_file_error(&error);
-        let mut context = format!("cannot {doing} {}", path.display());
-        if !advice.is_empty() {
-            context = format!("{context}; {advice}");
-        }
+        let (kind, context) = describe_file_error(doing, path, &error);
         Self::new(kind, context).with_source(error)
     }
 
