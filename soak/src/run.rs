@@ -59,9 +59,9 @@ impl Files {
         Record::forget(&self.published)
     }
 
-    /// The record to run on from: the longest of the same sources, or a new one.
-    fn standing(&self, gate: &Gate, plan: &Plan) -> Result<Record, GateError> {
-        let records = [Record::read(&self.published)?, Record::read(&self.running)?];
+    /// The record to run on from: the longest of the same sources, or a new one. `published` is what was read of that file.
+    fn standing(&self, published: Option<&Record>, gate: &Gate, plan: &Plan) -> Result<Record, GateError> {
+        let records = [published.cloned(), Record::read(&self.running)?];
         let same = records.into_iter().flatten().filter(|record| record.is_of(plan));
         let longest = same.max_by_key(|record| (record.tally.violations, record.done));
         Ok(longest.unwrap_or_else(|| Record::new(gate, plan)))
@@ -90,7 +90,7 @@ pub fn run(
     mut progress: impl FnMut(&Record),
 ) -> Result<Record, GateError> {
     let earlier = Record::read(&files.published)?;
-    let mut record = files.standing(gate, plan)?;
+    let mut record = files.standing(earlier.as_ref(), gate, plan)?;
     if record.done < plan.cases {
         record.planned = plan.cases;
         record.because.clone_from(&plan.because);
