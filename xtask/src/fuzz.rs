@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: the targets of the package `fuzz`, guided by coverage.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,16 +12,21 @@ pub(crate) const PACKAGE: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
 /// What tells the program `soak` where the fuzzers are.
 pub(crate) const PROGRAMS: &str = "TOKENKEEP_FUZZ_PROGRAMS";
 
-/// What libFuzzer wants to see of the code: which edges are reached, how often, and what is compared with what. `cargo fuzz` asks for the same,
-/// and for sanitizers, which the stable toolchain has not.
-const INSTRUMENTED: [&str; 6] = [
+/// What libFuzzer wants to see of the code: which edges are reached, and how often. `cargo fuzz` asks for the same, and for sanitizers, which
+/// the stable toolchain has not.
+const INSTRUMENTED: [&str; 5] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "--cfg=fuzzing",
 ];
+
+/// And what is compared with what, for a parser's keywords.
+const COMPARISONS: &str = "-Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// The target whose input has no keywords. It runs a whole cache each time, of which tracing comparisons would be a third.
+const WITHOUT_COMPARISONS: &str = "operations";
 
 /// What is to be run, and how often.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,20 +86,43 @@ pub(crate) fn build() -> Result<PathBuf, Failure> {
     let version = output(Command::new("rustc").current_dir(root()).arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.ok_or_else(|| Failure::new("`rustc -vV` names no host"))?;
-    let folder = target_folder()?.join("fuzz");
-    run(cargo([
-        "build",
-        "--release",
-        "--locked",
-        "--bins",
-        "--features",
-        "libfuzzer",
-    ])
-    .args(PACKAGE)
-    // Named, so that build scripts and procedural macros are not instrumented.
-    .args(["--target", host, "--target-dir"])
-    .arg(&folder)
-    .env("RUSTFLAGS", INSTRUMENTED.join(" ")))?;
+    let instrumented = INSTRUMENTED.join(" ");
+    let programs = build_in(
+        "fuzz",
+        host,
+        &format!("{instrumented} {COMPARISONS}"),
+        &["--bins"],
+    )?;
+    // Artefacts are shared by those alone that are instrumented alike.
+    let without = build_in(
+        "fuzz-without-comparisons",
+        host,
+        &instrumented,
+        &["--bin", WITHOUT_COMPARISONS],
+    )?;
+    let (from, to) = (
+        without.join(WITHOUT_COMPARISONS),
+        programs.join(WITHOUT_COMPARISONS),
+    );
+    // By a rename: whoever runs the program of before goes on with it.
+    let beside = to.with_extension("new");
+    let copied = fs::copy(&from, &beside).and_then(|_| fs::rename(&beside, &to));
+    copied.map_err(|error| Failure::new(format!("could not copy {}: {error}", from.display())))?;
+    Ok(programs)
+}
+
+/// Builds what `selection` says in a folder of its own below the target folder, and says where the programs are.
+fn build_in(folder: &str, host: &str, flags: &str, selection: &[&str]) -> Result<PathBuf, Failure> {
+    let folder = target_folder()?.join(folder);
+    run(
+        cargo(["build", "--release", "--locked", "--features", "libfuzzer"])
+            .args(selection)
+            .args(PACKAGE)
+            // Named, so that build scripts and procedural macros are not instrumented.
+            .args(["--target", host, "--target-dir"])
+            .arg(&folder)
+            .env("RUSTFLAGS", flags),
+    )?;
     Ok(folder.join(host).join("release"))
 }
 
