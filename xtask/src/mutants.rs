@@ -67,6 +67,7 @@ const PARTS: [Part; 3] = [
             "refresh",
             "refresh_limits",
             "replicas",
+            "stored_replies",
             "sign_out",
         ],
     },
