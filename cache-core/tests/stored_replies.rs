@@ -13,7 +13,7 @@ use cache_core::cache::{
 };
 use cache_core::secret::Secret;
 use cache_core::store::error::{ErrorKind, Operation};
-use cache_core::strategy::TimeLimits;
+use cache_core::strategy::{Coalescing, Strategy, TimeLimits};
 use cache_core::time::Clock;
 use cache_testkit::fault::Fault;
 use support::*;
@@ -148,5 +148,34 @@ async fn a_refusal_that_a_sign_in_has_overtaken_asks_nobody_to_sign_in() {
             .await
             .unwrap();
         assert_eq!(issuer.redeemed(), 0, "{about:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_noted_at_its_own_token_also_where_no_marker_went_before() {
+    for coalescing in [Coalescing::None, Coalescing::Process] {
+        let (clock, store) = parts();
+        let issuer = Issuer::new(&clock);
+        let strategy = || Strategy::desktop_tool().coalescing(coalescing);
+        let cache = open_with(&store, &clock, strategy()).await;
+        for client in [CLIENT, "other"] {
+            let granted = issuer.sign_in_as(client, "a");
+            cache.sign_in(&user(), granted).await.unwrap();
+        }
+        clock.advance(HOUR);
+        issuer.mishap(Mishap::LostReply);
+        let acquire = async |cache: &TokenCache, client: &str| {
+            let (request, call) = (request_of(client, "a"), issuer.call_as(client, "a"));
+            cache.acquire(request, AcquireOptions::default(), call).await
+        };
+        acquire(&cache, CLIENT).await.unwrap_err();
+        assert_eq!(issuer.redeemed(), 1);
+        // Another process, which finds it in the store.
+        let another = open_with(&store, &clock, strategy()).await;
+        let error = acquire(&another, CLIENT).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{coalescing:?}: {error:?}");
+        assert_eq!(issuer.redeemed(), 1);
+        acquire(&another, "other").await.unwrap();
+        assert_eq!((issuer.redeemed(), issuer.revoked_families()), (2, 0));
     }
 }
