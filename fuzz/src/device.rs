@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::canned::{Canned, reply};
 use crate::scene::{LIMIT, block_on};
-use crate::token_reply::{ISSUERS, check_error};
+use crate::token_reply::{CLIENT_SECRET, ISSUERS, check_error};
 use crate::{Outcome, Target};
 
 /// The target.
@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) -> Outcome {
     let authorization = match authorized {
         Ok(authorization) => authorization,
         Err(error) => {
-            check_error(&error);
+            check_error(&error, &[CLIENT_SECRET]);
             return Outcome::Refused;
         }
     };

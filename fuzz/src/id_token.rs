@@ -63,7 +63,7 @@ pub fn run(data: &[u8]) -> Outcome {
     let claims = match verified {
         Ok(claims) => claims,
         Err(error) => {
-            check_error(&error);
+            check_error(&error, &[]);
             return Outcome::Refused;
         }
     };

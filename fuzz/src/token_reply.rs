@@ -28,6 +28,9 @@ pub const TARGET: Target = Target {
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const USER: &str = "00000000-0000-0000-0000-00000000000a";
 
+pub(crate) const CLIENT_SECRET: &str = "client-secret";
+const REFRESH_TOKEN: &str = "refresh-token";
+
 /// Who is asked, and where.
 pub(crate) struct Issuer {
     pub(crate) authority: Authority,
@@ -52,7 +55,7 @@ pub(crate) static ISSUERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
                 let transport = Canned::read(&plain).transport();
                 block_on(transport.discovery().metadata(&authority, LIMIT)).expect("honest metadata")
             });
-        let client = ClientIdentity::with_secret("client", Secret::new("secret"));
+        let client = ClientIdentity::with_secret("client", Secret::new(CLIENT_SECRET));
         Issuer {
             authority,
             metadata,
@@ -98,7 +101,13 @@ pub fn run(data: &[u8]) -> Outcome {
     let response = match sent {
         Ok(response) => response,
         Err(error) => {
-            check_error(&error);
+            // The application's own request has no refresh token; the word may be the server's.
+            let told = if grant == 0 {
+                &[CLIENT_SECRET][..]
+            } else {
+                &[CLIENT_SECRET, REFRESH_TOKEN]
+            };
+            check_error(&error, told);
             return Outcome::Refused;
         }
     };
@@ -136,7 +145,7 @@ pub fn run(data: &[u8]) -> Outcome {
 
 fn request(issuer: &Issuer, grant: u8) -> TokenRequest {
     let scopes = ScopeSet::parse("User.Read offline_access");
-    let token = Secret::new("refresh-token");
+    let token = Secret::new(REFRESH_TOKEN);
     match grant {
         0 => client_credentials::request(&issuer.authority, &issuer.client, scopes)
             .expect("a confidential client"),
@@ -145,14 +154,20 @@ fn request(issuer: &Issuer, grant: u8) -> TokenRequest {
     }
 }
 
-/// Server text reaches a terminal in errors.
-pub(crate) fn check_error(error: &Error) {
+/// Server text reaches terminals and logs in errors, whatever the server repeats of what the request `told` in confidence.
+pub(crate) fn check_error(error: &Error, told: &[&str]) {
     let shown = error.to_string();
     assert!(
         !shown.chars().any(char::is_control),
         "a terminal would obey {shown:?}"
     );
-    assert!(!shown.contains("refresh-token") && !format!("{error:?}").contains("refresh-token"));
+    let debug = format!("{error:?}");
+    for secret in told {
+        assert!(
+            !shown.contains(secret) && !debug.contains(secret),
+            "{shown} shows {secret}"
+        );
+    }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -191,6 +206,19 @@ fn seeds() -> Vec<Vec<u8>> {
     }
     seeds.push([&[2], &reply(4, "client-request-id: 1", &refused.to_string())[..]].concat());
     seeds.push([&[4], &reply(4, "", "")[..]].concat());
+    // Servers that repeat what they refuse.
+    let words = format!("Invalid refresh token: {REFRESH_TOKEN} of {CLIENT_SECRET}");
+    let repeating = json!({
+        "error": "invalid_grant", "error_description": words, "suberror": words, "correlation_id": words, "trace_id": words,
+        "timestamp": words, "error_uri": words, "claims": words,
+    });
+    let header = format!("client-request-id: {words}");
+    for which in [2, 3] {
+        seeds.push([&[which], &reply(4, "", &repeating.to_string())[..]].concat());
+        seeds.push([&[which], &reply(4, &header, "")[..]].concat());
+        let unknown = json!({ "access_token": "at", "token_type": words }).to_string();
+        seeds.push([&[which], &reply(0, "", &unknown)[..]].concat());
+    }
     seeds.push(
         [
             &[0],
