@@ -18,6 +18,7 @@ use cache_core::store::{
     StoreKey, Version, Versions, Watch,
 };
 use cache_testkit::clock::ManualClock;
+use cache_testkit::fault::{Fault, FaultStore};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use support::*;
@@ -237,6 +238,66 @@ async fn a_sign_in_that_is_reported_survives_a_power_cut_after_a_failed_sync() {
     let response = world.issuer.sign_in("a");
     let error = world.cache.sign_in(&user(), response).await.unwrap_err();
     assert!(is_for_want_of_replicas(&error), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_write_is_made_again_as_often_as_is_stated() {
+    for (unacknowledged, is_stored) in [(3, true), (4, false)] {
+        let world = World::new().await;
+        let _ticking = ticking(&world.clock);
+        world.store.lose_acknowledgements(unacknowledged);
+        let response = world.issuer.sign_in("a");
+        let signed_in = world.cache.sign_in(&user(), response).await;
+        assert_eq!(signed_in.is_ok(), is_stored, "{unacknowledged}: {signed_in:?}");
+    }
+}
+
+/// That somebody was faster says nothing of replicas.
+#[tokio::test]
+async fn conflicts_are_not_counted_as_writes_that_may_be_lost() {
+    let clock = ManualClock::new();
+    let _ticking = ticking(&clock);
+    let faults = FaultStore::new(Arc::new(Replicated::default()), Arc::new(clock.clone()));
+    let store: Arc<dyn Store> = Arc::new(faults.clone());
+    let cache = open(&store, &clock).await;
+    let conflict = Fault::fail(ErrorKind::Conflict)
+        .on(Operation::Put)
+        .at_key(is_user);
+    faults.inject(conflict.times(6));
+    let response = Issuer::new(&clock).sign_in("a");
+    cache.sign_in(&user(), response).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sign_out_that_is_reported_survives_a_power_cut_after_a_failed_sync() {
+    for others_stay in [false, true] {
+        let disk = Replicated {
+            is_disk: true,
+            ..Replicated::default()
+        };
+        let world = World::on(disk).await;
+        let _ticking = ticking(&world.clock);
+        let clients = if others_stay {
+            &[CLIENT, "other"][..]
+        } else {
+            &[CLIENT]
+        };
+        for client in clients {
+            let response = world.issuer.sign_in_as(client, "a");
+            world.cache.sign_in(&user(), response).await.unwrap();
+        }
+        world.store.lose_acknowledgements(1);
+        // The next attempt finds nothing left to remove.
+        assert!(world.sign_out().await.unwrap());
+        let other = world.after_failover().await;
+        let accounts = other.accounts().await.unwrap().accounts;
+        let signed_in = accounts.iter().flat_map(|account| &account.silent_clients);
+        assert!(
+            !signed_in.into_iter().any(|client| client == CLIENT),
+            "others stay: {others_stay}"
+        );
+        assert_eq!(accounts.len(), usize::from(others_stay));
+    }
 }
 
 #[tokio::test]
