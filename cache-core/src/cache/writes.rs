@@ -118,3 +118,36 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::error::{ErrorKind, Operation};
+    use crate::store::{CircuitOpen, MemoryStore};
+
+    fn refused_by_the_circuit() -> StoreError {
+        StoreError::new(ErrorKind::Unavailable, Operation::Put, "not asked")
+            .with_retry(Retry::Yes)
+            .with_source(CircuitOpen {
+                retry_after: Duration::from_secs(1),
+            })
+    }
+
+    #[test]
+    fn a_circuit_that_opens_ends_a_commit_of_which_nothing_was_sent() {
+        let mut writes = Writes::new(&MemoryStore::new());
+        assert!(writes.note_failed(refused_by_the_circuit()).is_err());
+    }
+
+    #[test]
+    fn a_circuit_that_opens_does_not_end_a_commit_of_which_a_write_may_have_arrived() {
+        for kind in [ErrorKind::Unavailable, ErrorKind::Conflict] {
+            let mut writes = Writes::new(&MemoryStore::new());
+            writes
+                .note_failed(StoreError::new(kind, Operation::Put, "who knows"))
+                .unwrap();
+            writes.note_failed(refused_by_the_circuit()).unwrap();
+            assert!(writes.into_refusal().unwrap().is_circuit_open());
+        }
+    }
+}
