@@ -118,7 +118,12 @@ fn without_tests(text: &str) -> String {
             _ => {
                 kept.push_str(line);
                 kept.push('\n');
+                continue;
             }
+        }
+        // The line between: a file that is given its first tests is no other.
+        if kept.ends_with("\n\n") {
+            kept.pop();
         }
     }
     kept
@@ -140,7 +145,7 @@ mod tests {
     fn tests_are_no_part_of_the_product_wherever_they_are() {
         let inline = "fn one() {}\n\n#[cfg(test)]\nmod tests {\n    fn two() {\n    }\n}\n";
         let beside = "fn one() {}\n\n#[cfg(test)]\nmod tests;\n";
-        assert_eq!(without_tests(inline), "fn one() {}\n\n");
+        assert_eq!(without_tests(inline), "fn one() {}\n");
         assert_eq!(without_tests(inline), without_tests(beside));
         let followed = "#[cfg(all(test, unix))]\nmod tests {\n}\nfn one() {}\n#[cfg(test)]\nmod other;\n";
         assert_eq!(without_tests(followed), "fn one() {}\n#[cfg(test)]\nmod other;\n");
