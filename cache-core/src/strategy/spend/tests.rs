@@ -355,3 +355,79 @@ fn a_second_attempt_counts_on_from_the_first_and_there_is_one_marker_in_a_lineag
     assert_eq!(rows.refresh_tokens[0].spending, None);
     assert_eq!(rows.refresh_tokens[1].spending.as_ref().unwrap().attempts, 2);
 }
+
+#[test]
+fn a_marker_in_time_is_not_fenced_with_one_that_is_over() {
+    let (mut family, mut own) = (row("other", Some("1"), "family", 1), row("c", None, "own", 1));
+    family.spending = Some(marker(&family, NOW, 1, false));
+    // Not to be sent for this request, but perhaps being sent for another.
+    own.refusals.push(refusal(Some(&request("c"))));
+    own.spending = Some(SpendMarker {
+        attempt: [8; 16],
+        ..marker(&own, after(60), 1, false)
+    });
+    let mut rows = partition(vec![family, own]);
+    rows.app_metadata.push(metadata("c", "1"));
+    assert!(try_give_up(&mut rows, UnknownOutcomePolicy::AskUser));
+    let fenced = rows
+        .refresh_tokens
+        .iter()
+        .map(|row| row.spending.as_ref().unwrap().outcome_unknown);
+    assert_eq!(fenced.collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn a_partition_is_being_spent_until_the_last_marker_that_binds_anybody_ends() {
+    let marked = |secret: &str, until: UnixMillis| {
+        let mut row = row(secret, None, secret, 1);
+        row.spending = Some(marker(&row, until, 1, false));
+        row
+    };
+    let until = |rows: &[RefreshToken]| being_spent_until(&partition(rows.to_vec()), NOW);
+    let (soon, later) = (marked("a", after(10)), marked("b", after(20)));
+    assert_eq!(
+        until(&[soon.clone(), later.clone(), row("c", None, "c", 1)]),
+        Some(after(20))
+    );
+    // One is over, of one the outcome is known to be unknown, and one is of a token that was replaced.
+    let over = marked("d", NOW);
+    let mut unknown = marked("e", after(30));
+    unknown.spending.as_mut().unwrap().outcome_unknown = true;
+    let mut replaced = marked("f", after(40));
+    replaced.secret = Secret::new("newer".to_owned());
+    assert_eq!(until(&[over.clone(), unknown.clone(), replaced.clone()]), None);
+    assert_eq!(until(&[over, unknown, replaced, soon]), Some(after(10)));
+}
+
+#[test]
+fn a_family_token_of_another_client_is_for_members_and_for_who_may_be_one() {
+    let family = || partition(vec![row("other", Some("1"), "family", 1)]);
+    let of =
+        |kind, client: &str| TokenRequest::new(family().key, kind, client, HOST, "t", ScopeSet::parse("s"));
+    let decide = |rows: &Partition, request: &TokenRequest| {
+        decide(rows, request, &[], UnknownOutcomePolicy::AskUser, NOW)
+    };
+    // Nothing is known of the client: at Entra the authority can tell.
+    assert_eq!(
+        sends(&decide(&family(), &of(AuthorityKind::Entra, "c")), "family"),
+        Some(1)
+    );
+    assert_eq!(
+        decide(&family(), &of(AuthorityKind::Oidc, "c")),
+        Decision::NoRefreshToken
+    );
+    assert_eq!(
+        sends(&decide(&family(), &of(AuthorityKind::Oidc, "other")), "family"),
+        Some(1)
+    );
+    // It is known, and in no family.
+    let mut known = family();
+    known.app_metadata.push(AppMetadata {
+        family_id: None,
+        ..metadata("c", "")
+    });
+    assert_eq!(
+        decide(&known, &of(AuthorityKind::Entra, "c")),
+        Decision::NoRefreshToken
+    );
+}
