@@ -431,3 +431,17 @@ fn a_family_token_of_another_client_is_for_members_and_for_who_may_be_one() {
         Decision::NoRefreshToken
     );
 }
+
+#[test]
+fn a_family_token_is_told_apart_where_another_client_obtained_it() {
+    let is_family_token = |client: &str, family: Option<&str>| {
+        let rows = partition(vec![row(client, family, "t", 1)]);
+        match ask(&rows, "c", &[]) {
+            Decision::Spend(candidate) => candidate.is_family_token,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_family_token("other", Some("1")));
+    assert!(!is_family_token("c", Some("1")));
+    assert!(!is_family_token("c", None));
+}
