@@ -149,5 +149,8 @@ mod tests {
             writes.note_failed(refused_by_the_circuit()).unwrap();
             assert!(writes.into_refusal().unwrap().is_circuit_open());
         }
+        let mut writes = Writes::new(&MemoryStore::new());
+        writes.note_sent();
+        writes.note_failed(refused_by_the_circuit()).unwrap();
     }
 }
