@@ -461,6 +461,28 @@ async fn another_ring_under_the_same_key_is_refused_within_a_process() {
     assert!(sealer.reload().await.unwrap_err().is_rolled_back());
 }
 
+/// Two halves of a store that was split each rotated the ring, and one of them lost.
+#[tokio::test]
+async fn a_ring_of_the_same_generation_that_went_another_way_is_refused_within_a_process() {
+    let here = World::new();
+    let sealer = here.open().await;
+    let elsewhere = World::seeded(8, Arc::new(MemoryStore::new()));
+    let shared = here.record(&ring_key()).await.payload.to_vec();
+    elsewhere.replace(&ring_key(), shared).await;
+    elsewhere.open().await.rotate().await.unwrap();
+    sealer.rotate().await.unwrap();
+    let key = here.write(&sealer, "alice").await;
+
+    let other = elsewhere.record(&ring_key()).await.payload.to_vec();
+    here.replace(&ring_key(), other).await;
+    let error = sealer.reload().await.unwrap_err();
+    assert!(
+        matches!(error, SealError::RingRolledBack { seen: 2, found: 2 }),
+        "{error}"
+    );
+    assert_eq!(here.read(&sealer, &key).await.unwrap(), "alice");
+}
+
 #[tokio::test]
 async fn a_rewrapped_ring_needs_the_new_source() {
     let world = World::new();
