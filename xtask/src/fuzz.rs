@@ -25,7 +25,8 @@ const INSTRUMENTED: [&str; 5] = [
 /// And what is compared with what, for a parser's keywords.
 const COMPARISONS: &str = "-Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// The target whose input has no keywords. It runs a whole cache each time, of which tracing comparisons would be a third.
+/// The target whose input has no keywords. It runs a whole cache each time, and to trace comparisons took a quarter of
+/// that.
 const WITHOUT_COMPARISONS: &str = "operations";
 
 /// What is to be run, and how often.
