@@ -1,7 +1,7 @@
 //! Text from a server, made fit for a terminal, a log and a person.
 
 /// How many characters of a server's text are kept.
-pub(crate) const LONGEST: usize = 2_000;
+const LONGEST: usize = 2_000;
 
 /// `text` without what could steer a terminal or reorder a line: control characters become spaces, invisible and
 /// direction-changing ones go. At most 2,000 characters are kept.

@@ -2,6 +2,7 @@
 
 use flows::challenge::{BearerChallenge, Challenge, next_nonce, nonce};
 
+use crate::shown::check_text;
 use crate::{Outcome, Target};
 
 /// The target.
@@ -42,11 +43,7 @@ pub fn run(data: &[u8]) -> Outcome {
             let claims: serde_json::Value = serde_json::from_str(claims).expect("claims are JSON");
             assert!(claims.is_object());
         }
-        let shown = found.error_description.as_deref().unwrap_or_default();
-        assert!(
-            !shown.chars().any(|c| c.is_control()),
-            "a terminal would obey this"
-        );
+        check_text(found.error_description.as_deref().unwrap_or_default());
     }
     for scheme in ["DPoP", "PoP"] {
         if let Ok(Some(nonce)) = nonce(&headers, scheme) {

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::canned::{Canned, reply};
 use crate::scene::{LIMIT, block_on};
-use crate::token_reply::{CLIENT_SECRET, ISSUERS, check_error};
+use crate::shown::{check_error, check_text};
+use crate::token_reply::{CLIENT_SECRET, ISSUERS};
 use crate::{Outcome, Target};
 
 /// The target.
@@ -57,10 +58,7 @@ pub fn run(data: &[u8]) -> Outcome {
         &message,
     ] {
         assert!(!shown.is_empty());
-        assert!(
-            !shown.chars().any(char::is_control),
-            "a terminal would obey {shown:?}"
-        );
+        check_text(shown);
     }
     // What comes of it ends in time, whatever times the authority names.
     let now = ManualClock::START;

@@ -7,7 +7,8 @@ use flows::{IdTokenExpectations, IdTokenVerifier};
 
 use crate::canned::{Canned, reply};
 use crate::scene::{LIMIT, block_on};
-use crate::token_reply::{ISSUERS, check_error};
+use crate::shown::check_error;
+use crate::token_reply::ISSUERS;
 use crate::{Outcome, Target};
 
 /// The target.

@@ -28,6 +28,7 @@ pub mod token_reply;
 
 mod canned;
 mod scene;
+mod shown;
 
 pub use scene::unhex;
 

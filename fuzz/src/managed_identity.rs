@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::canned::{Canned, reply};
 use crate::scene::{LIMIT, Scene, block_on};
-use crate::token_reply::check_error;
+use crate::shown::check_error;
 use crate::{Outcome, Target};
 
 /// The target.

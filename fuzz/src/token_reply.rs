@@ -9,11 +9,12 @@ use cache_core::schema::{Account, ScopeSet};
 use cache_core::secret::Secret;
 use flows::authority::{Authority, Metadata};
 use flows::request::{ClientIdentity, TokenRequest, client_credentials, refresh_token};
-use flows::{CorrelationId, Error, TokenEndpoint};
+use flows::{CorrelationId, TokenEndpoint};
 use serde_json::json;
 
 use crate::canned::{Canned, reply};
 use crate::scene::{LIMIT, block_on};
+use crate::shown::{check_error, check_text};
 use crate::{Outcome, Target};
 
 /// The target.
@@ -113,16 +114,9 @@ pub fn run(data: &[u8]) -> Outcome {
     };
     assert_eq!(response.client_id, "client");
     assert_eq!(response.environment, authority.environment());
-    let account = response.account.as_ref();
-    for name in account
-        .into_iter()
-        .flat_map(|account| [Some(&account.username), account.name.as_ref()])
-    {
-        let shown = name.map_or("", String::as_str);
-        assert!(
-            !shown.chars().any(char::is_control),
-            "a terminal would obey {shown:?}"
-        );
+    if let Some(account) = &response.account {
+        check_text(&account.username);
+        check_text(account.name.as_deref().unwrap_or_default());
     }
     match grant {
         0 => {
@@ -151,22 +145,6 @@ fn request(issuer: &Issuer, grant: u8) -> TokenRequest {
             .expect("a confidential client"),
         1 => refresh_token::import(&issuer.authority, &token, scopes, None),
         _ => refresh_token::import(&issuer.authority, &token, scopes, Some(&issuer.home_account_id)),
-    }
-}
-
-/// Server text reaches terminals and logs in errors, whatever the server repeats of what the request `told` in confidence.
-pub(crate) fn check_error(error: &Error, told: &[&str]) {
-    let shown = error.to_string();
-    assert!(
-        !shown.chars().any(char::is_control),
-        "a terminal would obey {shown:?}"
-    );
-    let debug = format!("{error:?}");
-    for secret in told {
-        assert!(
-            !shown.contains(secret) && !debug.contains(secret),
-            "{shown} shows {secret}"
-        );
     }
 }
 

@@ -40,11 +40,6 @@ impl Form {
         self.secrets.push(value.clone());
     }
 
-    /// The values of secret parameters.
-    pub(crate) fn secrets(&self) -> &[Secret] {
-        &self.secrets
-    }
-
     /// Adds a parameter unless it is empty.
     pub fn push_unless_empty(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
@@ -66,8 +61,14 @@ impl Form {
 
     /// The encoded form.
     #[must_use]
-    pub fn into_bytes(mut self) -> SecretBytes {
-        SecretBytes::new(std::mem::take(&mut *self.encoded))
+    pub fn into_bytes(self) -> SecretBytes {
+        self.into_parts().0
+    }
+
+    /// The encoded form, and the values of its secret parameters.
+    pub(crate) fn into_parts(mut self) -> (SecretBytes, Vec<Secret>) {
+        let encoded = std::mem::take(&mut *self.encoded);
+        (SecretBytes::new(encoded), self.secrets)
     }
 
     fn encode(&mut self, text: &str) {

@@ -64,10 +64,11 @@ impl HttpRequest {
     /// A POST of `form`, which expects JSON.
     #[must_use]
     pub fn post(url: Url, form: Form, time_limit: Duration) -> Self {
+        let (form, secrets) = form.into_parts();
         Self {
             method: HttpMethod::Post,
-            secrets: form.secrets().to_vec(),
-            form: Some(form.into_bytes()),
+            form: Some(form),
+            secrets,
             ..Self::get(url, time_limit)
         }
     }

@@ -6,14 +6,19 @@ use cache_core::secret::Secret;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use crate::display_text::{LONGEST, legible};
+use crate::display_text::{display_text, legible};
 
 /// The secrets of one request.
 ///
 /// Servers are known to repeat what they refuse: "Invalid refresh token: 8xLOxBtZp8". Their words end up in errors, and errors in logs,
 /// where a token that was refused to one client may still be good for another.
 #[derive(Default)]
-pub(crate) struct SentSecrets(Vec<Zeroizing<String>>);
+pub(crate) struct SentSecrets {
+    /// As they were before the form was encoded.
+    of_the_form: Vec<Secret>,
+    /// Values of headers, as they were sent.
+    of_the_headers: Vec<Secret>,
+}
 
 /// Shorter ones are not looked for: they would be found in words that have nothing to do with them.
 const SHORTEST: usize = 6;
@@ -25,18 +30,11 @@ const SHOWN_INSTEAD: &str = "[redacted]";
 
 impl SentSecrets {
     pub(super) fn new(of_the_form: &[Secret], headers: &[(&'static str, Secret)]) -> Self {
-        let mut sent = Self::default();
-        for secret in of_the_form {
-            sent.add(secret.expose());
+        let credentials = headers.iter().filter(|(name, _)| CONFIDENTIAL.contains(name));
+        Self {
+            of_the_form: of_the_form.to_vec(),
+            of_the_headers: credentials.map(|(_, value)| value.clone()).collect(),
         }
-        for (name, value) in headers {
-            if CONFIDENTIAL.contains(name) {
-                sent.add_credentials(value.expose());
-            }
-        }
-        // The longer one first: another may be a part of it.
-        sent.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        sent
     }
 
     /// `text` of the server, made fit for people as all of it is, and without any of the secrets.
@@ -44,48 +42,64 @@ impl SentSecrets {
         // Only what is legible is compared: a character that nobody sees must not hide a secret. And all of it, because of one that is
         // cut off a part would be left.
         let mut shown = Zeroizing::new(legible(text));
-        for secret in &self.0 {
+        for secret in &self.spellings() {
             if shown.contains(secret.as_str()) {
                 shown = Zeroizing::new(shown.replace(secret.as_str(), SHOWN_INSTEAD));
             }
         }
-        shown.chars().take(LONGEST).collect::<String>().trim().to_owned()
+        display_text(&shown)
     }
 
     /// Whether one of the secrets is in `text`.
     pub(crate) fn are_in(&self, text: &str) -> bool {
-        self.0.iter().any(|secret| text.contains(secret.as_str()))
+        let mut spellings = self.spellings().into_iter();
+        spellings.any(|secret| text.contains(secret.as_str()))
     }
 
-    /// The value of a header: all of it, what follows the name of its scheme, and the password in that.
-    fn add_credentials(&mut self, value: &str) {
-        self.add(value);
-        let Some((scheme, credentials)) = value.split_once(' ') else {
-            return;
-        };
-        self.add(credentials);
-        if scheme.eq_ignore_ascii_case("basic")
-            && let Ok(pair) = STANDARD.decode(credentials).map(Zeroizing::new)
-            && let Some(colon) = pair.iter().position(|byte| *byte == b':')
-        {
-            // RFC 6749 section 2.3.1: both are encoded as in a form.
-            for (password, _) in form_urlencoded::parse(&pair[colon + 1..]) {
-                self.add(&Zeroizing::new(password.into_owned()));
-            }
+    /// The ways in which a server may repeat them, the longest first: another may be a part of it. Only a refusal asks for them, so that
+    /// other requests do not make them.
+    fn spellings(&self) -> Vec<Zeroizing<String>> {
+        let mut spellings = Vec::new();
+        for secret in &self.of_the_form {
+            spell(secret.expose(), &mut spellings);
         }
+        for value in &self.of_the_headers {
+            spell_credentials(value.expose(), &mut spellings);
+        }
+        spellings.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        spellings
     }
+}
 
-    fn add(&mut self, secret: &str) {
-        if secret.len() < SHORTEST {
-            return;
+/// The value of a header: all of it, what follows the name of its scheme, and the password in that.
+fn spell_credentials(value: &str, spellings: &mut Vec<Zeroizing<String>>) {
+    spell(value, spellings);
+    let Some((scheme, credentials)) = value.split_once(' ') else {
+        return;
+    };
+    spell(credentials, spellings);
+    if scheme.eq_ignore_ascii_case("basic")
+        && let Ok(pair) = STANDARD.decode(credentials).map(Zeroizing::new)
+        && let Some(colon) = pair.iter().position(|byte| *byte == b':')
+    {
+        // RFC 6749 section 2.3.1: both are encoded as in a form.
+        for (password, _) in form_urlencoded::parse(&pair[colon + 1..]) {
+            spell(&Zeroizing::new(password.into_owned()), spellings);
         }
-        let encoded: Zeroizing<String> =
-            Zeroizing::new(form_urlencoded::byte_serialize(secret.as_bytes()).collect());
-        if *encoded != secret {
-            self.0.push(encoded);
-        }
-        self.0.push(Zeroizing::new(secret.to_owned()));
     }
+}
+
+/// The secret, and as it is in a form.
+fn spell(secret: &str, spellings: &mut Vec<Zeroizing<String>>) {
+    if secret.len() < SHORTEST {
+        return;
+    }
+    let encoded: Zeroizing<String> =
+        Zeroizing::new(form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+    if *encoded != secret {
+        spellings.push(encoded);
+    }
+    spellings.push(Zeroizing::new(secret.to_owned()));
 }
 
 #[cfg(test)]
@@ -139,7 +153,7 @@ mod tests {
     #[test]
     fn no_part_of_a_secret_is_left_where_a_text_is_cut_off() {
         let sent = request().secrets();
-        let text = format!("{}8xLOxBtZp8", "x".repeat(LONGEST - 5));
+        let text = format!("{}8xLOxBtZp8", "x".repeat(1_995));
         assert!(!sent.display(&text).contains("8x"));
     }
 }
