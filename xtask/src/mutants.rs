@@ -26,6 +26,7 @@ const PARTS: [Part; 3] = [
             "seal_records",
             "seal_reseal",
             "seal_ring",
+            "seal_ring_changes",
             "seal_vectors",
             "damage",
             "rotation",
