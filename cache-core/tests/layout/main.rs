@@ -10,7 +10,9 @@ mod support;
 
 mod applications;
 mod beside;
+mod beside_documents;
 mod documents;
 mod hashing;
+mod row_names;
 mod rows;
 mod scene;

@@ -14,14 +14,14 @@ use serde_json::{Map, Value, json};
 use crate::scene::*;
 use crate::support::*;
 
-const FILE: &str = "file";
-const SECTIONS: [&str; 5] = ["Account", "IdToken", "AccessToken", "RefreshToken", "AppMetadata"];
+pub(crate) const FILE: &str = "file";
+pub(crate) const SECTIONS: [&str; 5] = ["Account", "IdToken", "AccessToken", "RefreshToken", "AppMetadata"];
 
-fn over_file(store: &Arc<dyn Store>, clock: &ManualClock) -> TokenCache {
+pub(crate) fn over_file(store: &Arc<dyn Store>, clock: &ManualClock) -> TokenCache {
     shared(store, clock, MsalLayout::single_record(record(FILE)))
 }
 
-fn rows(document: &Value) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+pub(crate) fn rows(document: &Value) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
     SECTIONS.into_iter().flat_map(|section| {
         let rows = document[section].as_object().unwrap().values();
         rows.map(move |row| (section, row.as_object().unwrap()))
@@ -29,7 +29,11 @@ fn rows(document: &Value) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
 }
 
 /// A document with `rows` as its refresh tokens, in this order.
-async fn write_refresh_tokens(store: &Arc<dyn Store>, clock: &ManualClock, rows: &[(&str, Value)]) {
+pub(crate) async fn write_refresh_tokens(
+    store: &Arc<dyn Store>,
+    clock: &ManualClock,
+    rows: &[(&str, Value)],
+) {
     let mut document = node_document(clock.now().to_seconds().0, "");
     document["RefreshToken"] = json!("refresh tokens");
     document["AccessToken"] = json!({});
@@ -44,7 +48,7 @@ async fn write_refresh_tokens(store: &Arc<dyn Store>, clock: &ManualClock, rows:
 }
 
 /// As Python writes it, with a time, or as Node does, without.
-fn refresh_token(secret: &str, modified: Option<i64>) -> Value {
+pub(crate) fn refresh_token(secret: &str, modified: Option<i64>) -> Value {
     let mut row = json!({
         "home_account_id": HOME, "environment": "login.windows.net", "credential_type": "RefreshToken",
         "client_id": CLIENT, "secret": secret,
@@ -55,15 +59,15 @@ fn refresh_token(secret: &str, modified: Option<i64>) -> Value {
     row
 }
 
-fn pythons() -> String {
+/// Two users of a file, and two clients of one family: a family's token stays for its other member.
+pub(crate) fn pythons() -> String {
     format!("{HOME}-login.windows.net-refreshtoken-{CLIENT}--")
 }
 
-fn nodes() -> String {
+pub(crate) fn nodes() -> String {
     format!("{HOME}-login.windows.net-refreshtoken-{CLIENT}---")
 }
 
-/// Two users of a file, and two clients of one family: a family's token stays for its other member.
 #[tokio::test]
 async fn a_member_that_is_signed_out_is_so_for_one_user_and_for_good() {
     let (clock, store) = parts();
@@ -317,33 +321,6 @@ async fn the_youngest_of_several_refresh_tokens_is_spent_and_the_reply_replaces_
 }
 
 #[tokio::test]
-async fn a_program_that_adds_a_row_beside_ours_gets_its_own_name_next_time() {
-    let (clock, store) = parts();
-    let issuer = Issuer::new(&clock);
-    let cache = over_file(&store, &clock);
-    cache
-        .sign_in(&alice(), as_entra(issuer.sign_in("User.Read")))
-        .await
-        .unwrap();
-    let mut beside = document(&store, FILE).await;
-    let (ours, row) = only(&beside, "RefreshToken");
-    let (ours, mut row) = (ours.clone(), row.clone());
-    // Node spends what we wrote, notes no time, and adds its row.
-    let spent = row["secret"].as_str().unwrap().to_owned();
-    let live = issuer.sign_in("User.Read").refresh_token.unwrap();
-    row["secret"] = live.expose().into();
-    row.as_object_mut().unwrap().remove("last_modification_time");
-    let nodes = format!("{ours}-");
-    beside["RefreshToken"][&nodes] = row;
-    write(&store, FILE, &beside).await;
-    clock.advance(Duration::from_secs(3600));
-    silent(&cache, &issuer, "User.Read").await.unwrap();
-    assert_eq!(issuer.sent(), [live.expose()]);
-    assert_ne!(issuer.sent(), [spent]);
-    assert_eq!(only(&document(&store, FILE).await, "RefreshToken").0, &nodes);
-}
-
-#[tokio::test]
 async fn the_order_of_rows_stays_when_others_are_written() {
     let (clock, store) = parts();
     let issuer = Issuer::new(&clock);
@@ -396,43 +373,6 @@ async fn tenant_profiles_are_texts_of_json_or_left_out() {
     let profiles = only(&written, "Account").1["tenantProfiles"].as_array().unwrap();
     let profile: Value = serde_json::from_str(profiles[0].as_str().unwrap()).unwrap();
     assert_eq!(profile["tenantId"], TENANT);
-}
-
-#[tokio::test]
-async fn access_tokens_have_the_name_by_which_python_replaces_them() {
-    let (clock, store) = parts();
-    let issuer = Issuer::new(&clock);
-    let cache = over_file(&store, &clock);
-    cache
-        .sign_in(&alice(), as_entra(issuer.sign_in("openid User.Read email")))
-        .await
-        .unwrap();
-    let written = document(&store, FILE).await;
-    let (name, row) = only(&written, "AccessToken");
-    assert_eq!(row["target"], "User.Read email openid");
-    let scopes = "user.read email openid";
-    assert_eq!(
-        name,
-        &format!("{HOME}-{HOST}-accesstoken-{CLIENT}-{TENANT}-{scopes}")
-    );
-}
-
-#[tokio::test]
-async fn rows_can_have_the_names_by_which_node_replaces_them() {
-    let (clock, store) = parts();
-    let issuer = Issuer::new(&clock);
-    let cache = shared(
-        &store,
-        &clock,
-        MsalLayout::single_record(record(FILE)).node_names(),
-    );
-    cache
-        .sign_in(&alice(), as_entra(issuer.sign_in("User.Read")))
-        .await
-        .unwrap();
-    let written = document(&store, FILE).await;
-    assert_eq!(only(&written, "RefreshToken").0, &nodes());
-    assert!(only(&written, "IdToken").0.ends_with(&format!("{TENANT}--")));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 mod behind;
 mod breaker;
 mod fallback;
+mod fallback_sign_out;
+mod machine;
 mod memory;
 mod recorded;
 mod refreshes;

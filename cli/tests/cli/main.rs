@@ -24,6 +24,8 @@ mod killed;
 mod managed_identity;
 #[cfg(unix)]
 mod migrate;
+#[cfg(unix)]
+mod migrate_interrupted;
 mod oidc;
 mod on_behalf_of;
 mod password;

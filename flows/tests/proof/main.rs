@@ -7,6 +7,7 @@
 )]
 
 mod dpop;
+mod dpop_nonces;
 mod dpop_oidc;
 mod key_memory;
 mod password;
