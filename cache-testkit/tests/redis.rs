@@ -277,3 +277,37 @@ async fn a_primary_of_a_cluster_that_is_cut_off_is_replaced_and_comes_back_as_a_
     let replication = cluster.servers()[old].command(&["INFO", "replication"]).await;
     assert!(replication.unwrap().contains("role:slave"));
 }
+
+/// A Cluster gives a primary that has lost all replicas one of another's, which then has too few for writes that all must have.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_of_a_cluster_stay_with_their_primary() {
+    let mut cluster = RedisCluster::start(3, 2).await.unwrap();
+    let primary = cluster.primary_of("key").await.unwrap();
+    let port = cluster.servers()[primary].port();
+    let mut replicas = Vec::new();
+    for (index, server) in cluster.servers().iter().enumerate() {
+        let replication = server.command(&["INFO", "replication"]).await.unwrap();
+        if replication.contains(&format!("master_port:{port}")) {
+            replicas.push(index);
+        }
+    }
+    assert_eq!(replicas.len(), 2);
+    for replica in &replicas {
+        cluster.servers_mut()[*replica].kill();
+    }
+    // After five seconds a primary counts as abandoned.
+    SystemClock.sleep(Duration::from_secs(8)).await;
+    let info = cluster.servers()[primary].command(&["INFO", "replication"]);
+    assert!(info.await.unwrap().contains("connected_slaves:0"));
+    for replica in replicas {
+        cluster.servers_mut()[replica].restart().await.unwrap();
+    }
+    cluster.wait_until_whole().await.unwrap();
+    for server in cluster.servers() {
+        let info = server.command(&["INFO", "replication"]).await.unwrap();
+        assert!(
+            info.contains("role:slave") || info.contains("connected_slaves:2"),
+            "{info}"
+        );
+    }
+}

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use cache_redis::DurabilityMode;
 
-use crate::gate::GateError;
+use crate::gate::{Doing, GateError};
 use crate::tally::Tally;
+use topology::Topology;
 
 /// How long replicas may take: on a machine that has other things to do, too.
 const REPLICATION: Duration = Duration::from_secs(1);
@@ -83,10 +84,17 @@ impl Arrangement {
 ///
 /// # Errors
 ///
-/// That of a run in which nothing was wrong until then.
-pub fn ended(ran: Result<(), GateError>, mut tally: Tally) -> Result<Tally, GateError> {
+/// That of a run in which nothing was wrong until then, with the places of the servers.
+pub async fn ended(
+    ran: Result<(), GateError>,
+    arrangement: Arrangement,
+    topology: &Topology,
+    mut tally: Tally,
+) -> Result<Tally, GateError> {
     match ran {
-        Err(error) if tally.violations == 0 => return Err(error),
+        Err(error) if tally.violations == 0 => {
+            return Err(error).doing(format!("{arrangement}, {}", topology.places().await));
+        }
         Err(error) => tally.violation(format_args!("then it could not go on: {error}")),
         Ok(()) => {}
     }

@@ -1,6 +1,6 @@
 //! Servers of which one is taken away.
 
-use cache_testkit::redis::{RedisCluster, Sentinels};
+use cache_testkit::redis::{RedisCluster, RedisServer, Sentinels};
 
 use super::{Arrangement, Deciders};
 use crate::gate::{Doing, GateError};
@@ -167,15 +167,32 @@ impl Topology {
     ///
     /// When they do not say.
     pub async fn version(&self, tally: &mut Tally) -> Result<(), GateError> {
-        let servers = match self {
-            Self::Sentinel(sentinels) => sentinels.servers(),
-            Self::Cluster(cluster) => cluster.servers(),
-        };
-        let info = servers[0].command(&["INFO", "server"]).await;
+        let info = self.servers()[0].command(&["INFO", "server"]).await;
         let info = info.doing("could not ask Redis for its version")?;
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
         tally.version("Redis", version.unwrap_or_default().trim());
         Ok(())
+    }
+
+    /// What each server says of its place among the others: why nobody can write where a replica is missing, no client can tell.
+    pub async fn places(&self) -> String {
+        const TELLING: [&str; 4] = ["role", "master_", "connected_slaves", "slave"];
+        let mut places = String::new();
+        for server in self.servers() {
+            let info = server.command(&["INFO", "replication"]).await;
+            let info = info.unwrap_or_else(|error| error.to_string());
+            let telling = |line: &&str| TELLING.iter().any(|name| line.starts_with(name));
+            let lines: Vec<_> = info.lines().map(str::trim).filter(telling).collect();
+            places += &format!("[{}: {}] ", server.port(), lines.join(", "));
+        }
+        places
+    }
+
+    fn servers(&self) -> &[RedisServer] {
+        match self {
+            Self::Sentinel(sentinels) => sentinels.servers(),
+            Self::Cluster(cluster) => cluster.servers(),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ async fn kill(arrangement: Arrangement, cases: Vec<u64>) -> Result<Tally, GateEr
     let mut killing = Killing::start(arrangement).await?;
     let ran = killing.kill_all(&cases).await;
     killing.tell();
-    ended(ran, killing.tally)
+    ended(ran, arrangement, &killing.topology, killing.tally).await
 }
 
 /// Servers of which one is killed after the other, and their clients.

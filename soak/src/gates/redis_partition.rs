@@ -87,7 +87,7 @@ async fn cut(arrangement: Arrangement, cases: Vec<u64>) -> Result<Tally, GateErr
     let mut cutting = Cutting::start(arrangement).await?;
     let ran = cutting.cut_all(&cases).await;
     cutting.workload.tell(&mut cutting.tally);
-    ended(ran, cutting.tally)
+    ended(ran, arrangement, &cutting.topology, cutting.tally).await
 }
 
 /// Servers of which one is cut off after the other, and the clients of the other side.
