@@ -104,6 +104,9 @@
 //!   second, `always` nothing.
 //! - With replicas: `min-replicas-to-write 1` and `min-replicas-max-lag 10` bound how long a primary that is cut
 //!   off goes on taking writes. Combine them with `Replicated` where a lost write is not acceptable.
+//! - In a Cluster with `Replicated`: `cluster-migration-barrier` of at least as many replicas as each primary has. Otherwise a primary
+//!   that has lost all of its replicas for five seconds is given one of another's, for good, and durable writes to that other one fail
+//!   until an operator gives it a replica again.
 //! - A user of its own, with nothing but
 //!   `~tokenkeep:* &tokenkeep:* +hmget +exists +zrangebylex +evalsha +eval +hset +hdel +del +persist +pexpireat +zadd +zrem
 //!   +zrangebyscore +time +publish +subscribe +ping +select`, and `+info` to be described; `+role` behind Sentinels;
