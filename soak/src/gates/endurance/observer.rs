@@ -1,6 +1,6 @@
 //! Who asks all processes what has happened, looks at what they hold, and has it judged.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -46,10 +46,21 @@ struct Seen {
     /// Until when each process has told everything.
     told: Vec<u64>,
     series: Vec<Series>,
-    /// Hashes of the refresh tokens that were sent.
-    spent: HashSet<u64>,
+    /// How each refresh token was sent, by its hash.
+    spent: HashMap<u64, Sent>,
     /// When refreshes began and ended whose reply has come, and that were not judged yet.
     refreshed: Vec<(u64, u64)>,
+}
+
+/// What became of a refresh token.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "for the message")]
+struct Sent {
+    began: u64,
+    ended: u64,
+    how: &'static str,
+    status: Option<u16>,
+    request_bytes: usize,
 }
 
 /// As many sessions can be lost at most.
@@ -75,7 +86,7 @@ impl<'a> Observer<'a> {
                 judge: Judge::new(scene.provider.kind(), users),
                 told: vec![now(); processes.len()],
                 series: processes.iter().map(|_| Series::default()).collect(),
-                spent: HashSet::new(),
+                spent: HashMap::new(),
                 refreshed: Vec::new(),
             }),
             violated: Notify::new(),
@@ -278,8 +289,19 @@ impl<'a> Observer<'a> {
             }
             let mut hasher = DefaultHasher::new();
             field("refresh_token").hash(&mut hasher);
-            if !seen.spent.insert(hasher.finish()) {
-                tally.violation(format_args!("{}: a refresh token was sent twice", self.scene));
+            let sent = Sent {
+                began: micros(exchange.began),
+                ended: micros(exchange.ended),
+                how,
+                status: exchange.status,
+                request_bytes: request.len(),
+            };
+            if let Some(before) = seen.spent.insert(hasher.finish(), sent) {
+                tally.violation(format_args!(
+                    "{}: a refresh token was sent twice: {before:?}, {sent:?}; {:?}",
+                    self.scene,
+                    self.faults.all()
+                ));
             }
         } else if !grant.is_empty() {
             tally.add(&format!("other grants {how}"), 1);
