@@ -7,7 +7,9 @@ use crate::schema::{
 };
 use crate::secret::Secret;
 
+mod families;
 mod scopes;
+mod sign_in;
 mod sign_out;
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000_000);
@@ -125,34 +127,6 @@ fn twice<T: PartialEq + std::fmt::Debug>(
 }
 
 #[test]
-fn a_sign_in_replaces_the_clients_rows_and_keeps_its_epoch() {
-    let mut partition = signed_in("c", None);
-    twice(&mut partition, |rows| {
-        sign_in(rows, &response("c", "A b", "2", None), [2; 16], NOW)
-    });
-    assert_eq!(access_tokens(&partition), ["access 2"]);
-    assert_eq!(refresh_tokens(&partition), ["refresh 2"]);
-    assert_eq!(partition.id_tokens.len(), 1);
-    assert_eq!(partition.accounts.len(), 1);
-    assert_eq!(partition.app_metadata.len(), 1);
-    assert_eq!((partition.epochs.len(), partition.epochs[0].epoch), (1, [1; 16]));
-}
-
-#[test]
-fn a_sign_in_that_makes_the_client_a_family_member_ends_what_it_had_outside() {
-    let mut partition = signed_in("c", None);
-    mark(&mut partition, "refresh c", 1);
-    twice(&mut partition, |rows| {
-        sign_in(rows, &response("c", "a", "new", Some("1")), [2; 16], NOW)
-    });
-    assert_eq!(refresh_tokens(&partition), ["refresh new"]);
-    let late = response("c", "a", "late", Some("1"));
-    let stored = refreshed(&mut partition, &hash("refresh c"), Some(&ATTEMPT), &late, NOW);
-    assert_eq!(stored, Refreshed::Superseded);
-    assert_eq!(refresh_tokens(&partition), ["refresh new"]);
-}
-
-#[test]
 fn rows_keep_the_environment_under_which_the_account_is_known() {
     let mut partition = Partition::new(key());
     let mut first = response("c", "a", "1", None);
@@ -176,23 +150,6 @@ fn rows_keep_the_environment_under_which_the_account_is_known() {
             .all(|environment| environment == "login.windows.net")
     );
     assert_eq!(environments.count(), 5);
-}
-
-#[test]
-fn a_guests_sign_in_adds_its_tenant_and_keeps_the_accounts_own() {
-    let mut partition = signed_in("c", None);
-    let mut guest = response("c", "a", "guest", None);
-    guest.realm = "guest".into();
-    guest.account = Some(account("guest"));
-    twice(&mut partition, |rows| sign_in(rows, &guest, [1; 16], NOW));
-    let [row] = &partition.accounts[..] else {
-        panic!("one account")
-    };
-    assert_eq!((&*row.realm, &*row.username), ("t", "alice@t"));
-    let mut tenants: Vec<_> = row.tenant_profiles.iter().map(|row| &*row.tenant_id).collect();
-    tenants.sort_unstable();
-    assert_eq!(tenants, ["guest", "t"]);
-    assert_eq!((partition.access_tokens.len(), partition.id_tokens.len()), (2, 2));
 }
 
 #[test]
@@ -280,11 +237,15 @@ fn a_reply_for_a_row_that_is_gone_changed_or_taken_over_changes_nothing() {
         [2; 16],
         NOW,
     );
+    let mut without_rotation = reply.clone();
+    without_rotation.refresh_token = None;
     for mut partition in [Partition::new(key()), taken_over, signed_in_anew] {
         let before = partition.clone();
         let spent = hash("refresh c");
-        let stored = refreshed(&mut partition, &spent, Some(&ATTEMPT), &reply, NOW);
-        assert_eq!(stored, Refreshed::Superseded);
+        for reply in [&reply, &without_rotation] {
+            let stored = refreshed(&mut partition, &spent, Some(&ATTEMPT), reply, NOW);
+            assert_eq!(stored, Refreshed::Superseded);
+        }
         assert!(!release(&mut partition, &spent, &ATTEMPT));
         assert!(!outcome_unknown(&mut partition, &spent, &ATTEMPT));
         let refusal = Refusal {
@@ -320,18 +281,6 @@ fn a_reply_whose_time_others_have_declared_over_changes_nothing() {
         let stored = refreshed(&mut partition, &spent, None, &reply, NOW);
         assert_eq!(stored, Refreshed::Applied);
     }
-}
-
-#[test]
-fn a_family_token_that_gives_an_outsider_its_own_stays_for_the_family() {
-    let mut partition = signed_in("member", Some("1"));
-    mark(&mut partition, "refresh member", 1);
-    let reply = response("outsider", "a", "own", None);
-    twice(&mut partition, |rows| {
-        refreshed(rows, &hash("refresh member"), Some(&ATTEMPT), &reply, NOW)
-    });
-    assert_eq!(refresh_tokens(&partition), ["refresh member", "refresh own"]);
-    assert!(partition.refresh_tokens.iter().all(|row| row.spending.is_none()));
 }
 
 #[test]
