@@ -69,6 +69,7 @@ const PARTS: [Part; 3] = [
             "refresh_limits",
             "replicas",
             "stored_replies",
+            "sign_in_in_doubt",
             "sign_out",
         ],
     },

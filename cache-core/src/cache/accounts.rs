@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use super::acquired::{Acquired, TokenSource};
-use super::commit::Verdict;
+use super::commit::{Earlier, Verdict};
 use super::{CacheError, Inner, TokenCache};
 use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
@@ -114,10 +114,22 @@ impl Inner {
         let epoch = random_bytes(&*self.random)?;
         let (clock, key_) = (Arc::clone(&self.clock), key.clone());
         let began = self.clock.monotonic();
+        // The lineage's tokens that the runs before met.
+        let mut met = Vec::new();
         let ((), slot) = self
-            .commit(key, Durability::Durable, move |partition| {
+            .commit_once(key, Durability::Durable, move |partition, earlier| {
                 // What is left of a session under an earlier sign-in must not come to life again.
                 let same_sign_in = partition.filter(|rows| rows.anchor == anchor);
+                if let Some(rows) = &same_sign_in {
+                    let found = merge::lineage(rows, &response);
+                    // An earlier run was stored, and its refresh token may be on its way to the issuer or spent by now; or the sign-in
+                    // before was refreshed. To store it again would take a marker off, or bring back what is spent: what is there goes
+                    // on.
+                    if earlier == Earlier::MayBeStored && found.iter().any(|token| !met.contains(token)) {
+                        return (Verdict::Keep(same_sign_in), ());
+                    }
+                    met.extend(found);
+                }
                 let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
                 partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());

@@ -27,6 +27,15 @@ use crate::time::UnixMillis;
 const MAX_ATTEMPTS: u32 = 32;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// What became of the earlier runs of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// None was stored.
+    NotStored,
+    /// One may have been, and others may have changed since what it stored.
+    MayBeStored,
+}
+
 /// What a merge wants done with the partition that it was given.
 pub(crate) enum Verdict {
     /// Nothing is to be written.
@@ -39,7 +48,7 @@ pub(crate) enum Verdict {
     Delete,
 }
 
-type Merge = Box<dyn FnMut(Option<Partition>) -> Verdict + Send>;
+type Merge = Box<dyn FnMut(Option<Partition>, Earlier) -> Verdict + Send>;
 type Outcome = Result<Option<Slot>, CacheError>;
 
 struct Pending {
@@ -82,7 +91,18 @@ impl Inner {
         self: &Arc<Self>,
         key: &PartitionKey,
         durability: Durability,
-        merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+        mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+    ) -> Result<(T, Option<Slot>), CacheError> {
+        self.commit_once(key, durability, move |partition, _| merge(partition))
+            .await
+    }
+
+    /// As [`commit`](Self::commit), for a `merge` that would undo what others did after it. It is told of its earlier runs.
+    pub(crate) async fn commit_once<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        durability: Durability,
+        merge: impl FnMut(Option<Partition>, Earlier) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Option<Slot>), CacheError> {
         if durability == Durability::Durable {
             // What waits to be stored goes first: a durable change must not overtake what its caller has seen.
@@ -91,7 +111,7 @@ impl Inner {
                 self.enqueue(
                     key,
                     Pending {
-                        merge: Box::new(move |rows| waiting.merge(rows, clock.now().to_seconds())),
+                        merge: Box::new(move |rows, _| waiting.merge(rows, clock.now().to_seconds())),
                         durability: Durability::Relaxed,
                         removes: false,
                         done: oneshot::channel().0,
@@ -110,9 +130,10 @@ impl Inner {
     pub(crate) async fn commit_removal<T: Send + 'static>(
         self: &Arc<Self>,
         key: &PartitionKey,
-        merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+        mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Result<(), CacheError>), CacheError> {
         self.written_behind.cancel(key);
+        let merge = move |partition, _| merge(partition);
         let removed = self.commit_as(key, Durability::Durable, true, merge).await;
         // Also after a failure, and before anybody is told.
         let copy = self.remove_copy(&self.stored_key(key)).await;
@@ -125,12 +146,12 @@ impl Inner {
         key: &PartitionKey,
         durability: Durability,
         removes: bool,
-        mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+        mut merge: impl FnMut(Option<Partition>, Earlier) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Option<Slot>), CacheError> {
         let result = Arc::new(Mutex::new(None));
         let written = Arc::clone(&result);
-        let merge: Merge = Box::new(move |partition| {
-            let (verdict, value) = merge(partition);
+        let merge: Merge = Box::new(move |partition, earlier| {
+            let (verdict, value) = merge(partition, earlier);
             *written.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
             verdict
         });
@@ -227,7 +248,7 @@ impl Inner {
             let mut changed = false;
             let mut until = None;
             for pending in &mut *batch {
-                partition = match (pending.merge)(partition) {
+                partition = match (pending.merge)(partition, writes.earlier()) {
                     Verdict::Keep(partition) => partition,
                     Verdict::Store(partition) => {
                         changed = true;
@@ -308,7 +329,7 @@ impl Inner {
                         Ok(Some(record)) if record.payload == encoded.payload => record.version,
                         Err(error) if error.retry() == Retry::No => return Err(error.into()),
                         _ => {
-                            writes.note_sent();
+                            writes.note_unknown();
                             continue;
                         }
                     }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::commit::Earlier;
 use super::record::Encoded;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
@@ -30,6 +31,8 @@ pub(super) struct Writes {
     in_doubt: u32,
     /// Whether one may have reached the store.
     sent: bool,
+    /// Whether one may have been stored.
+    stored: bool,
     /// Why the store took none, other than that somebody was faster.
     refused: Option<StoreError>,
 }
@@ -42,6 +45,7 @@ impl Writes {
             is_replicated: capabilities.persistence >= Persistence::Replicated,
             in_doubt: 0,
             sent: false,
+            stored: false,
             refused: None,
         }
     }
@@ -62,9 +66,19 @@ impl Writes {
         error.is_circuit_open() && !self.sent
     }
 
-    /// One may have reached the store.
-    pub(super) fn note_sent(&mut self) {
+    /// What merges must know of their earlier runs.
+    pub(super) fn earlier(&self) -> Earlier {
+        if self.stored {
+            Earlier::MayBeStored
+        } else {
+            Earlier::NotStored
+        }
+    }
+
+    /// Nobody knows what became of one.
+    pub(super) fn note_unknown(&mut self) {
         self.sent = true;
+        self.stored = true;
     }
 
     /// One failed: the commit looks again, unless this is its end.
@@ -72,6 +86,7 @@ impl Writes {
     /// # Errors
     /// The error, where another attempt would fail too, or was made often enough for want of replicas or of a disk.
     pub(super) fn note_failed(&mut self, error: StoreError) -> Result<(), CacheError> {
+        self.stored |= error.is_outcome_unknown();
         if self.shows_early && error.is_outcome_unknown() {
             self.sent = true;
             self.in_doubt += 1;
@@ -150,7 +165,7 @@ mod tests {
             assert!(writes.into_refusal().unwrap().is_circuit_open());
         }
         let mut writes = Writes::new(&MemoryStore::new());
-        writes.note_sent();
+        writes.note_unknown();
         writes.note_failed(refused_by_the_circuit()).unwrap();
     }
 }

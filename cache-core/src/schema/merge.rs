@@ -45,6 +45,18 @@ pub fn sign_in(partition: &mut Partition, response: &TokenResponse, epoch: [u8; 
     sweep_expired(partition, now);
 }
 
+/// The refresh tokens, by hash, in whose place [`sign_in`] would put the response's.
+pub(crate) fn lineage(partition: &Partition, response: &TokenResponse) -> Vec<[u8; 32]> {
+    let response = &in_known_environment(partition, response);
+    let Some(row) = refresh_token_row(response, response.requested_at) else {
+        return Vec::new();
+    };
+    let rows = partition.refresh_tokens.iter();
+    rows.filter(|other| other.same_lineage(&row))
+        .map(|other| other.secret.sha256())
+        .collect()
+}
+
 /// Writes what was granted, and nothing else, into a partition that has nothing yet.
 pub(crate) fn write_granted(partition: &mut Partition, response: &TokenResponse) {
     write_tokens(partition, response);
