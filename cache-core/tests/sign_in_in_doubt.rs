@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::cache::{AcquireOptions, Acquired, CacheError, Freshness, TokenCache};
+use cache_core::cache::{AcquireOptions, Acquired, CacheError, Freshness, SignOutScope, TokenCache};
 use cache_core::random::OsRandom;
 use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse,
@@ -96,6 +96,13 @@ impl World {
     }
 }
 
+/// How many refresh tokens the user's record has.
+async fn refresh_tokens(cache: &TokenCache) -> usize {
+    let export = cache.export().await.unwrap();
+    let file: serde_json::Value = serde_json::from_slice(export.json.expose()).unwrap();
+    file["RefreshToken"].as_object().unwrap().len()
+}
+
 #[tokio::test]
 async fn a_refresh_of_what_it_stored_is_not_undone() {
     let world = World::new().await;
@@ -106,6 +113,22 @@ async fn a_refresh_of_what_it_stored_is_not_undone() {
         .await;
     refreshed.unwrap();
     world.go_on(&request("a")).await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_made_its_token_a_familys_is_not_undone() {
+    let world = World::new().await;
+    let signing_in = world.sign_in(world.issuer.sign_in("a"));
+    let refreshed = async || {
+        world.issuer.grant_to_family("1");
+        world.refresh(&world.worker, request("a")).await.unwrap()
+    };
+    let refreshed = world
+        .store(&user(), Fault::lost_reply(), signing_in, refreshed)
+        .await;
+    refreshed.unwrap();
+    world.go_on(&request("a")).await;
+    assert_eq!(refresh_tokens(&world.worker).await, 1, "and none that is spent");
 }
 
 #[tokio::test]
@@ -157,6 +180,26 @@ async fn a_refresh_of_a_session_that_began_is_not_undone() {
         .await;
     refreshed.unwrap();
     world.go_on(&request).await;
+}
+
+/// Where there was no sign-in before, a sign-in that was stored and ended cannot be told from one that was never stored.
+#[tokio::test]
+async fn a_sign_out_of_a_second_sign_in_is_not_undone() {
+    let world = World::new().await;
+    world
+        .front_end
+        .sign_in(&user(), world.issuer.sign_in("a"))
+        .await
+        .unwrap();
+    let signing_in = world.sign_in(world.issuer.sign_in("a"));
+    let signed_out = async || world.worker.sign_out(&user(), CLIENT, SignOutScope::Client).await;
+    let signed_out = world
+        .store(&user(), Fault::lost_reply(), signing_in, signed_out)
+        .await;
+    signed_out.unwrap();
+    for cache in [&world.worker, &world.front_end] {
+        assert!(cache.accounts().await.unwrap().accounts.is_empty());
+    }
 }
 
 #[tokio::test]

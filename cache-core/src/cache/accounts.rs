@@ -119,18 +119,22 @@ impl Inner {
         let ((), slot) = self
             .commit_once(key, Durability::Durable, move |partition, earlier| {
                 // What is left of a session under an earlier sign-in must not come to life again.
-                let same_sign_in = partition.filter(|rows| rows.anchor == anchor);
-                if let Some(rows) = &same_sign_in {
-                    let found = merge::lineage(rows, &response);
-                    // An earlier run was stored, and its refresh token may be on its way to the issuer or spent by now; or the sign-in
-                    // before was refreshed. To store it again would take a marker off, or bring back what is spent: what is there goes
-                    // on.
-                    if earlier == Earlier::MayBeStored && found.iter().any(|token| !met.contains(token)) {
-                        return (Verdict::Keep(same_sign_in), ());
-                    }
-                    met.extend(found);
+                let is_under = |rows: &Partition| rows.anchor == anchor;
+                let found = partition.as_ref().filter(|rows| is_under(rows));
+                let found = found.map_or_else(Vec::new, |rows| merge::lineage(rows, &response));
+                // An earlier run was stored, and its refresh token may be on its way to the issuer or spent by now; or the sign-in before
+                // was refreshed or ended. To store it again would take a marker off, or bring back what is spent: what is there goes on.
+                let has_gone_on = if found.is_empty() {
+                    !met.is_empty()
+                } else {
+                    found.iter().any(|token| !met.contains(token))
+                };
+                if earlier == Earlier::MayBeStored && has_gone_on {
+                    return (Verdict::Keep(partition), ());
                 }
-                let mut partition = same_sign_in.unwrap_or_else(|| Partition::new(key_.clone()));
+                met.extend(found);
+                let partition = partition.filter(is_under);
+                let mut partition = partition.unwrap_or_else(|| Partition::new(key_.clone()));
                 partition.anchor.clone_from(&anchor);
                 merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
                 let verdict = match until {
@@ -143,7 +147,7 @@ impl Inner {
         let stored = slot
             .map(|slot| slot.partition)
             .and_then(|partition| Some((partition.position(&secret)?, partition)));
-        // Another sign-in or a sign-out that was stored in the same write may have replaced it already; it was granted all the same.
+        // Another sign-in or a sign-out may have replaced it already; it was granted all the same.
         let (index, partition) = match stored {
             Some(stored) => stored,
             None => (0, Arc::new(IndexedPartition::new(alone)?)),

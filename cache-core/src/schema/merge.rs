@@ -45,14 +45,20 @@ pub fn sign_in(partition: &mut Partition, response: &TokenResponse, epoch: [u8; 
     sweep_expired(partition, now);
 }
 
-/// The refresh tokens, by hash, in whose place [`sign_in`] would put the response's.
+/// The refresh tokens, by hash, of the lineage that [`sign_in`] would replace, and the client's others: a refresh may have moved its token
+/// into a family.
 pub(crate) fn lineage(partition: &Partition, response: &TokenResponse) -> Vec<[u8; 32]> {
     let response = &in_known_environment(partition, response);
     let Some(row) = refresh_token_row(response, response.requested_at) else {
         return Vec::new();
     };
     let rows = partition.refresh_tokens.iter();
-    rows.filter(|other| other.same_lineage(&row))
+    let is_the_clients = |other: &RefreshToken| {
+        other.client_id == row.client_id
+            && other.home_account_id == row.home_account_id
+            && environment::same(&other.environment, &row.environment)
+    };
+    rows.filter(|other| other.same_lineage(&row) || is_the_clients(other))
         .map(|other| other.secret.sha256())
         .collect()
 }
