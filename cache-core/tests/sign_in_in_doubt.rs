@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, Freshness, SignOutScope, TokenCache};
-use cache_core::random::OsRandom;
 use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest, TokenResponse,
 };
+use cache_core::store::Store;
 use cache_core::store::error::Operation;
-use cache_core::store::{MemoryStore, Store};
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::{Fault, FaultStore};
 use support::*;
@@ -34,8 +33,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let clock = ManualClock::new();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom)));
-        let faults = FaultStore::new(Arc::clone(&store), Arc::new(clock.clone()));
+        let (faults, store) = beside_faults(&clock);
         let faulty: Arc<dyn Store> = Arc::new(faults.clone());
         Self {
             issuer: Issuer::new(&clock),

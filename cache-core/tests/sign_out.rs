@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, SignOutScope, TokenCache, TokenSource};
-use cache_core::random::OsRandom;
 use cache_core::secret::Secret;
+use cache_core::store::Store;
 use cache_core::store::error::Operation;
-use cache_core::store::{MemoryStore, Store};
 use cache_core::time::Clock;
 use cache_testkit::clock::ManualClock;
 use cache_testkit::fault::{Fault, FaultStore, PausePoint};
@@ -36,8 +35,7 @@ impl World {
     /// With an account whose access token has expired.
     async fn new() -> Self {
         let clock = ManualClock::new();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom)));
-        let faults = FaultStore::new(Arc::clone(&store), Arc::new(clock.clone()));
+        let (faults, store) = beside_faults(&clock);
         let faulty: Arc<dyn Store> = Arc::new(faults.clone());
         let (refreshing, other) = (open(&faulty, &clock).await, open(&store, &clock).await);
         let issuer = Issuer::new(&clock);

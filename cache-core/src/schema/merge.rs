@@ -32,12 +32,9 @@ pub fn sign_in(partition: &mut Partition, response: &TokenResponse, epoch: [u8; 
     if let Some(row) = refresh_token_row(response, now) {
         // The client may have become a member of a family: what it had outside would be spent beside the new token, and a refresh
         // of it that is under way must find itself superseded.
-        partition.refresh_tokens.retain(|old| {
-            old.family_id.is_some()
-                || old.client_id != row.client_id
-                || old.home_account_id != row.home_account_id
-                || !environment::same(&old.environment, &row.environment)
-        });
+        partition
+            .refresh_tokens
+            .retain(|old| old.family_id.is_some() || !is_of_its_client(old, &row));
         replace_lineage(partition, row);
     }
     write_tokens(partition, response);
@@ -53,12 +50,7 @@ pub(crate) fn lineage(partition: &Partition, response: &TokenResponse) -> Vec<[u
         return Vec::new();
     };
     let rows = partition.refresh_tokens.iter();
-    let is_the_clients = |other: &RefreshToken| {
-        other.client_id == row.client_id
-            && other.home_account_id == row.home_account_id
-            && environment::same(&other.environment, &row.environment)
-    };
-    rows.filter(|other| other.same_lineage(&row) || is_the_clients(other))
+    rows.filter(|other| other.same_lineage(&row) || is_of_its_client(other, &row))
         .map(|other| other.secret.sha256())
         .collect()
 }
@@ -412,6 +404,13 @@ fn refresh_token_row(response: &TokenResponse, now: UnixSeconds) -> Option<Refre
         refusals: Vec::new(),
         foreign: None,
     })
+}
+
+/// Whether both are one client's, for one account, be it in a family or outside.
+fn is_of_its_client(other: &RefreshToken, row: &RefreshToken) -> bool {
+    other.client_id == row.client_id
+        && other.home_account_id == row.home_account_id
+        && environment::same(&other.environment, &row.environment)
 }
 
 fn replace_lineage(partition: &mut Partition, mut row: RefreshToken) {

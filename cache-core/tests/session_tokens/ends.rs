@@ -176,7 +176,7 @@ async fn a_session_that_was_begun_anew_for_somebody_else_survives_the_first_user
 async fn a_crash_between_the_listing_and_the_session_leaves_no_session_and_the_next_call_begins_it() {
     let clock = ManualClock::new();
     let _ticking = ticking(&clock);
-    let (faults, inner) = over_faults(&clock);
+    let (faults, inner) = beside_faults(&clock);
     let authority = Arc::new(Assertions::new(&clock));
     let dying = open(&(Arc::new(faults.clone()) as Arc<dyn Store>), &clock).await;
     let survivor = open(&inner, &clock).await;
@@ -212,7 +212,7 @@ async fn a_crash_between_the_listing_and_the_session_leaves_no_session_and_the_n
 async fn lost_acknowledgements_neither_double_a_session_nor_hide_its_end() {
     let clock = ManualClock::new();
     let _ticking = ticking(&clock);
-    let (faults, inner) = over_faults(&clock);
+    let (faults, inner) = beside_faults(&clock);
     let authority = Arc::new(Assertions::new(&clock));
     let cache = open(&(Arc::new(faults.clone()) as Arc<dyn Store>), &clock).await;
     faults.inject(Fault::lost_reply().on(Operation::Put).times(2));

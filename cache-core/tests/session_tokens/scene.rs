@@ -9,13 +9,10 @@ use async_trait::async_trait;
 use cache_core::cache::{
     AcquireOptions, Acquired, AppTokenCall, CacheError, CallError, CallOutcome, TokenCache,
 };
-use cache_core::random::OsRandom;
 use cache_core::schema::{
     AuthorityIdentity, AuthorityKind, PartitionKey, ScopeSet, SessionKey, TokenRequest,
 };
-use cache_core::store::{MemoryStore, Store};
 use cache_testkit::clock::ManualClock;
-use cache_testkit::fault::FaultStore;
 use tokio::sync::Semaphore;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -121,10 +118,4 @@ pub(crate) async fn settled(condition: impl Fn() -> bool) {
         tokio::task::yield_now().await;
     }
     panic!("it did not come to pass");
-}
-
-pub(crate) fn over_faults(clock: &ManualClock) -> (FaultStore, Arc<dyn Store>) {
-    let inner = MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom));
-    let faults = FaultStore::new(Arc::new(inner.clone()), Arc::new(clock.clone()));
-    (faults, Arc::new(inner))
 }

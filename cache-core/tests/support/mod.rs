@@ -38,6 +38,13 @@ pub fn faulty() -> (ManualClock, FaultStore, Arc<dyn Store>) {
     (clock, faults, store)
 }
 
+/// A store, and beside it the way to it that fails on demand, which another process goes.
+pub fn beside_faults(clock: &ManualClock) -> (FaultStore, Arc<dyn Store>) {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::with(Arc::new(clock.clone()), Arc::new(OsRandom)));
+    let faults = FaultStore::new(Arc::clone(&store), Arc::new(clock.clone()));
+    (faults, store)
+}
+
 pub fn is_user(key: &StoreKey) -> bool {
     RecordKind::of(&Namespace::default(), key) == Some(RecordKind::User)
 }
