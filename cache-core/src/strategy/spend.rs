@@ -129,11 +129,11 @@ pub(crate) fn mark(
             .position(|row| row.secret.sha256() == candidate.token_hash)
     };
     let Some(index) = row(partition) else { return false };
-    // The write may have been applied although its acknowledgement was lost.
+    // The write may have been applied although its acknowledgement was lost. Not where others have given it up since.
     if partition.refresh_tokens[index]
         .spending
         .as_ref()
-        .is_some_and(|known| known.attempt == marker.attempt)
+        .is_some_and(|known| known.attempt == marker.attempt && !known.outcome_unknown)
     {
         return true;
     }

@@ -445,3 +445,16 @@ fn a_family_token_is_told_apart_where_another_client_obtained_it() {
     assert!(!is_family_token("c", Some("1")));
     assert!(!is_family_token("c", None));
 }
+
+/// Others told their callers that the token's time is over: to send it now would make a lie of that.
+#[test]
+fn a_mark_that_was_stored_unheard_and_given_up_by_others_is_no_leave_to_send() {
+    let mut rows = partition(vec![row("c", None, "t", 1)]);
+    assert!(try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser));
+    assert!(
+        try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser),
+        "it is its own"
+    );
+    rows.refresh_tokens[0].spending.as_mut().unwrap().outcome_unknown = true;
+    assert!(!try_mark(&mut rows, 1, UnknownOutcomePolicy::AskUser));
+}
