@@ -7,10 +7,10 @@ use futures_util::StreamExt;
 
 use super::acquired::{Acquired, TokenSource};
 use super::commit::{Earlier, Verdict};
+use super::new_epochs::NewEpochs;
 use super::{CacheError, Inner, TokenCache};
-use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
-use crate::schema::merge;
+use crate::schema::merge::{self, Met};
 use crate::schema::{Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::error::ErrorKind;
@@ -111,32 +111,30 @@ impl Inner {
             merge::write_granted(&mut alone, &response);
             alone
         };
-        let epoch = random_bytes(&*self.random)?;
+        let mut epochs = NewEpochs::draw(&*self.random)?;
         let (clock, key_) = (Arc::clone(&self.clock), key.clone());
         let began = self.clock.monotonic();
-        // The lineage's tokens that the runs before met.
-        let mut met = Vec::new();
+        let mut met = Met::default();
         let ((), slot) = self
-            .commit_once(key, Durability::Durable, move |partition, earlier| {
-                // What is left of a session under an earlier sign-in must not come to life again.
-                let is_under = |rows: &Partition| rows.anchor == anchor;
-                let found = partition.as_ref().filter(|rows| is_under(rows));
-                let found = found.map_or_else(Vec::new, |rows| merge::lineage(rows, &response));
-                // An earlier run was stored, and its refresh token may be on its way to the issuer or spent by now; or the sign-in before
-                // was refreshed or ended. To store it again would take a marker off, or bring back what is spent: what is there goes on.
-                let has_gone_on = if found.is_empty() {
-                    !met.is_empty()
-                } else {
-                    found.iter().any(|token| !met.contains(token))
-                };
-                if earlier == Earlier::MayBeStored && has_gone_on {
-                    return (Verdict::Keep(partition), ());
+            .commit_knowing(key, Durability::Durable, move |partition, earlier| {
+                epochs.begin_run();
+                let (epoch, now) = (epochs.of(&response.client_id), clock.now().to_seconds());
+                let anchor = anchor.as_ref();
+                let found = partition.as_ref();
+                if earlier == Earlier::MayBeStored && met.has_gone_on(found, &response, anchor) {
+                    let mut partition = partition;
+                    let rows = partition.as_mut().filter(|rows| rows.anchor.as_ref() == anchor);
+                    if !rows.is_some_and(|rows| merge::join_family(rows, &response, epoch, now)) {
+                        return (Verdict::Keep(partition), ());
+                    }
+                    return (partition.map_or(Verdict::Keep(None), Verdict::Store), ());
                 }
-                met.extend(found);
-                let partition = partition.filter(is_under);
+                met.note(found, &response, anchor);
+                // What is left of a session under an earlier sign-in must not come to life again.
+                let partition = partition.filter(|rows| rows.anchor.as_ref() == anchor);
                 let mut partition = partition.unwrap_or_else(|| Partition::new(key_.clone()));
-                partition.anchor.clone_from(&anchor);
-                merge::sign_in(&mut partition, &response, epoch, clock.now().to_seconds());
+                partition.anchor = anchor.cloned();
+                merge::sign_in(&mut partition, &response, epoch, now);
                 let verdict = match until {
                     Some(until) => Verdict::StoreUntil(partition, until),
                     None => Verdict::Store(partition),

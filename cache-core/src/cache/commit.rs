@@ -19,7 +19,7 @@ use crate::random::jitter;
 use crate::schema::index::IndexedPartition;
 use crate::schema::{Partition, PartitionKey};
 use crate::store::error::Retry;
-use crate::store::{Durability, PutMode, PutOptions, StoreKey};
+use crate::store::{Durability, PutMode, PutOptions, StoreError, StoreKey};
 use crate::strategy::memory_tier::Slot;
 use crate::time::UnixMillis;
 
@@ -53,6 +53,8 @@ type Outcome = Result<Option<Slot>, CacheError>;
 
 struct Pending {
     merge: Merge,
+    /// What became of its runs, also of those in a larger batch.
+    earlier: Earlier,
     durability: Durability,
     /// Whether somebody is signed out by it.
     removes: bool,
@@ -93,12 +95,12 @@ impl Inner {
         durability: Durability,
         mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Option<Slot>), CacheError> {
-        self.commit_once(key, durability, move |partition, _| merge(partition))
+        self.commit_knowing(key, durability, move |partition, _| merge(partition))
             .await
     }
 
-    /// As [`commit`](Self::commit), for a `merge` that would undo what others did after it. It is told of its earlier runs.
-    pub(crate) async fn commit_once<T: Send + 'static>(
+    /// As [`commit`](Self::commit), for a `merge` that would undo what others did with its effect. It is told of its earlier runs.
+    pub(crate) async fn commit_knowing<T: Send + 'static>(
         self: &Arc<Self>,
         key: &PartitionKey,
         durability: Durability,
@@ -112,6 +114,7 @@ impl Inner {
                     key,
                     Pending {
                         merge: Box::new(move |rows, _| waiting.merge(rows, clock.now().to_seconds())),
+                        earlier: Earlier::NotStored,
                         durability: Durability::Relaxed,
                         removes: false,
                         done: oneshot::channel().0,
@@ -130,10 +133,9 @@ impl Inner {
     pub(crate) async fn commit_removal<T: Send + 'static>(
         self: &Arc<Self>,
         key: &PartitionKey,
-        mut merge: impl FnMut(Option<Partition>) -> (Verdict, T) + Send + 'static,
+        merge: impl FnMut(Option<Partition>, Earlier) -> (Verdict, T) + Send + 'static,
     ) -> Result<(T, Result<(), CacheError>), CacheError> {
         self.written_behind.cancel(key);
-        let merge = move |partition, _| merge(partition);
         let removed = self.commit_as(key, Durability::Durable, true, merge).await;
         // Also after a failure, and before anybody is told.
         let copy = self.remove_copy(&self.stored_key(key)).await;
@@ -160,6 +162,7 @@ impl Inner {
             key,
             Pending {
                 merge,
+                earlier: Earlier::NotStored,
                 durability,
                 removes,
                 done,
@@ -248,7 +251,7 @@ impl Inner {
             let mut changed = false;
             let mut until = None;
             for pending in &mut *batch {
-                partition = match (pending.merge)(partition, writes.earlier()) {
+                partition = match (pending.merge)(partition, pending.earlier) {
                     Verdict::Keep(partition) => partition,
                     Verdict::Store(partition) => {
                         changed = true;
@@ -294,6 +297,7 @@ impl Inner {
                         return Ok(None);
                     }
                     Err(error) => {
+                        note_doubt(batch, &error);
                         writes.note_failed(error)?;
                         continue;
                     }
@@ -329,12 +333,14 @@ impl Inner {
                         Ok(Some(record)) if record.payload == encoded.payload => record.version,
                         Err(error) if error.retry() == Retry::No => return Err(error.into()),
                         _ => {
+                            note_doubt(batch, &error);
                             writes.note_unknown();
                             continue;
                         }
                     }
                 }
                 Err(error) => {
+                    note_doubt(batch, &error);
                     writes.note_failed(error)?;
                     continue;
                 }
@@ -356,6 +362,15 @@ impl Inner {
         Err(CacheError::Contended {
             attempts: MAX_ATTEMPTS,
         })
+    }
+}
+
+/// What a write that failed so means for the next runs of its merges.
+fn note_doubt(batch: &mut [Pending], error: &StoreError) {
+    if error.is_outcome_unknown() {
+        for pending in batch {
+            pending.earlier = Earlier::MayBeStored;
+        }
     }
 }
 

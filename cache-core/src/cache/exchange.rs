@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::commit::Verdict;
+use super::commit::{Earlier, Verdict};
+use super::new_epochs::NewEpochs;
 use super::{CacheError, Inner};
 use crate::codec::msal::{self, RowOrigin, UnreadRow};
-use crate::random::random_bytes;
-use crate::schema::{AuthorityIdentity, Partition, merge};
+use crate::schema::merge::{self, Met};
+use crate::schema::{AuthorityIdentity, Partition};
 use crate::seal::RecordKind;
 use crate::secret::SecretBytes;
 use crate::store::{Durability, StoreKey};
@@ -62,12 +61,19 @@ impl Inner {
         report.partitions = partitions.len();
         for imported in partitions {
             let key = imported.key.clone();
-            let seed: [u8; 16] = random_bytes(&*self.random)?;
-            self.commit(&key, Durability::Durable, move |existing| {
+            let mut epochs = NewEpochs::draw(&*self.random)?;
+            let mut met = Met::default();
+            self.commit_knowing(&key, Durability::Durable, move |existing, earlier| {
                 let mut merged = existing.unwrap_or_else(|| Partition::new(imported.key.clone()));
-                msal::merge_import(&mut merged, imported.clone());
-                // Derived, so that another round of the same commit gives the same sign-ins.
-                merge::add_epochs(&mut merged, |client_id| epoch_of(&seed, client_id));
+                let mut imported = imported.clone();
+                if earlier == Earlier::MayBeStored {
+                    // What an earlier run stored may have been refreshed.
+                    met.drop_outdated(&mut imported, &merged);
+                }
+                met.note_all(&merged);
+                msal::merge_import(&mut merged, imported);
+                epochs.begin_run();
+                merge::add_epochs(&mut merged, |client_id| epochs.of(client_id));
                 (Verdict::Store(merged), ())
             })
             .await?;
@@ -94,14 +100,4 @@ impl Inner {
             unreadable,
         })
     }
-}
-
-pub(super) fn epoch_of(seed: &[u8; 16], client_id: &str) -> [u8; 16] {
-    let digest = Sha256::new()
-        .chain_update(seed)
-        .chain_update(client_id.as_bytes())
-        .finalize();
-    let mut epoch = [0; 16];
-    epoch.copy_from_slice(&digest[..16]);
-    epoch
 }

@@ -55,6 +55,7 @@ mod inspect;
 mod lineage_locks;
 mod lookup;
 pub mod migration;
+mod new_epochs;
 mod observe;
 mod outage;
 mod place;
@@ -221,6 +222,11 @@ impl TokenCache {
     ///
     /// Where the strategy keeps the [directory](Directory), the account is listed there first.
     ///
+    /// What others make of the sign-in stands, also where this call does not hear at once that it was stored: what it answers may be
+    /// refreshed, replaced or signed out by then. Therefore do not call it again with the same reply after an error. It may have been stored
+    /// all the same, and its refresh token may be spent; a second call cannot tell. Ask what is there ([`acquire`](Self::acquire)), or sign
+    /// the user in again.
+    ///
     /// Cancellation safe: the tokens are stored, or nothing is but a place in the directory.
     ///
     /// # Errors
@@ -233,7 +239,8 @@ impl TokenCache {
     /// Begins a session that ends with its user's sign-in: stores what was granted in the partition `session`, and lists it in that of the
     /// user, for `lifetime`. A sign-out of the client, in whatever process, makes the session a miss at once and removes it.
     ///
-    /// Both writes are durable, the listing first. Cancellation safe: at worst a session is listed that does not exist.
+    /// Both writes are durable, the listing first. Cancellation safe: at worst a session is listed that does not exist. After an error the
+    /// same reply must not be stored again: see [`sign_in`](Self::sign_in).
     ///
     /// # Errors
     /// [`CacheError::WrongAccount`] when the reply is for another account or client than the keys; as

@@ -209,8 +209,8 @@ impl Inner {
             RefusedBecause::NotInFamily => {
                 let request_ = Arc::clone(request);
                 self.note(request, spending, move |partition, hash, attempt| {
-                    merge::not_in_family(partition, request_.client_id(), request_.environment());
-                    attempt.is_none_or(|attempt| merge::release(partition, hash, attempt))
+                    let (client_id, environment) = (request_.client_id(), request_.environment());
+                    merge::refused_by_family(partition, hash, attempt, client_id, environment)
                 })
                 .await?;
                 return Ok(Round::Again);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acquired::{Acquired, TokenSource};
-use super::commit::Verdict;
+use super::commit::{Earlier, Verdict};
 use super::find::Sighted;
+use super::new_epochs::NewEpochs;
 use super::{CacheError, Inner, InteractionReason, InteractionRequired, RemovedTokens, TokenCache};
-use crate::random::random_bytes;
 use crate::schema::index::IndexedPartition;
 use crate::schema::{
     Account, ClientEpoch, Partition, PartitionKey, SessionAnchor, SessionKey, SessionLink, TokenRequest,
@@ -138,7 +138,7 @@ impl Inner {
             return Err(CacheError::WrongAccount);
         }
         let under = under.map(|under| under.epoch);
-        let fresh = random_bytes(&*self.random)?;
+        let mut epochs = NewEpochs::draw(&*self.random)?;
         let (user_, client_id, clock) = (user.clone(), client_id.clone(), Arc::clone(&self.clock));
         let (inner, stored_key) = (Arc::clone(self), self.stored_key(user));
         // Listed before it exists: a session that nobody lists would outlive the next sign-out in the store.
@@ -155,13 +155,11 @@ impl Inner {
                     }
                 }
                 let mut partition = partition.unwrap_or_else(|| Partition::new(user_.clone()));
+                epochs.begin_run();
                 let epoch = epoch_of(&partition, &client_id).unwrap_or_else(|| {
-                    let client_id = client_id.clone();
-                    partition.epochs.push(ClientEpoch {
-                        client_id,
-                        epoch: fresh,
-                    });
-                    fresh
+                    let (client_id, epoch) = (client_id.clone(), epochs.of(&client_id));
+                    partition.epochs.push(ClientEpoch { client_id, epoch });
+                    epoch
                 });
                 let now = clock.now();
                 // A token that expires early does not shorten the life of those beside it.
@@ -251,16 +249,21 @@ impl Inner {
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
         let (removed, copy) = self
-            .commit_removal(session, move |partition| {
+            .commit_removal(session, move |partition, earlier| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
-                let tokens = partition.refresh_tokens.into_iter().map(|row| row.secret);
-                let tokens = RemovedTokens {
-                    found: true,
-                    refresh_tokens: tokens.collect(),
-                };
-                removed = Some((partition.anchor, tokens));
+                let (anchor, known) = removed.get_or_insert_default();
+                // Those of a round that may be stored are as much to be revoked as what was begun after it under the same key.
+                if earlier == Earlier::NotStored {
+                    known.refresh_tokens.clear();
+                }
+                for row in partition.refresh_tokens {
+                    if !known.refresh_tokens.contains(&row.secret) {
+                        known.refresh_tokens.push(row.secret);
+                    }
+                }
+                (*anchor, known.found) = (partition.anchor, true);
                 (Verdict::Delete, removed.clone())
             })
             .await?;

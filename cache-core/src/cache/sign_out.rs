@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::commit::Verdict;
+use super::commit::{Earlier, Verdict};
 use super::proof_keys::{ProofKeyOwner, clients_of};
 use super::{CacheError, Inner};
 use crate::schema::merge::{self, SignOutScope};
-use crate::schema::{Partition, PartitionKey, SessionAnchor, SessionLink};
+use crate::schema::{Partition, PartitionKey, RefreshToken, SessionAnchor, SessionLink};
 use crate::secret::Secret;
 use crate::store::StoreKey;
 
@@ -90,6 +90,8 @@ impl SignOuts {
 struct Removed {
     sessions: Vec<SessionLink>,
     refresh_tokens: Vec<Secret>,
+    /// The refresh tokens that it left for others.
+    left: Vec<Secret>,
     /// Those that had anything here.
     clients: Vec<String>,
 }
@@ -137,7 +139,7 @@ impl Inner {
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
         let (removed, copy) = self
-            .commit_removal(key, move |partition| {
+            .commit_removal(key, move |partition, earlier| {
                 let Some(mut partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
@@ -148,8 +150,18 @@ impl Inner {
                     return (Verdict::Keep(Some(partition)), removed.clone());
                 }
                 let noted = removed.get_or_insert_default();
-                // Only this round's: what an earlier one would have taken may have become another member's since.
-                noted.refresh_tokens = taken(&before, &partition);
+                // What an earlier round would have taken, and is not here, may have become another member's since; unless that round was
+                // stored, and what is kept here is no other than what it left.
+                let is_left = |row: &RefreshToken| noted.left.contains(&row.secret);
+                if earlier == Earlier::NotStored || !partition.refresh_tokens.iter().all(is_left) {
+                    noted.refresh_tokens.clear();
+                }
+                noted.refresh_tokens.extend(taken(&before, &partition));
+                noted.left = partition
+                    .refresh_tokens
+                    .iter()
+                    .map(|row| row.secret.clone())
+                    .collect();
                 noted.clients.extend(clients_of(&before));
                 for link in before.sessions {
                     if !partition.sessions.contains(&link) && !noted.sessions.contains(&link) {
@@ -168,6 +180,7 @@ impl Inner {
             sessions,
             mut refresh_tokens,
             mut clients,
+            ..
         }) = removed
         else {
             return Ok((RemovedTokens::default(), copy));
@@ -178,7 +191,7 @@ impl Inner {
                 continue;
             };
             let (user, mut held) = (key.to_bytes(), Vec::new());
-            let taken_away = self.commit_removal(&session, move |partition| {
+            let taken_away = self.commit_removal(&session, move |partition, _| {
                 // Begun anew under the same key for somebody else, it is theirs.
                 let is_others = |anchor: &SessionAnchor| anchor.user != user;
                 match partition {

@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use super::commit::Earlier;
 use super::record::Encoded;
 use super::{CacheError, Inner};
 use crate::schema::{Partition, PartitionKey};
@@ -31,8 +30,6 @@ pub(super) struct Writes {
     in_doubt: u32,
     /// Whether one may have reached the store.
     sent: bool,
-    /// Whether one may have been stored.
-    stored: bool,
     /// Why the store took none, other than that somebody was faster.
     refused: Option<StoreError>,
 }
@@ -45,7 +42,6 @@ impl Writes {
             is_replicated: capabilities.persistence >= Persistence::Replicated,
             in_doubt: 0,
             sent: false,
-            stored: false,
             refused: None,
         }
     }
@@ -66,19 +62,9 @@ impl Writes {
         error.is_circuit_open() && !self.sent
     }
 
-    /// What merges must know of their earlier runs.
-    pub(super) fn earlier(&self) -> Earlier {
-        if self.stored {
-            Earlier::MayBeStored
-        } else {
-            Earlier::NotStored
-        }
-    }
-
     /// Nobody knows what became of one.
     pub(super) fn note_unknown(&mut self) {
         self.sent = true;
-        self.stored = true;
     }
 
     /// One failed: the commit looks again, unless this is its end.
@@ -86,7 +72,6 @@ impl Writes {
     /// # Errors
     /// The error, where another attempt would fail too, or was made often enough for want of replicas or of a disk.
     pub(super) fn note_failed(&mut self, error: StoreError) -> Result<(), CacheError> {
-        self.stored |= error.is_outcome_unknown();
         if self.shows_early && error.is_outcome_unknown() {
             self.sent = true;
             self.in_doubt += 1;

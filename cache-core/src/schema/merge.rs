@@ -3,8 +3,10 @@
 //! Each is applied inside a load–merge–compare-and-swap loop and may run several times for one event, so each gives
 //! the same result when it meets its own earlier effect.
 
+mod doubt;
 mod rows;
 
+pub(crate) use doubt::{Met, join_family};
 use rows::{carried, known_family, put_app_metadata, write_app_metadata, write_tokens, write_tokens_of};
 
 use super::{
@@ -29,30 +31,17 @@ pub fn sign_in(partition: &mut Partition, response: &TokenResponse, epoch: [u8; 
         });
     }
     let response = &in_known_environment(partition, response);
-    if let Some(row) = refresh_token_row(response, now) {
+    if let Some(row) = refresh_token_row(response) {
         // The client may have become a member of a family: what it had outside would be spent beside the new token, and a refresh
         // of it that is under way must find itself superseded.
         partition
             .refresh_tokens
             .retain(|old| old.family_id.is_some() || !is_of_its_client(old, &row));
-        replace_lineage(partition, row);
+        replace_lineage(partition, row, now);
     }
     write_tokens(partition, response);
     write_app_metadata(partition, response, response.family_id.clone());
     sweep_expired(partition, now);
-}
-
-/// The refresh tokens, by hash, of the lineage that [`sign_in`] would replace, and the client's others: a refresh may have moved its token
-/// into a family.
-pub(crate) fn lineage(partition: &Partition, response: &TokenResponse) -> Vec<[u8; 32]> {
-    let response = &in_known_environment(partition, response);
-    let Some(row) = refresh_token_row(response, response.requested_at) else {
-        return Vec::new();
-    };
-    let rows = partition.refresh_tokens.iter();
-    rows.filter(|other| other.same_lineage(&row) || is_of_its_client(other, &row))
-        .map(|other| other.secret.sha256())
-        .collect()
 }
 
 /// Writes what was granted, and nothing else, into a partition that has nothing yet.
@@ -148,9 +137,9 @@ pub fn refreshed(
         // Redeemed for a client outside the family: the reply is that client's own lineage.
         (Some(_), Some(_), None) => {
             partition.refresh_tokens[index] = row;
-            if let Some(mut own) = refresh_token_row(response, now) {
+            if let Some(mut own) = refresh_token_row(response) {
                 own.home_account_id.clone_from(&old.home_account_id);
-                replace_lineage(partition, own);
+                replace_lineage(partition, own, now);
             }
         }
         (Some(secret), _, _) => {
@@ -266,6 +255,22 @@ pub fn not_in_family(partition: &mut Partition, client_id: &str, environment: &s
         foreign: None,
     };
     put_app_metadata(partition, metadata);
+}
+
+/// Notes that a family's token was refused to `client_id` because it is no member, and takes the marker of `attempt` off. `false`, and
+/// nothing is noted, when the row is no longer its own: a sign-in that took its place knows better.
+pub(crate) fn refused_by_family(
+    partition: &mut Partition,
+    spent: &[u8; 32],
+    attempt: Option<&[u8; 16]>,
+    client_id: &str,
+    environment: &str,
+) -> bool {
+    if spent_row(partition, spent, attempt).is_none() {
+        return false;
+    }
+    not_in_family(partition, client_id, environment);
+    attempt.is_none_or(|attempt| release(partition, spent, attempt))
 }
 
 /// Which rows a sign-out takes.
@@ -390,7 +395,7 @@ fn in_known_environment(partition: &Partition, response: &TokenResponse) -> Toke
     response
 }
 
-fn refresh_token_row(response: &TokenResponse, now: UnixSeconds) -> Option<RefreshToken> {
+fn refresh_token_row(response: &TokenResponse) -> Option<RefreshToken> {
     Some(RefreshToken {
         home_account_id: response.home_account_id().to_owned(),
         environment: response.environment.clone(),
@@ -398,7 +403,7 @@ fn refresh_token_row(response: &TokenResponse, now: UnixSeconds) -> Option<Refre
         family_id: response.family_id.clone(),
         target: None,
         secret: response.refresh_token.clone()?,
-        last_modification_time: Some(now),
+        last_modification_time: None,
         expires_on: response.refresh_token_expires_on,
         spending: None,
         refusals: Vec::new(),
@@ -413,7 +418,8 @@ fn is_of_its_client(other: &RefreshToken, row: &RefreshToken) -> bool {
         && environment::same(&other.environment, &row.environment)
 }
 
-fn replace_lineage(partition: &mut Partition, mut row: RefreshToken) {
+fn replace_lineage(partition: &mut Partition, mut row: RefreshToken, now: UnixSeconds) {
+    row.last_modification_time = Some(now);
     let old = partition
         .refresh_tokens
         .iter()

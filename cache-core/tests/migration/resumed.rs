@@ -95,6 +95,77 @@ async fn who_signs_out_while_it_is_read_back_stays_signed_out() {
     assert!(Holdings::of(&target).await.is_empty(), "the sign-out was undone");
 }
 
+/// What the target has stored and not acknowledged looks, once it is signed out, as if it had never been stored.
+#[tokio::test]
+async fn who_signs_out_of_what_the_target_has_not_acknowledged_stays_signed_out() {
+    for (fault, arrives) in [(Fault::lost_reply(), false), (Fault::lost_request(), true)] {
+        let scene = Scene::new();
+        let source = scene.source().await;
+        scene.sign_in(&source, 1).await;
+        let before = Holdings::of(&source).await;
+        let faults = FaultStore::new(Arc::clone(&scene.to), Arc::new(scene.clock.clone()));
+        let is_user = || of_kind("elsewhere", RecordKind::User);
+        faults.inject(fault.on(Operation::Put).at_key(is_user()).once());
+        let (pause, look) = Fault::pause_before();
+        // Those before the write look whether anything is there.
+        faults.inject(pause.on(Operation::Get).at_key(is_user()).after(2).once());
+        let to: Arc<dyn Store> = Arc::new(faults);
+        let (held, target) = (target_over(&to, &scene.clock).await, scene.target().await);
+        let _ticking = ticking(&scene.clock);
+        let migration = source.migrate_to(&held);
+        let (report, ()) = tokio::join!(migration.run(), async {
+            look.reached().await;
+            let removed = target.sign_out(&account(1), CLIENT, SignOutScope::Client).await;
+            assert_eq!(removed.unwrap(), !arrives);
+            look.release();
+        });
+        let report = report.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!((report.moved, report.gone), (arrives.into(), (!arrives).into()));
+        assert_eq!(Holdings::of(&source).await.partitions.len(), 0);
+        let there = Holdings::of(&target).await;
+        assert_eq!(there.on_their_way, 0);
+        if arrives {
+            assert_eq!(there, before);
+        } else {
+            assert!(there.is_empty(), "the sign-out was undone");
+        }
+    }
+}
+
+/// The journal lies beside the target, and cannot tell whether the source signed out what came back: the next run asks it again.
+#[tokio::test]
+async fn what_the_source_may_not_have_taken_back_stays_on_its_way() {
+    let scene = Scene::new();
+    let source = scene.source().await;
+    scene.sign_in(&source, 1).await;
+    let before = Holdings::of(&source).await;
+    crash_on_the_way(&scene, RecordKind::User, "source").await;
+    let target = scene.target().await;
+    let mut response = scene.granted(1);
+    "other-client".clone_into(&mut response.client_id);
+    target.sign_in(&account(1), response).await.unwrap();
+    let lost = Fault::lost_request().on(Operation::Put);
+    let from = faulty(
+        &scene.from,
+        &scene.clock,
+        lost.at_key(of_kind("tokenkeep", RecordKind::User)).once(),
+    );
+    let held = source_over(&from, &scene.clock).await;
+    let _ticking = ticking(&scene.clock);
+    for (cache, left, on_their_way) in [(&held, 1, 1), (&source, 0, 0)] {
+        let report = cache
+            .migrate_to(&target)
+            .source_name("source")
+            .run()
+            .await
+            .unwrap();
+        assert_eq!(report.left.len(), left, "{report:?}");
+        assert_eq!(Holdings::of(&target).await.on_their_way, on_their_way);
+    }
+    assert_eq!(Holdings::of(&source).await, before);
+}
+
 /// Somebody else's sign-in in the target says nothing of what is on its way.
 #[tokio::test]
 async fn a_sign_out_of_another_sign_in_leaves_the_journal_alone() {

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use super::Options;
 use super::journal::{Entry, Journal, Written};
+use super::placing::{Placed, Returned};
 use super::removal::{Removed, remove_if_same};
 use super::report::{ConflictCause, LeftBecause};
-use super::sameness::{OF_DOCUMENTS, is_same, is_same_life, shares_sign_in, supersedes};
+use super::sameness::{OF_DOCUMENTS, is_same, is_same_life};
 use crate::cache::changes::Waiter;
-use crate::cache::commit::Verdict;
+use crate::cache::new_epochs::NewEpochs;
 use crate::cache::record::Loaded;
 use crate::cache::{CacheError, Inner};
-use crate::random::random_bytes;
 use crate::schema::{Partition, PartitionKey, merge};
 use crate::seal::SealError;
+use crate::store::Version;
 use crate::store::error::ErrorKind;
-use crate::store::{Durability, Version};
 use crate::strategy::spend;
 use crate::time::UnixMillis;
 
@@ -43,17 +43,6 @@ pub(super) enum Moved {
     Gone,
     Left(LeftBecause),
     Conflict(ConflictCause),
-}
-
-/// What became of the content when it was put into the target.
-pub(super) enum Placed {
-    New,
-    Known,
-    /// Somebody else's is there.
-    Other,
-    /// The target cannot take it.
-    Refused(CacheError),
-    NotVerified,
 }
 
 impl Carrier {
@@ -184,94 +173,37 @@ impl Carrier {
             journal.remove(&key, version).await?;
             return Ok(Moved::Gone);
         }
-        let moved = match self.put(&entry.partition, entry.expires_at).await? {
+        let mut rounds = 0;
+        let placed = loop {
+            match self.put(&entry.partition, entry.expires_at).await? {
+                Placed::Unheard | Placed::NotVerified if journal.read(&key).await?.is_none() => {
+                    // Signed out as soon as it was there: that took the entry along.
+                    self.target.relist(&key).await;
+                    return Ok(Moved::Gone);
+                }
+                // A sign-out takes the entry of its own store first, so it was not stored.
+                Placed::Unheard if journal.lies_in(&self.target) && rounds < MAX_ROUNDS => rounds += 1,
+                placed => break placed,
+            }
+        };
+        let moved = match placed {
             Placed::New => Moved::Now(entry.bytes),
             Placed::Known => Moved::AlreadyThere,
-            Placed::NotVerified if journal.read(&key).await?.is_none() => {
-                // Signed out as soon as it was there: that took the entry along.
-                self.target.relist(&key).await;
-                return Ok(Moved::Gone);
-            }
-            Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
-            Placed::Other => {
-                if !self.put_back(&entry).await? {
-                    return Ok(Moved::Conflict(ConflictCause::BothDiffer));
-                }
-                Moved::Conflict(ConflictCause::TargetDiffers)
-            }
-            Placed::Refused(error) => {
-                if !self.put_back(&entry).await? {
-                    return Ok(Moved::Conflict(ConflictCause::BothDiffer));
-                }
-                Moved::Left(LeftBecause::Refused(error))
-            }
+            Placed::Unheard | Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
+            Placed::Other => match self.put_back(&entry, journal).await? {
+                Returned::Yes => Moved::Conflict(ConflictCause::TargetDiffers),
+                Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
+                Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
+            },
+            Placed::Refused(error) => match self.put_back(&entry, journal).await? {
+                Returned::Yes => Moved::Left(LeftBecause::Refused(error)),
+                Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
+                Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
+            },
         };
         journal.remove(&key, version).await?;
         self.target.relist(&key).await;
         Ok(moved)
-    }
-
-    /// Puts the content into the target if nothing is there, reads it back and compares.
-    pub(super) async fn put(
-        &self,
-        content: &Partition,
-        expires_at: Option<UnixMillis>,
-    ) -> Result<Placed, CacheError> {
-        let key = &content.key;
-        let content_ = content.clone();
-        let until = self.expiry(key, expires_at);
-        let committed = self
-            .target
-            .commit(key, Durability::Durable, move |held| match (held, until) {
-                (None, None) => (Verdict::Store(content_.clone()), None),
-                (None, Some(until)) => (Verdict::StoreUntil(content_.clone(), until), None),
-                (Some(held), _) => (Verdict::Keep(Some(held.clone())), Some(held)),
-            });
-        let met = match committed.await {
-            Ok((met, _)) => met,
-            Err(error) if is_of_the_record(&error) => return Ok(Placed::Refused(error)),
-            Err(error) => return Err(error),
-        };
-        if let Some(held) = met {
-            let is_ours = is_same(&self.target, &held, content) || supersedes(&held, content);
-            return Ok(if is_ours { Placed::Known } else { Placed::Other });
-        }
-        let stored = self.target.load(key, &self.target.stored_key(key)).await?;
-        let Some(stored) = stored else {
-            return Ok(Placed::NotVerified);
-        };
-        // It may be in use already.
-        if is_same(&self.target, &stored.partition, content) || supersedes(&stored.partition, content) {
-            return Ok(Placed::New);
-        }
-        Ok(Placed::NotVerified)
-    }
-
-    /// When the target may forget what its source may forget at `expires_at`; `None` where it goes by its own strategy.
-    fn expiry(&self, key: &PartitionKey, expires_at: Option<UnixMillis>) -> Option<UnixMillis> {
-        expires_at.filter(|_| {
-            matches!(key, PartitionKey::Session { .. }) || self.target.strategy.idle_lifetime.is_none()
-        })
-    }
-
-    /// Puts what cannot be placed back where it came from; `false` when somebody has signed in there since.
-    async fn put_back(&self, entry: &Entry) -> Result<bool, CacheError> {
-        let (content, until) = (entry.partition.clone(), entry.expires_at);
-        let put = self
-            .source
-            .commit(&entry.partition.key, Durability::Durable, move |held| {
-                match (held, until) {
-                    (None, None) => (Verdict::Store(content.clone()), true),
-                    (None, Some(until)) => (Verdict::StoreUntil(content.clone(), until), true),
-                    (Some(held), _) => {
-                        let is_back = held == content || shares_sign_in(&held, &content);
-                        (Verdict::Keep(Some(held)), is_back)
-                    }
-                }
-            });
-        let (is_back, _) = put.await?;
-        self.source.relist(&entry.partition.key).await;
-        Ok(is_back)
     }
 
     /// What the source has, or why it stays there.
@@ -305,10 +237,8 @@ impl Carrier {
         let mut partition = found.partition.clone();
         if self.target.shared.is_none() {
             // As at an import: a program that never named sign-ins leaves them to us.
-            let seed: [u8; 16] = random_bytes(&*self.source.random)?;
-            merge::add_epochs(&mut partition, |client_id| {
-                crate::cache::exchange::epoch_of(&seed, client_id)
-            });
+            let epochs = NewEpochs::draw(&*self.source.random)?;
+            merge::add_epochs(&mut partition, |client_id| epochs.of(client_id));
         }
         Ok(Entry {
             source: self.source_id,

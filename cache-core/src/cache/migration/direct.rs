@@ -1,7 +1,8 @@
 //! Without a journal: where neither store takes one, and for copies, which need none. `impl Carrier`.
 
 use super::CopiedTokens;
-use super::carrier::{Carrier, MAX_ROUNDS, Moved, Placed};
+use super::carrier::{Carrier, MAX_ROUNDS, Moved};
+use super::placing::Placed;
 use super::removal::{Removed, remove_if_same};
 use super::report::{ConflictCause, LeftBecause};
 use super::sameness::is_same;
@@ -55,7 +56,7 @@ impl Carrier {
                 }
                 Placed::Other => return Ok(Moved::Conflict(ConflictCause::TargetDiffers)),
                 Placed::Refused(error) => return Ok(Moved::Left(LeftBecause::Refused(error))),
-                Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
+                Placed::Unheard | Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
             };
             let held = self.target.load(key, &self.target.stored_key(key)).await?;
             match self.remove(key, &found.partition).await? {
@@ -67,7 +68,13 @@ impl Carrier {
                         .await?
                         .is_none()
                     {
-                        self.put(&found.partition, found.origin().expires_at).await?;
+                        // It is nowhere else, so what was not heard of is stored again.
+                        for _ in 0..MAX_ROUNDS {
+                            let put = self.put(&found.partition, found.origin().expires_at).await?;
+                            if !matches!(put, Placed::Unheard) {
+                                break;
+                            }
+                        }
                         return Ok(Moved::Left(LeftBecause::NotVerified));
                     }
                     self.target.relist(key).await;
@@ -118,7 +125,7 @@ impl Carrier {
                 Placed::Known => Moved::AlreadyThere,
                 Placed::Other => Moved::Conflict(ConflictCause::TargetDiffers),
                 Placed::Refused(error) => Moved::Left(LeftBecause::Refused(error)),
-                Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
+                Placed::Unheard | Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
             },
         )
     }

@@ -110,6 +110,11 @@ impl Journal {
         Self { inner }
     }
 
+    /// Whether it lies in the store of this cache, whose sign-outs then end its entries.
+    pub(super) fn lies_in(&self, cache: &Arc<Inner>) -> bool {
+        Arc::ptr_eq(&self.inner, cache)
+    }
+
     /// Whether the store of a cache takes records other than those of MSAL programs. Nothing is written to find out.
     pub(super) async fn fits_into(inner: &Inner) -> Result<bool, CacheError> {
         if inner.shared.is_none() {

@@ -93,6 +93,7 @@ mod carrier;
 mod direct;
 mod error;
 mod journal;
+mod placing;
 mod removal;
 mod report;
 mod residue;

@@ -7,6 +7,7 @@ use crate::schema::{
 };
 use crate::secret::Secret;
 
+mod doubt;
 mod families;
 mod scopes;
 mod sign_in;

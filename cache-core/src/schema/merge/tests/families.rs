@@ -53,3 +53,34 @@ fn a_member_that_was_signed_out_while_its_refresh_was_under_way_gets_nothing() {
         assert_eq!(access_tokens(&partition), ["access member"]);
     }
 }
+
+#[test]
+fn a_client_is_no_member_only_while_the_row_that_it_was_refused_is_the_attempts() {
+    let mut partition = signed_in("member", Some("1"));
+    let refuse = |rows: &mut Partition, attempt: Option<&[u8; 16]>| {
+        refused_by_family(rows, &hash("refresh member"), attempt, "c", HOST)
+    };
+    let before = partition.clone();
+    assert!(!refuse(&mut partition, Some(&ATTEMPT)), "it bears no marker");
+    assert!(partition == before);
+
+    mark(&mut partition, "refresh member", 1);
+    assert!(refuse(&mut partition, Some(&ATTEMPT)));
+    let left = partition.app_metadata.iter().find(|row| row.client_id == "c");
+    assert_eq!(left.unwrap().family_id.as_deref(), Some(""));
+    assert_eq!(partition.refresh_tokens[0].spending, None);
+
+    let mut alone = before.clone();
+    assert!(
+        refuse(&mut alone, None),
+        "where only one process uses the cache there is no marker"
+    );
+    let mut signed_in_anew = before;
+    sign_in(
+        &mut signed_in_anew,
+        &response("member", "a", "2", Some("1")),
+        [2; 16],
+        NOW,
+    );
+    assert!(!refuse(&mut signed_in_anew, None));
+}
