@@ -6,11 +6,12 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::cache::{CacheError, RemovedTokens, SignOutScope, TokenCache};
+use cache_core::cache::{AcquireOptions, CacheError, RemovedTokens, SignOutScope, TokenCache};
 use cache_core::schema::{AuthorityIdentity, PartitionKey, SessionKey};
 use cache_core::store::Store;
 use cache_core::store::error::Operation;
 use cache_testkit::clock::ManualClock;
+use cache_testkit::declared::DeclaredStore;
 use cache_testkit::fault::{Fault, FaultStore};
 use support::*;
 
@@ -103,6 +104,47 @@ async fn one_that_did_not_arrive_hands_out_nothing_that_a_family_has_come_to_kee
         .remove(&user(), Fault::lost_request(), removing, joined)
         .await;
     assert!(removed.found && removed.refresh_tokens.is_empty(), "{removed:?}");
+}
+
+/// Both wait while another write is under way. Made again together, the sign-out would take what the sign-in after it has stored.
+#[tokio::test]
+async fn one_that_waits_before_a_sign_in_does_not_take_its_token() {
+    let clock = ManualClock::new();
+    let (clock_, issuer) = (clock.clone(), Issuer::new(&clock));
+    let (faults, store) = beside_faults(&clock);
+    let early: Arc<dyn Store> = Arc::new(DeclaredStore::new(Arc::new(faults.clone()), |capabilities| {
+        capabilities.shows_early = true;
+    }));
+    let (cache, other) = (open(&early, &clock).await, open(&store, &clock).await);
+    let [first, second] = [issuer.sign_in("a"), issuer.sign_in("a")];
+    let [of_first, of_second] = [first.refresh_token.clone(), second.refresh_token.clone()];
+    other.sign_in(&user(), first).await.unwrap();
+
+    let (pause, begun) = Fault::pause_before();
+    faults.inject(pause.on(Operation::Get).at_key(is_user).once());
+    let lost = Fault::lost_reply().on(Operation::Put).at_key(is_user);
+    faults.inject(lost.after(1).once());
+    let sign_in = |granted| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.sign_in(&user(), granted).await })
+    };
+    let under_way = sign_in(issuer.sign_in_as("other", "a"));
+    begun.reached().await;
+    let leaving = tokio::spawn(sign_out(&cache));
+    settle().await;
+    let coming = sign_in(second);
+    settle().await;
+    let _ticking = ticking(&clock_);
+    begun.release();
+    under_way.await.unwrap().unwrap();
+    coming.await.unwrap().unwrap();
+    let removed = leaving.await.unwrap().unwrap();
+    assert!(removed.refresh_tokens == [of_first.unwrap()], "{removed:?}");
+    clock_.advance(HOUR);
+    let call = issuer.call("a");
+    let refreshed = other.acquire(request("a"), AcquireOptions::default(), call);
+    refreshed.await.unwrap();
+    assert_eq!(issuer.sent(), [of_second.unwrap().expose()]);
 }
 
 #[tokio::test]

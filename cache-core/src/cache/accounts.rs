@@ -10,7 +10,7 @@ use super::commit::{Earlier, Verdict};
 use super::new_epochs::NewEpochs;
 use super::{CacheError, Inner, TokenCache};
 use crate::schema::index::IndexedPartition;
-use crate::schema::merge::{self, Met};
+use crate::schema::merge::{self, Meanwhile, Met};
 use crate::schema::{Account, IdToken, Partition, PartitionKey, RefreshToken, SessionAnchor, TokenResponse};
 use crate::seal::RecordKind;
 use crate::store::error::ErrorKind;
@@ -120,16 +120,24 @@ impl Inner {
                 epochs.begin_run();
                 let (epoch, now) = (epochs.of(&response.client_id), clock.now().to_seconds());
                 let anchor = anchor.as_ref();
-                let found = partition.as_ref();
-                if earlier == Earlier::MayBeStored && met.has_gone_on(found, &response, anchor) {
-                    let mut partition = partition;
-                    let rows = partition.as_mut().filter(|rows| rows.anchor.as_ref() == anchor);
-                    if !rows.is_some_and(|rows| merge::join_family(rows, &response, epoch, now)) {
-                        return (Verdict::Keep(partition), ());
-                    }
-                    return (partition.map_or(Verdict::Keep(None), Verdict::Store), ());
+                let meanwhile = match earlier {
+                    Earlier::NotStored => Meanwhile::Nothing,
+                    Earlier::MayBeStored => met.meanwhile(partition.as_ref(), &response, anchor),
+                };
+                if meanwhile != Meanwhile::Nothing {
+                    let Some(mut rows) = partition else {
+                        return (Verdict::Keep(None), ());
+                    };
+                    let joins = meanwhile == Meanwhile::GoneOn
+                        && merge::join_family(&mut rows, &response, epoch, now);
+                    let verdict = if joins {
+                        Verdict::Store
+                    } else {
+                        |rows| Verdict::Keep(Some(rows))
+                    };
+                    return (verdict(rows), ());
                 }
-                met.note(found, &response, anchor);
+                met.note(partition.as_ref(), &response, anchor);
                 // What is left of a session under an earlier sign-in must not come to life again.
                 let partition = partition.filter(|rows| rows.anchor.as_ref() == anchor);
                 let mut partition = partition.unwrap_or_else(|| Partition::new(key_.clone()));

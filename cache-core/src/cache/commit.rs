@@ -53,7 +53,7 @@ type Outcome = Result<Option<Slot>, CacheError>;
 
 struct Pending {
     merge: Merge,
-    /// What became of its runs, also of those in a larger batch.
+    /// What became of its runs. Kept here, because a batch that turns out too large is made again one by one.
     earlier: Earlier,
     durability: Durability,
     /// Whether somebody is signed out by it.
@@ -227,6 +227,12 @@ impl Inner {
             Durability::Relaxed
         };
         let mut writes = Writes::new(&*self.store);
+        if batch
+            .iter()
+            .any(|pending| pending.earlier == Earlier::MayBeStored)
+        {
+            writes.note_earlier();
+        }
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 metrics::counter!("tokenkeep_commit_conflicts_total").increment(1);
@@ -365,6 +371,13 @@ impl Inner {
     }
 }
 
+/// Takes what is to be written together. A removal is the last of its batch: made again, it would take what the sign-in after it stored.
+fn next_batch(waiting: &mut Vec<Pending>) -> Vec<Pending> {
+    let removal = waiting.iter().position(|pending| pending.removes);
+    let rest = waiting.split_off(removal.map_or(waiting.len(), |index| index + 1));
+    std::mem::replace(waiting, rest)
+}
+
 /// What a write that failed so means for the next runs of its merges.
 fn note_doubt(batch: &mut [Pending], error: &StoreError) {
     if error.is_outcome_unknown() {
@@ -389,7 +402,7 @@ impl Working {
             let mut batch = {
                 let mut waiting = self.inner.commits.lock();
                 match waiting.get_mut(&self.stored_key) {
-                    Some(pending) if !pending.is_empty() => std::mem::take(pending),
+                    Some(pending) if !pending.is_empty() => next_batch(pending),
                     _ => {
                         waiting.remove(&self.stored_key);
                         self.is_done = true;

@@ -66,11 +66,11 @@ impl Inner {
             self.commit_knowing(&key, Durability::Durable, move |existing, earlier| {
                 let mut merged = existing.unwrap_or_else(|| Partition::new(imported.key.clone()));
                 let mut imported = imported.clone();
-                if earlier == Earlier::MayBeStored {
-                    // What an earlier run stored may have been refreshed.
-                    met.drop_outdated(&mut imported, &merged);
+                match earlier {
+                    Earlier::NotStored => met.note_all(&merged),
+                    // What an earlier run stored may have been refreshed, or signed out.
+                    Earlier::MayBeStored => met.drop_outdated(&mut imported, &merged),
                 }
-                met.note_all(&merged);
                 msal::merge_import(&mut merged, imported);
                 epochs.begin_run();
                 merge::add_epochs(&mut merged, |client_id| epochs.of(client_id));

@@ -246,30 +246,35 @@ impl Inner {
         let PartitionKey::Session { client_id, .. } = session else {
             return Err(no_session());
         };
+        self.end_migration_of(session).await;
         // What an earlier round removed: one whose acknowledgement was lost leaves nothing for the next to find.
-        let mut removed: Option<(Option<SessionAnchor>, RemovedTokens)> = None;
+        let mut removed: Option<(Partition, RemovedTokens)> = None;
         let (removed, copy) = self
             .commit_removal(session, move |partition, earlier| {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
-                let (anchor, known) = removed.get_or_insert_default();
-                // Those of a round that may be stored are as much to be revoked as what was begun after it under the same key.
-                if earlier == Earlier::NotStored {
-                    known.refresh_tokens.clear();
-                }
-                for row in partition.refresh_tokens {
-                    if !known.refresh_tokens.contains(&row.secret) {
-                        known.refresh_tokens.push(row.secret);
+                let user = |rows: &Partition| rows.anchor.as_ref().map(|anchor| anchor.user.clone());
+                // What was begun after that round under the same key is as much to be revoked; but not by another user's.
+                let of_earlier = removed
+                    .take()
+                    .filter(|(rows, _)| earlier == Earlier::MayBeStored && user(rows) == user(&partition));
+                let mut tokens = of_earlier.map(|(_, tokens)| tokens).unwrap_or_default();
+                tokens.found = true;
+                for row in &partition.refresh_tokens {
+                    if !tokens.refresh_tokens.contains(&row.secret) {
+                        tokens.refresh_tokens.push(row.secret.clone());
                     }
                 }
-                (*anchor, known.found) = (partition.anchor, true);
+                removed = Some((partition, tokens));
                 (Verdict::Delete, removed.clone())
             })
             .await?;
-        let Some((anchor, mut removed)) = removed else {
+        let Some((rows, mut removed)) = removed else {
             return copy.map(|()| RemovedTokens::default());
         };
+        self.end_migration_of_removed(&rows).await;
+        let anchor = rows.anchor;
         // The record went first: a link to nothing does no harm, a session that nobody lists would.
         let Some(user) = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user)) else {
             return copy.map(|()| removed);

@@ -90,6 +90,8 @@ impl SignOuts {
 struct Removed {
     sessions: Vec<SessionLink>,
     refresh_tokens: Vec<Secret>,
+    /// All that was there.
+    rows: Option<Partition>,
     /// The refresh tokens that it left for others.
     left: Vec<Secret>,
     /// Those that had anything here.
@@ -133,13 +135,15 @@ impl Inner {
         key: &PartitionKey,
         change: impl Fn(&mut Partition) + Send + 'static,
     ) -> Result<(RemovedTokens, Result<(), CacheError>), CacheError> {
-        if let Err(error) = self.end_migration_of(key).await {
-            tracing::warn!(error = %error, "a migration that was interrupted may bring back what is signed out now");
-        }
+        self.end_migration_of(key).await;
         // What earlier rounds removed: one whose acknowledgement was lost leaves nothing for the next to find.
         let mut removed: Option<Removed> = None;
         let (removed, copy) = self
             .commit_removal(key, move |partition, earlier| {
+                if earlier == Earlier::NotStored {
+                    // What that round would have taken may have become another member's since.
+                    removed = None;
+                }
                 let Some(mut partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
@@ -150,10 +154,9 @@ impl Inner {
                     return (Verdict::Keep(Some(partition)), removed.clone());
                 }
                 let noted = removed.get_or_insert_default();
-                // What an earlier round would have taken, and is not here, may have become another member's since; unless that round was
-                // stored, and what is kept here is no other than what it left.
+                // So may what a round would have taken of which nobody knows, unless what is kept here is no other than what it left.
                 let is_left = |row: &RefreshToken| noted.left.contains(&row.secret);
-                if earlier == Earlier::NotStored || !partition.refresh_tokens.iter().all(is_left) {
+                if !partition.refresh_tokens.iter().all(is_left) {
                     noted.refresh_tokens.clear();
                 }
                 noted.refresh_tokens.extend(taken(&before, &partition));
@@ -163,11 +166,12 @@ impl Inner {
                     .map(|row| row.secret.clone())
                     .collect();
                 noted.clients.extend(clients_of(&before));
-                for link in before.sessions {
-                    if !partition.sessions.contains(&link) && !noted.sessions.contains(&link) {
-                        noted.sessions.push(link);
+                for link in &before.sessions {
+                    if !partition.sessions.contains(link) && !noted.sessions.contains(link) {
+                        noted.sessions.push(link.clone());
                     }
                 }
+                noted.rows = Some(before);
                 let verdict = if partition.is_empty() {
                     Verdict::Delete
                 } else {
@@ -180,11 +184,15 @@ impl Inner {
             sessions,
             mut refresh_tokens,
             mut clients,
+            rows,
             ..
         }) = removed
         else {
             return Ok((RemovedTokens::default(), copy));
         };
+        if let Some(rows) = rows {
+            self.end_migration_of_removed(&rows).await;
+        }
         // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
         for link in sessions {
             let Some(session) = PartitionKey::from_bytes(&link.key) else {

@@ -62,6 +62,12 @@ impl Writes {
         error.is_circuit_open() && !self.sent
     }
 
+    /// One was made in a larger batch, and may be stored.
+    pub(super) fn note_earlier(&mut self) {
+        self.sent = true;
+        self.in_doubt = u32::from(self.shows_early);
+    }
+
     /// Nobody knows what became of one.
     pub(super) fn note_unknown(&mut self) {
         self.sent = true;

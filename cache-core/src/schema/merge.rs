@@ -6,7 +6,7 @@
 mod doubt;
 mod rows;
 
-pub(crate) use doubt::{Met, join_family};
+pub(crate) use doubt::{Meanwhile, Met, join_family};
 use rows::{carried, known_family, put_app_metadata, write_app_metadata, write_tokens, write_tokens_of};
 
 use super::{

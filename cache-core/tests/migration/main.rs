@@ -10,6 +10,7 @@ mod support;
 
 mod crash_points;
 mod documents;
+mod in_doubt;
 mod in_the_way;
 mod many;
 mod races;

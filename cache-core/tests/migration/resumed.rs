@@ -17,12 +17,12 @@ use crate::refusals::file_over;
 use crate::scene::*;
 use crate::support::*;
 
-fn of_kind(namespace: &str, kind: RecordKind) -> impl Fn(&StoreKey) -> bool + Send + Sync + 'static {
+pub fn of_kind(namespace: &str, kind: RecordKind) -> impl Fn(&StoreKey) -> bool + Send + Sync + 'static {
     let namespace = Namespace::new(namespace).unwrap();
     move |key: &StoreKey| RecordKind::of(&namespace, key) == Some(kind)
 }
 
-fn faulty(store: &Arc<dyn Store>, clock: &ManualClock, fault: Fault) -> Arc<dyn Store> {
+pub fn faulty(store: &Arc<dyn Store>, clock: &ManualClock, fault: Fault) -> Arc<dyn Store> {
     let faults = FaultStore::new(Arc::clone(store), Arc::new(clock.clone()));
     faults.inject(fault);
     Arc::new(faults)
@@ -72,6 +72,32 @@ async fn who_signs_out_of_what_has_arrived_stays_signed_out() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_ended_after_it_arrived_stays_ended() {
+    let scene = Scene::new();
+    let source = scene.source().await;
+    scene.sign_in(&source, 1).await;
+    let granted = scene.granted(1);
+    let (user, session) = (account(1), session("cookie"));
+    source
+        .begin_session(&user, &session, granted, HOUR)
+        .await
+        .unwrap();
+    let journal = of_kind("elsewhere", RecordKind::Migration);
+    // Sessions go before their users.
+    let fault = Fault::crash_before().on(Operation::Delete).at_key(journal);
+    let to = faulty(&scene.to, &scene.clock, fault);
+    let held = target_over(&to, &scene.clock).await;
+    source.migrate_to(&held).run().await.unwrap_err();
+    settle().await;
+    let target = scene.target().await;
+    let there = Holdings::of(&target).await;
+    assert_eq!((there.partitions.len(), there.on_their_way), (1, 1));
+    assert!(target.end_session(&session).await.unwrap());
+    assert!(source.migrate_to(&target).run().await.unwrap().is_complete());
+    assert_eq!(target.session_account(&session).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn who_signs_out_while_it_is_read_back_stays_signed_out() {
     let scene = Scene::new();
     let source = scene.source().await;
@@ -93,77 +119,6 @@ async fn who_signs_out_while_it_is_read_back_stays_signed_out() {
     assert_eq!((report.gone, report.is_complete()), (1, true), "{report:?}");
     assert!(source.migrate_to(&target).run().await.unwrap().is_complete());
     assert!(Holdings::of(&target).await.is_empty(), "the sign-out was undone");
-}
-
-/// What the target has stored and not acknowledged looks, once it is signed out, as if it had never been stored.
-#[tokio::test]
-async fn who_signs_out_of_what_the_target_has_not_acknowledged_stays_signed_out() {
-    for (fault, arrives) in [(Fault::lost_reply(), false), (Fault::lost_request(), true)] {
-        let scene = Scene::new();
-        let source = scene.source().await;
-        scene.sign_in(&source, 1).await;
-        let before = Holdings::of(&source).await;
-        let faults = FaultStore::new(Arc::clone(&scene.to), Arc::new(scene.clock.clone()));
-        let is_user = || of_kind("elsewhere", RecordKind::User);
-        faults.inject(fault.on(Operation::Put).at_key(is_user()).once());
-        let (pause, look) = Fault::pause_before();
-        // Those before the write look whether anything is there.
-        faults.inject(pause.on(Operation::Get).at_key(is_user()).after(2).once());
-        let to: Arc<dyn Store> = Arc::new(faults);
-        let (held, target) = (target_over(&to, &scene.clock).await, scene.target().await);
-        let _ticking = ticking(&scene.clock);
-        let migration = source.migrate_to(&held);
-        let (report, ()) = tokio::join!(migration.run(), async {
-            look.reached().await;
-            let removed = target.sign_out(&account(1), CLIENT, SignOutScope::Client).await;
-            assert_eq!(removed.unwrap(), !arrives);
-            look.release();
-        });
-        let report = report.unwrap();
-        assert!(report.is_complete(), "{report:?}");
-        assert_eq!((report.moved, report.gone), (arrives.into(), (!arrives).into()));
-        assert_eq!(Holdings::of(&source).await.partitions.len(), 0);
-        let there = Holdings::of(&target).await;
-        assert_eq!(there.on_their_way, 0);
-        if arrives {
-            assert_eq!(there, before);
-        } else {
-            assert!(there.is_empty(), "the sign-out was undone");
-        }
-    }
-}
-
-/// The journal lies beside the target, and cannot tell whether the source signed out what came back: the next run asks it again.
-#[tokio::test]
-async fn what_the_source_may_not_have_taken_back_stays_on_its_way() {
-    let scene = Scene::new();
-    let source = scene.source().await;
-    scene.sign_in(&source, 1).await;
-    let before = Holdings::of(&source).await;
-    crash_on_the_way(&scene, RecordKind::User, "source").await;
-    let target = scene.target().await;
-    let mut response = scene.granted(1);
-    "other-client".clone_into(&mut response.client_id);
-    target.sign_in(&account(1), response).await.unwrap();
-    let lost = Fault::lost_request().on(Operation::Put);
-    let from = faulty(
-        &scene.from,
-        &scene.clock,
-        lost.at_key(of_kind("tokenkeep", RecordKind::User)).once(),
-    );
-    let held = source_over(&from, &scene.clock).await;
-    let _ticking = ticking(&scene.clock);
-    for (cache, left, on_their_way) in [(&held, 1, 1), (&source, 0, 0)] {
-        let report = cache
-            .migrate_to(&target)
-            .source_name("source")
-            .run()
-            .await
-            .unwrap();
-        assert_eq!(report.left.len(), left, "{report:?}");
-        assert_eq!(Holdings::of(&target).await.on_their_way, on_their_way);
-    }
-    assert_eq!(Holdings::of(&source).await, before);
 }
 
 /// Somebody else's sign-in in the target says nothing of what is on its way.

@@ -176,12 +176,14 @@ impl Carrier {
         let mut rounds = 0;
         let placed = loop {
             match self.put(&entry.partition, entry.expires_at).await? {
-                Placed::Unheard | Placed::NotVerified if journal.read(&key).await?.is_none() => {
+                Placed::Unheard | Placed::NotVerified | Placed::Other
+                    if journal.read(&key).await?.is_none() =>
+                {
                     // Signed out as soon as it was there: that took the entry along.
                     self.target.relist(&key).await;
                     return Ok(Moved::Gone);
                 }
-                // A sign-out takes the entry of its own store first, so it was not stored.
+                // A sign-out of what had arrived takes the entry in its own store along: this was not stored.
                 Placed::Unheard if journal.lies_in(&self.target) && rounds < MAX_ROUNDS => rounds += 1,
                 placed => break placed,
             }
@@ -192,11 +194,13 @@ impl Carrier {
             Placed::Unheard | Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
             Placed::Other => match self.put_back(&entry, journal).await? {
                 Returned::Yes => Moved::Conflict(ConflictCause::TargetDiffers),
+                Returned::Gone => return Ok(Moved::Gone),
                 Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
                 Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
             },
             Placed::Refused(error) => match self.put_back(&entry, journal).await? {
                 Returned::Yes => Moved::Left(LeftBecause::Refused(error)),
+                Returned::Gone => return Ok(Moved::Gone),
                 Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
                 Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
             },

@@ -110,7 +110,7 @@ impl Journal {
         Self { inner }
     }
 
-    /// Whether it lies in the store of this cache, whose sign-outs then end its entries.
+    /// Whether it lies in the store of this cache. A sign-out there ends the entry of what it removes.
     pub(super) fn lies_in(&self, cache: &Arc<Inner>) -> bool {
         Arc::ptr_eq(&self.inner, cache)
     }

@@ -21,12 +21,15 @@ pub(super) enum Placed {
     Refused(CacheError),
     /// Nobody knows whether it was stored, and nothing is there: it was not, or it was signed out as soon as it was there.
     Unheard,
+    /// It was stored, and is not there or is not the same.
     NotVerified,
 }
 
 /// What became of the content when it was put back into the source.
 pub(super) enum Returned {
     Yes,
+    /// It was signed out as soon as it was back.
+    Gone,
     /// Somebody has signed in there since.
     SourceDiffers,
     /// As [`Placed::Unheard`].
@@ -86,8 +89,8 @@ impl Carrier {
             match store_alone(&self.source, content, entry.expires_at).await? {
                 Found::Unheard if journal.lies_in(&self.source) && rounds < MAX_ROUNDS => {
                     if journal.read(key).await?.is_none() {
-                        // Signed out as soon as it was back.
-                        break Found::Nothing;
+                        self.source.relist(key).await;
+                        return Ok(Returned::Gone);
                     }
                     rounds += 1;
                 }

@@ -12,23 +12,32 @@ fn met(partition: Option<&Partition>, response: &TokenResponse) -> Met {
 }
 
 #[test]
-fn what_an_earlier_run_met_has_not_gone_on() {
+fn only_what_an_earlier_run_met_is_replaced() {
     let before = signed_in("c", None);
     let again = response("c", "a", "2", None);
     let met = met(Some(&before), &again);
-    assert!(!met.has_gone_on(Some(&before), &again, None));
+    assert_eq!(met.meanwhile(Some(&before), &again, None), Meanwhile::Nothing);
     let mut stored = before.clone();
     sign_in(&mut stored, &again, EPOCH, NOW);
-    assert!(met.has_gone_on(Some(&stored), &again, None), "others may have it");
-    assert!(met.has_gone_on(None, &again, None), "it was signed out");
+    // Others may have it by now.
+    assert_eq!(met.meanwhile(Some(&stored), &again, None), Meanwhile::GoneOn);
+    assert_eq!(met.meanwhile(None, &again, None), Meanwhile::Over);
+    let others = signed_in("d", None);
+    assert_eq!(met.meanwhile(Some(&others), &again, None), Meanwhile::Over);
 }
 
 #[test]
 fn where_nothing_was_and_nothing_is_nothing_has_gone_on() {
     let granted = response("c", "a", "1", None);
-    assert!(!met(None, &granted).has_gone_on(None, &granted, None));
+    assert_eq!(
+        met(None, &granted).meanwhile(None, &granted, None),
+        Meanwhile::Nothing
+    );
     let others = signed_in("d", None);
-    assert!(!met(None, &granted).has_gone_on(Some(&others), &granted, None));
+    assert_eq!(
+        met(None, &granted).meanwhile(Some(&others), &granted, None),
+        Meanwhile::Nothing
+    );
 }
 
 #[test]
@@ -38,7 +47,8 @@ fn a_token_that_a_refresh_moved_into_a_family_or_out_of_one_is_of_the_lineage() 
         let met = met(None, &response("c", "a", "c", before));
         let moved = response("c", "a", "2", after);
         refreshed(&mut partition, &hash("refresh c"), None, &moved, NOW);
-        assert!(met.has_gone_on(Some(&partition), &response("c", "a", "c", before), None));
+        let again = response("c", "a", "c", before);
+        assert_eq!(met.meanwhile(Some(&partition), &again, None), Meanwhile::GoneOn);
     }
 }
 
@@ -47,11 +57,14 @@ fn a_lineage_is_the_same_under_each_name_of_its_cloud() {
     let stored = signed_in("c", None);
     let mut granted = response("c", "a", "2", None);
     granted.environment = "login.windows.net".into();
-    assert!(met(None, &granted).has_gone_on(Some(&stored), &granted, None));
+    assert_eq!(
+        met(None, &granted).meanwhile(Some(&stored), &granted, None),
+        Meanwhile::GoneOn
+    );
 }
 
 #[test]
-fn a_session_under_a_sign_in_that_was_not_met_has_gone_on() {
+fn a_session_under_a_sign_in_that_was_not_met_stays() {
     let under = |epoch: u8| {
         let user = key().to_bytes();
         Some(SessionAnchor {
@@ -67,8 +80,12 @@ fn a_session_under_a_sign_in_that_was_not_met_has_gone_on() {
     };
     let mut met = Met::default();
     met.note(Some(&rows(1)), &granted, under(2).as_ref());
-    assert!(!met.has_gone_on(Some(&rows(1)), &granted, under(2).as_ref()));
-    assert!(met.has_gone_on(Some(&rows(3)), &granted, under(2).as_ref()));
+    let meanwhile = |rows: Option<&Partition>| met.meanwhile(rows, &granted, under(2).as_ref());
+    assert_eq!(meanwhile(Some(&rows(1))), Meanwhile::Nothing);
+    assert_eq!(meanwhile(Some(&rows(3))), Meanwhile::Over);
+    assert_eq!(meanwhile(None), Meanwhile::Over);
+    // One that a rollback or a settled removal left.
+    assert_eq!(meanwhile(Some(&Partition::new(key()))), Meanwhile::Over);
 }
 
 #[test]
@@ -114,11 +131,55 @@ fn an_import_leaves_alone_what_was_refreshed_since_and_brings_the_rest() {
     let mut late = imported.clone();
     met.drop_outdated(&mut late, &existing);
     assert_eq!(refresh_tokens(&late), ["refresh d"]);
-    met.note_all(&existing);
-    met.drop_outdated(&mut imported, &existing);
+}
+
+#[test]
+fn an_import_does_not_bring_back_what_moved_into_a_family_or_was_signed_out() {
+    let imported = signed_in("c", None);
+    let mut moved = imported.clone();
+    let into_family = response("c", "a", "2", Some("1"));
+    refreshed(&mut moved, &hash("refresh c"), None, &into_family, NOW);
+    let mut late = imported.clone();
+    Met::default().drop_outdated(&mut late, &moved);
+    assert_eq!(refresh_tokens(&late), [""; 0]);
+
+    let mut met = Met::default();
+    met.note_all(&imported);
+    let mut left = signed_in("d", None);
+    sign_in(&mut left, &response("c", "a", "c", None), EPOCH, NOW);
+    sign_out(&mut left, "c", SignOutScope::Client);
+    let mut late = imported.clone();
+    met.drop_outdated(&mut late, &left);
+    assert!(late.access_tokens.is_empty() && late.id_tokens.is_empty() && late.refresh_tokens.is_empty());
+}
+
+/// Its lineage cannot tell, as it has none.
+#[test]
+fn a_sign_in_without_a_refresh_token_is_not_stored_again_after_a_sign_out() {
+    let before = signed_in("c", None);
+    let granted = TokenResponse {
+        refresh_token: None,
+        ..response("c", "a", "2", None)
+    };
+    let met = met(Some(&before), &granted);
+    assert_eq!(met.meanwhile(Some(&before), &granted, None), Meanwhile::Nothing);
+    for left in [None, Some(signed_in("d", None))] {
+        assert_eq!(met.meanwhile(left.as_ref(), &granted, None), Meanwhile::Over);
+    }
+}
+
+/// The last member's sign-out leaves nothing that says so, and another member has come since.
+#[test]
+fn a_client_that_was_signed_out_does_not_join_the_family_of_who_came_after() {
+    let before = signed_in("c", Some("1"));
+    let granted = response("c", "a", "2", Some("1"));
+    let others = signed_in("d", Some("1"));
     assert_eq!(
-        refresh_tokens(&imported),
-        ["refresh c", "refresh d"],
-        "it is to replace what was met"
+        met(Some(&before), &granted).meanwhile(Some(&others), &granted, None),
+        Meanwhile::Over
+    );
+    assert_eq!(
+        met(None, &granted).meanwhile(Some(&others), &granted, None),
+        Meanwhile::GoneOn
     );
 }
