@@ -46,6 +46,10 @@ const PARTS: [Part; 3] = [
             "codec_roundtrip",
             "commit",
             "commit_attempts",
+            "import",
+            "refresh",
+            "sign_in_in_doubt",
+            "sign_out",
         ],
     },
     Part {
@@ -55,6 +59,7 @@ const PARTS: [Part; 3] = [
             "cache-core/src/cache/exchange.rs",
             "cache-core/src/cache/reply.rs",
             "cache-core/src/cache/commit.rs",
+            "cache-core/src/cache/commit_queue.rs",
             "cache-core/src/cache/writes.rs",
             "cache-core/src/strategy/spend.rs",
         ],
@@ -71,6 +76,7 @@ const PARTS: [Part; 3] = [
             "stored_replies",
             "sign_in_in_doubt",
             "sign_out",
+            "sign_out_in_doubt",
         ],
     },
 ];

@@ -9,7 +9,7 @@ use super::outage::Outage;
 use super::proof_keys::NamedKeys;
 use super::sign_out::SignOuts;
 use super::written_behind::WrittenBehind;
-use super::{CacheError, Inner, TokenCache, backoff, changes, commit, lineage_locks, tasks};
+use super::{CacheError, Inner, TokenCache, backoff, changes, commit_queue, lineage_locks, tasks};
 use crate::codec::{BincodeCodec, Codec, MsalJsonCodec};
 use crate::layout::{MsalLayout, SharedStore};
 use crate::random::{OsRandom, Random};
@@ -272,7 +272,7 @@ impl TokenCacheBuilder {
             clock: self.clock,
             random: self.random,
             flights: Flights::new(),
-            commits: commit::CommitQueue::default(),
+            commits: commit_queue::CommitQueue::default(),
             changes: changes::Changes::new(),
             ahead: backoff::Backoff::default(),
             lineage_locks: lineage_locks::LineageLocks::default(),

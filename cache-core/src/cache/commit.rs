@@ -1,17 +1,11 @@
 //! Commits: load, merge, compare-and-swap, and again if somebody else was faster.
-//!
-//! Commits to one partition from one process are combined: while one round trip is under way, the merges that arrive
-//! wait and are then applied together. The work runs in a task of its own, so a caller that goes away leaves no
-//! half-made change and holds up nobody.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::commit_queue::{Merge, Outcome, Pending};
 use super::record::{Loaded, Origin};
 use super::writes::Writes;
 use super::{CacheError, Inner};
@@ -46,39 +40,6 @@ pub(crate) enum Verdict {
     StoreUntil(Partition, UnixMillis),
     /// The record is to be removed.
     Delete,
-}
-
-type Merge = Box<dyn FnMut(Option<Partition>, Earlier) -> Verdict + Send>;
-type Outcome = Result<Option<Slot>, CacheError>;
-
-struct Pending {
-    merge: Merge,
-    /// What became of its runs. Kept here, because a batch that turns out too large is made again one by one.
-    earlier: Earlier,
-    durability: Durability,
-    /// Whether somebody is signed out by it.
-    removes: bool,
-    done: oneshot::Sender<Outcome>,
-}
-
-/// The merges that wait, by record. A key is present exactly while a task works on it.
-#[derive(Default)]
-pub(crate) struct CommitQueue {
-    waiting: Mutex<HashMap<StoreKey, Vec<Pending>>>,
-}
-
-impl CommitQueue {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StoreKey, Vec<Pending>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for CommitQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommitQueue")
-            .field("records", &self.lock().len())
-            .finish()
-    }
 }
 
 impl Inner {
@@ -173,25 +134,9 @@ impl Inner {
         Ok((value.ok_or(CacheError::LeaderLost)?, slot))
     }
 
-    fn enqueue(self: &Arc<Self>, key: &PartitionKey, pending: Pending) {
-        let stored_key = self.stored_key(key);
-        match self.commits.lock().entry(stored_key.clone()) {
-            Entry::Occupied(mut waiting) => return waiting.get_mut().push(pending),
-            Entry::Vacant(vacant) => _ = vacant.insert(vec![pending]),
-        }
-        let working = Working {
-            inner: Arc::clone(self),
-            stored_key,
-            key: key.clone(),
-            is_done: false,
-        };
-        // Not under the lock: a runtime that is ending drops the task at once, which takes the lock.
-        self.tasks.spawn(working.run());
-    }
-
     /// As [`try_batch`](Self::try_batch); but after a failure nobody knows what the store holds, so what memory held before may serve only once
     /// it was compared, or in an outage. An account that was being signed out must not even do that.
-    async fn commit_batch(
+    pub(super) async fn commit_batch(
         self: &Arc<Self>,
         key: &PartitionKey,
         stored_key: &StoreKey,
@@ -371,71 +316,11 @@ impl Inner {
     }
 }
 
-/// Takes what is to be written together. A removal is the last of its batch: made again, it would take what the sign-in after it stored.
-fn next_batch(waiting: &mut Vec<Pending>) -> Vec<Pending> {
-    let removal = waiting.iter().position(|pending| pending.removes);
-    let rest = waiting.split_off(removal.map_or(waiting.len(), |index| index + 1));
-    std::mem::replace(waiting, rest)
-}
-
 /// What a write that failed so means for the next runs of its merges.
 fn note_doubt(batch: &mut [Pending], error: &StoreError) {
     if error.is_outcome_unknown() {
         for pending in batch {
             pending.earlier = Earlier::MayBeStored;
-        }
-    }
-}
-
-/// The task that works on one record until nothing waits for it.
-struct Working {
-    inner: Arc<Inner>,
-    stored_key: StoreKey,
-    key: PartitionKey,
-    /// Whether the key was handed back; from then on it may be another task's.
-    is_done: bool,
-}
-
-impl Working {
-    async fn run(mut self) {
-        loop {
-            let mut batch = {
-                let mut waiting = self.inner.commits.lock();
-                match waiting.get_mut(&self.stored_key) {
-                    Some(pending) if !pending.is_empty() => next_batch(pending),
-                    _ => {
-                        waiting.remove(&self.stored_key);
-                        self.is_done = true;
-                        return;
-                    }
-                }
-            };
-            let outcome = self.commit_batch(&mut batch).await;
-            if batch.len() > 1 && matches!(outcome, Err(CacheError::PartitionTooLarge { .. })) {
-                // One caller's large token must not keep another's sign-out from being stored.
-                for mut pending in batch {
-                    let outcome = self.commit_batch(std::slice::from_mut(&mut pending)).await;
-                    let _ = pending.done.send(outcome);
-                }
-                continue;
-            }
-            for pending in batch {
-                // Nobody waits any more if the caller went away.
-                let _ = pending.done.send(outcome.clone());
-            }
-        }
-    }
-
-    async fn commit_batch(&self, batch: &mut [Pending]) -> Outcome {
-        self.inner.commit_batch(&self.key, &self.stored_key, batch).await
-    }
-}
-
-impl Drop for Working {
-    /// A panic in a merge must not leave the record locked: those who wait learn that the leader is lost.
-    fn drop(&mut self) {
-        if !self.is_done {
-            self.inner.commits.lock().remove(&self.stored_key);
         }
     }
 }

@@ -44,6 +44,7 @@ mod backoff;
 mod builder;
 mod changes;
 mod commit;
+mod commit_queue;
 mod copies;
 mod directory;
 mod error;
@@ -132,7 +133,7 @@ pub(crate) struct Inner {
     random: Arc<dyn Random>,
     memory: Memory,
     flights: Flights<acquire::FlightKey, Result<Acquired, CacheError>>,
-    commits: commit::CommitQueue,
+    commits: commit_queue::CommitQueue,
     changes: changes::Changes,
     ahead: backoff::Backoff,
     lineage_locks: lineage_locks::LineageLocks,
