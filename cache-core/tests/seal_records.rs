@@ -324,11 +324,16 @@ async fn a_header_can_be_shown_without_a_key() {
     );
     assert_eq!(shown.key_id, Some(sealer.keys()[0].id));
     assert_eq!((shown.payload_bytes, shown.record_bytes), (5, 117 + 5 + 16));
+    assert_eq!(
+        (shown.suite, shown.incarnation),
+        (Some(1), Some(meta(1).incarnation))
+    );
 
     let ring = peek_header(&world.record(&ring_key()).await.payload).unwrap();
     assert_eq!(ring.format, RecordFormat::KeyRing);
     assert_eq!(ring.key_source.as_deref(), Some("fixed"));
-    assert_eq!(ring.generation, 1);
+    assert_eq!((ring.generation, ring.suite), (1, Some(1)));
+    assert!(ring.payload_bytes > 0 && ring.payload_bytes < ring.record_bytes);
 
     let plain = Sealer::plaintext(sealer.namespace());
     let key = plain.stored_key(RecordKind::User, b"alice");
@@ -340,6 +345,10 @@ async fn a_header_can_be_shown_without_a_key() {
         (4, 7, None)
     );
     assert_eq!((shown.codec, shown.schema), (Some(1), Some(1)));
+    assert_eq!(
+        (shown.suite, shown.incarnation),
+        (None, Some(meta(4).incarnation))
+    );
     assert!(peek_header(b"something else").is_err());
     assert!(peek_header(b"TKSR").is_err());
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use cache_core::seal::{
     KeyId, KeyState, Namespace, Quarantine, RecordKind, RingError, SealError, Sealer, WRITER_WINDOW,
 };
+use cache_core::store::error::{ErrorKind, Operation};
 use cache_core::store::{MemoryStore, PutOptions, Store, StoreKey};
-use cache_core::time::{Clock, UnixMillis};
+use cache_core::time::{Clock, SystemClock, UnixMillis};
+use cache_testkit::fault::{Fault, FaultStore};
 use seal_support::{Scripted, StillClock, World, fixed, meta, ring_key};
 
 async fn written(world: &World, sealer: &Sealer, count: usize) -> Vec<StoreKey> {
@@ -354,6 +356,20 @@ async fn a_sweep_never_overwrites_what_somebody_else_wrote() {
     assert!(!report.is_complete());
     assert_eq!(world.record(&key).await.payload, newer);
     assert_eq!(sealer.reseal(u64::MAX).await.unwrap().resealed, 1);
+}
+
+#[tokio::test]
+async fn a_sweep_that_cannot_write_says_so() {
+    let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let world = World::over(Arc::new(faults.clone()));
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    sealer.rotate().await.unwrap();
+    faults.inject(Fault::fail(ErrorKind::Full).on(Operation::Put).once());
+    let error = sealer.reseal(u64::MAX).await.unwrap_err();
+    assert!(matches!(error, SealError::Store(_)), "{error}");
+    assert_eq!(sealer.reseal(u64::MAX).await.unwrap().resealed, 1);
+    assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
 }
 
 #[tokio::test]

@@ -156,6 +156,34 @@ async fn of_the_keys_of_racing_first_starts_one_is_kept() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_first_start_that_failed_is_not_kept() {
+    let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let world = World::over(Arc::new(faults.clone()));
+    let source = Arc::new(KeyForEachRing {
+        keys: Mutex::default(),
+        made: Barrier::new(1),
+    });
+    faults.inject(Fault::fail(ErrorKind::Full).on(Operation::Put).once());
+    world.open_with(source.clone()).await.unwrap_err();
+    assert_eq!(source.keys.lock().unwrap().len(), 0);
+    world.open_with(source.clone()).await.unwrap();
+    assert_eq!(source.keys.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn reading_records_does_not_read_the_ring_again() {
+    let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let world = World::over(Arc::new(faults.clone()));
+    let sealer = world.open().await;
+    let key = world.write(&sealer, "alice").await;
+    faults.reset_counts();
+    for _ in 0..3 {
+        assert_eq!(world.read(&sealer, &key).await.unwrap(), "alice");
+    }
+    assert_eq!(faults.count(Operation::Get), 3);
+}
+
+#[tokio::test]
 async fn the_key_of_a_rewrapping_that_failed_is_not_kept() {
     let world = World::new();
     let sealer = world.open().await;

@@ -169,3 +169,35 @@ async fn an_end_of_a_session_that_meets_it_begun_anew_hands_out_the_tokens_of_bo
     assert!(removed.refresh_tokens == tokens, "{removed:?}");
     assert_eq!(world.other.session_account(&session).await.unwrap(), None);
 }
+
+/// First the removal, then what is to settle it: the record without rows that the second leaves is nobody's.
+#[tokio::test]
+async fn an_end_of_a_session_that_is_not_heard_of_twice_hands_out_its_token_and_ends_its_listing() {
+    let clock = ManualClock::new();
+    let issuer = Issuer::new(&clock);
+    let (faults, store) = beside_faults(&clock);
+    let early: Arc<dyn Store> = Arc::new(DeclaredStore::new(Arc::new(faults.clone()), |capabilities| {
+        capabilities.shows_early = true;
+    }));
+    let (cache, other) = (open(&early, &clock).await, open(&store, &clock).await);
+    let session = PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::CallerKey("cookie".into()),
+    };
+    let granted = issuer.sign_in("a");
+    let token = granted.refresh_token.clone().unwrap();
+    let begun = other.begin_session(&user(), &session, granted, HOUR).await;
+    drop(begun.unwrap());
+    let stored_key = cache.stored_key(&session);
+    for operation in [Operation::Delete, Operation::Put] {
+        let stored_key = stored_key.clone();
+        let lost = Fault::lost_reply().on(operation);
+        faults.inject(lost.at_key(move |key| *key == stored_key).once());
+    }
+    let _ticking = ticking(&clock);
+    let removed = cache.end_session_with_tokens(&session).await.unwrap();
+    assert!(removed.refresh_tokens == [token], "{removed:?}");
+    assert!(other.accounts().await.unwrap().accounts.is_empty());
+    assert!(!cache.end_session(&session).await.unwrap());
+}

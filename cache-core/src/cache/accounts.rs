@@ -121,7 +121,10 @@ impl Inner {
                 let (epoch, now) = (epochs.of(&response.client_id), clock.now().to_seconds());
                 let anchor = anchor.as_ref();
                 let meanwhile = match earlier {
-                    Earlier::NotStored => Meanwhile::Nothing,
+                    Earlier::NotStored => {
+                        met = Met::default();
+                        Meanwhile::Nothing
+                    }
                     Earlier::MayBeStored => met.meanwhile(partition.as_ref(), &response, anchor),
                 };
                 if meanwhile != Meanwhile::Nothing {

@@ -67,14 +67,22 @@ impl Inner {
                 let mut merged = existing.unwrap_or_else(|| Partition::new(imported.key.clone()));
                 let mut imported = imported.clone();
                 match earlier {
-                    Earlier::NotStored => met.note_all(&merged),
+                    Earlier::NotStored => {
+                        met = Met::default();
+                        met.note_all(&merged);
+                    }
                     // What an earlier run stored may have been refreshed, or signed out.
                     Earlier::MayBeStored => met.drop_outdated(&mut imported, &merged),
                 }
                 msal::merge_import(&mut merged, imported);
                 epochs.begin_run();
                 merge::add_epochs(&mut merged, |client_id| epochs.of(client_id));
-                (Verdict::Store(merged), ())
+                let verdict = if merged.is_empty() {
+                    Verdict::Keep(None)
+                } else {
+                    Verdict::Store(merged)
+                };
+                (verdict, ())
             })
             .await?;
             self.relist(&key).await;

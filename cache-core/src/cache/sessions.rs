@@ -139,21 +139,25 @@ impl Inner {
         }
         let under = under.map(|under| under.epoch);
         let mut epochs = NewEpochs::draw(&*self.random)?;
+        let mut was_signed_in = false;
         let (user_, client_id, clock) = (user.clone(), client_id.clone(), Arc::clone(&self.clock));
         let (inner, stored_key) = (Arc::clone(self), self.stored_key(user));
         // Listed before it exists: a session that nobody lists would outlive the next sign-out in the store.
         let (epoch, _) = self
-            .commit(user, Durability::Durable, move |partition| {
+            .commit_knowing(user, Durability::Durable, move |partition, earlier| {
                 let mut link = link.clone();
                 if sign_outs.is_some_and(|count| inner.sign_outs.since(&stored_key, &client_id, count)) {
                     return (Verdict::Keep(partition), None);
                 }
-                if let Some(under) = under {
-                    let known = partition.as_ref().and_then(|rows| epoch_of(rows, &client_id));
-                    if known != Some(under) {
-                        return (Verdict::Keep(partition), None);
-                    }
+                let known = partition.as_ref().and_then(|rows| epoch_of(rows, &client_id));
+                if under.is_some_and(|under| known != Some(under)) {
+                    return (Verdict::Keep(partition), None);
                 }
+                // What an earlier run may have listed was signed out.
+                if earlier == Earlier::MayBeStored && was_signed_in && known.is_none() {
+                    return (Verdict::Keep(partition), None);
+                }
+                was_signed_in = known.is_some();
                 let mut partition = partition.unwrap_or_else(|| Partition::new(user_.clone()));
                 epochs.begin_run();
                 let epoch = epoch_of(&partition, &client_id).unwrap_or_else(|| {
@@ -254,6 +258,15 @@ impl Inner {
                 let Some(partition) = partition else {
                     return (Verdict::Keep(None), removed.clone());
                 };
+                if partition.is_empty() {
+                    // It was rolled back, or settles an earlier round.
+                    let found = RemovedTokens {
+                        found: true,
+                        ..RemovedTokens::default()
+                    };
+                    removed.get_or_insert((partition, found));
+                    return (Verdict::Delete, removed.clone());
+                }
                 let user = |rows: &Partition| rows.anchor.as_ref().map(|anchor| anchor.user.clone());
                 // What was begun after that round under the same key is as much to be revoked; but not by another user's.
                 let of_earlier = removed
@@ -273,7 +286,8 @@ impl Inner {
         let Some((rows, mut removed)) = removed else {
             return copy.map(|()| RemovedTokens::default());
         };
-        self.end_migration_of_removed(&rows).await;
+        self.end_migration_of_removed(session, std::slice::from_ref(&rows))
+            .await;
         let anchor = rows.anchor;
         // The record went first: a link to nothing does no harm, a session that nobody lists would.
         let Some(user) = anchor.and_then(|anchor| PartitionKey::from_bytes(&anchor.user)) else {

@@ -90,8 +90,8 @@ impl SignOuts {
 struct Removed {
     sessions: Vec<SessionLink>,
     refresh_tokens: Vec<Secret>,
-    /// All that was there.
-    rows: Option<Partition>,
+    /// What was there, of each round.
+    rows: Vec<Partition>,
     /// The refresh tokens that it left for others.
     left: Vec<Secret>,
     /// Those that had anything here.
@@ -149,16 +149,18 @@ impl Inner {
                 };
                 let before = partition.clone();
                 change(&mut partition);
+                // So may what a round would have taken of which nobody knows, unless what is kept here is no other than what it left.
+                if let Some(noted) = &mut removed {
+                    let is_left = |row: &RefreshToken| noted.left.contains(&row.secret);
+                    if !partition.refresh_tokens.iter().all(is_left) {
+                        noted.refresh_tokens.clear();
+                    }
+                }
                 // A record without rows is one whose rows were rolled back, and must not come to life again.
                 if partition == before && !partition.is_empty() {
                     return (Verdict::Keep(Some(partition)), removed.clone());
                 }
                 let noted = removed.get_or_insert_default();
-                // So may what a round would have taken of which nobody knows, unless what is kept here is no other than what it left.
-                let is_left = |row: &RefreshToken| noted.left.contains(&row.secret);
-                if !partition.refresh_tokens.iter().all(is_left) {
-                    noted.refresh_tokens.clear();
-                }
                 noted.refresh_tokens.extend(taken(&before, &partition));
                 noted.left = partition
                     .refresh_tokens
@@ -171,7 +173,7 @@ impl Inner {
                         noted.sessions.push(link.clone());
                     }
                 }
-                noted.rows = Some(before);
+                noted.rows.push(before);
                 let verdict = if partition.is_empty() {
                     Verdict::Delete
                 } else {
@@ -190,9 +192,7 @@ impl Inner {
         else {
             return Ok((RemovedTokens::default(), copy));
         };
-        if let Some(rows) = rows {
-            self.end_migration_of_removed(&rows).await;
-        }
+        self.end_migration_of_removed(key, &rows).await;
         // The sign-in's epoch is gone, so these sessions are dead already; this only takes their bytes away.
         for link in sessions {
             let Some(session) = PartitionKey::from_bytes(&link.key) else {

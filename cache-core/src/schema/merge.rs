@@ -1,7 +1,7 @@
 //! How a partition changes: pure functions of the latest rows and one event.
 //!
-//! Each is applied inside a load–merge–compare-and-swap loop and may run several times for one event, so each gives
-//! the same result when it meets its own earlier effect.
+//! Each is applied inside a load–merge–compare-and-swap loop and may run several times for one event, so each leaves
+//! the same rows when it meets its own earlier effect.
 
 mod doubt;
 mod rows;

@@ -107,3 +107,17 @@ fn checksum(header: &[u8], location: &Location<'_>, payload: &[u8]) -> [u8; CHEC
     checksum.copy_from_slice(&hash[..CHECKSUM_BYTES]);
     checksum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_blinded_is_told_apart_by_kind_and_name() {
+        let plain = Plaintext::new();
+        let blinded = plain.blinded(RecordKind::User, b"alice");
+        assert_eq!(blinded, plain.blinded(RecordKind::User, b"alice"));
+        assert_ne!(blinded, plain.blinded(RecordKind::User, b"bob"));
+        assert_ne!(blinded, plain.blinded(RecordKind::App, b"alice"));
+    }
+}

@@ -219,6 +219,7 @@ mod tests {
     #[test]
     fn a_lower_generation_of_the_same_incarnation_is_a_rollback() {
         let guard = RollbackGuard::new(RollbackPolicy::Refuse, 10);
+        assert_eq!(guard.policy(), RollbackPolicy::Refuse);
         let key = key("a");
         assert_eq!(read(&guard, &key, &meta(1, 5)).unwrap(), Freshness::Fresh);
         assert_eq!(read(&guard, &key, &meta(1, 5)).unwrap(), Freshness::Fresh);
@@ -264,6 +265,7 @@ mod tests {
     #[test]
     fn a_lenient_guard_reports_a_miss() {
         let guard = RollbackGuard::new(RollbackPolicy::MissAndReport, 10);
+        assert_eq!(guard.policy(), RollbackPolicy::MissAndReport);
         guard.record(&key("a"), &meta(1, 5));
         let verdict = read(&guard, &key("a"), &meta(1, 4)).unwrap();
         assert_eq!(verdict, Freshness::RolledBack { seen: 5, found: 4 });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::cache::SignOutScope;
+use cache_core::cache::migration::{LeftBecause, LeftRecord};
 use cache_core::seal::RecordKind;
 use cache_core::store::Store;
 use cache_core::store::error::Operation;
@@ -78,6 +79,8 @@ async fn what_the_source_may_not_have_taken_back_stays_on_its_way() {
             .await
             .unwrap();
         assert_eq!(report.left.len(), left, "{report:?}");
+        let is_unheard = |left: &LeftRecord| matches!(left.because, LeftBecause::Unheard);
+        assert!(report.left.iter().all(is_unheard), "{report:?}");
         assert_eq!(Holdings::of(&target).await.on_their_way, on_their_way);
     }
     assert_eq!(Holdings::of(&source).await, before);

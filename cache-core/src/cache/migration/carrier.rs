@@ -183,7 +183,7 @@ impl Carrier {
                     self.target.relist(&key).await;
                     return Ok(Moved::Gone);
                 }
-                // A sign-out of what had arrived takes the entry in its own store along: this was not stored.
+                // A sign-out of what had arrived takes the entry in its own store along, so this was not stored; or that is about to do so.
                 Placed::Unheard if journal.lies_in(&self.target) && rounds < MAX_ROUNDS => rounds += 1,
                 placed => break placed,
             }
@@ -191,18 +191,19 @@ impl Carrier {
         let moved = match placed {
             Placed::New => Moved::Now(entry.bytes),
             Placed::Known => Moved::AlreadyThere,
-            Placed::Unheard | Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
+            Placed::Unheard => return Ok(Moved::Left(LeftBecause::Unheard)),
+            Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
             Placed::Other => match self.put_back(&entry, journal).await? {
                 Returned::Yes => Moved::Conflict(ConflictCause::TargetDiffers),
                 Returned::Gone => return Ok(Moved::Gone),
                 Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
-                Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
+                Returned::Unheard => return Ok(Moved::Left(LeftBecause::Unheard)),
             },
             Placed::Refused(error) => match self.put_back(&entry, journal).await? {
                 Returned::Yes => Moved::Left(LeftBecause::Refused(error)),
                 Returned::Gone => return Ok(Moved::Gone),
                 Returned::SourceDiffers => return Ok(Moved::Conflict(ConflictCause::BothDiffer)),
-                Returned::Unheard => return Ok(Moved::Left(LeftBecause::NotVerified)),
+                Returned::Unheard => return Ok(Moved::Left(LeftBecause::Unheard)),
             },
         };
         journal.remove(&key, version).await?;

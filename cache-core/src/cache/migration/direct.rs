@@ -56,7 +56,8 @@ impl Carrier {
                 }
                 Placed::Other => return Ok(Moved::Conflict(ConflictCause::TargetDiffers)),
                 Placed::Refused(error) => return Ok(Moved::Left(LeftBecause::Refused(error))),
-                Placed::Unheard | Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
+                Placed::Unheard => return Ok(Moved::Left(LeftBecause::Unheard)),
+                Placed::NotVerified => return Ok(Moved::Left(LeftBecause::NotVerified)),
             };
             let held = self.target.load(key, &self.target.stored_key(key)).await?;
             match self.remove(key, &found.partition).await? {
@@ -125,7 +126,8 @@ impl Carrier {
                 Placed::Known => Moved::AlreadyThere,
                 Placed::Other => Moved::Conflict(ConflictCause::TargetDiffers),
                 Placed::Refused(error) => Moved::Left(LeftBecause::Refused(error)),
-                Placed::Unheard | Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
+                Placed::Unheard => Moved::Left(LeftBecause::Unheard),
+                Placed::NotVerified => Moved::Left(LeftBecause::NotVerified),
             },
         )
     }

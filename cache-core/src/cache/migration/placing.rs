@@ -116,6 +116,8 @@ async fn store_alone(
     let content_ = content.clone();
     let committed = cache.commit_knowing(&content.key, Durability::Durable, move |held, earlier| {
         match (held, until) {
+            // What settles that nothing is there.
+            (Some(held), _) if held.is_empty() => (Verdict::Keep(Some(held)), Found::Unheard),
             (Some(held), _) => (Verdict::Keep(Some(held.clone())), Found::Held(Box::new(held))),
             (None, _) if earlier == Earlier::MayBeStored => (Verdict::Keep(None), Found::Unheard),
             (None, None) => (Verdict::Store(content_.clone()), Found::Nothing),

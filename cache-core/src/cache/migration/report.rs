@@ -172,6 +172,10 @@ pub enum LeftBecause {
     /// The target refused it. It was put back.
     #[error("the target refused it; see to the cause, and run the migration again")]
     Refused(#[source] CacheError),
+    /// The store that it was written to did not acknowledge it, and has nothing there. It may have been signed out as soon as it was there. The
+    /// content is in the source or in the journal, or it was signed out.
+    #[error("nobody knows whether it was stored, and nothing is there by now; run the migration again")]
+    Unheard,
     /// The target gave back something else than what was written. The content is in the source or in the journal.
     #[error("the target did not give back what was written to it; do not use that store")]
     NotVerified,

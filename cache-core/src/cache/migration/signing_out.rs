@@ -11,26 +11,27 @@ impl Inner {
     /// Before a removal: ends what the journal in this store says of a partition that is here all the same, that has not left yet, or has arrived.
     /// Otherwise the next run would bring back what is about to be removed.
     pub(in crate::cache) async fn end_migration_of(self: &Arc<Self>, key: &PartitionKey) {
-        let ended = self.end_entry(key, async |_| {
+        let ended = self.end_entry(key, async || {
             let held = self.load(key, &self.stored_key(key)).await?;
-            Ok(held.map(|held| held.partition))
+            Ok(held.map(|held| held.partition).into_iter().collect())
         });
         warn_of(ended.await);
     }
 
     /// After a removal: the same of what arrived between the two.
-    pub(in crate::cache) async fn end_migration_of_removed(self: &Arc<Self>, removed: &Partition) {
-        warn_of(
-            self.end_entry(&removed.key, async |_| Ok(Some(removed.clone())))
-                .await,
-        );
+    pub(in crate::cache) async fn end_migration_of_removed(
+        self: &Arc<Self>,
+        key: &PartitionKey,
+        removed: &[Partition],
+    ) {
+        warn_of(self.end_entry(key, async || Ok(removed.to_vec())).await);
     }
 
-    /// Removes the journal's entry of a partition if it is of what is `held`.
+    /// Removes the journal's entry of a partition if it is of anything that is or was `held`.
     async fn end_entry(
         self: &Arc<Self>,
         key: &PartitionKey,
-        held: impl AsyncFnOnce(&Partition) -> Result<Option<Partition>, CacheError>,
+        held: impl AsyncFnOnce() -> Result<Vec<Partition>, CacheError>,
     ) -> Result<(), CacheError> {
         if self.only_documents {
             return Ok(());
@@ -40,12 +41,11 @@ impl Inner {
             return Ok(());
         };
         let sent = &entry.partition;
-        match held(sent).await? {
-            Some(held) if is_same(self, &held, sent) || supersedes(&held, sent) => {
-                journal.remove(key, version).await
-            }
-            _ => Ok(()),
+        let is_of = |held: &Partition| is_same(self, held, sent) || supersedes(held, sent);
+        if held().await?.iter().any(is_of) {
+            journal.remove(key, version).await?;
         }
+        Ok(())
     }
 }
 

@@ -91,12 +91,13 @@ impl Met {
         self.clients.extend(epochs.map(|known| known.client_id.clone()));
     }
 
-    /// Takes from what is imported, of which an earlier run may be stored, the tokens of clients that were signed out since, and the
-    /// refresh tokens in whose place others have come.
+    /// Takes from what is imported, of which an earlier run may be stored, what is of clients that were signed out since, and the refresh
+    /// tokens in whose place others have come.
     pub(crate) fn drop_outdated(&self, imported: &mut Partition, existing: &Partition) {
         let stays = |client_id: &str| !self.has_signed_out(existing, client_id);
         imported.access_tokens.retain(|row| stays(&row.client_id));
         imported.id_tokens.retain(|row| stays(&row.client_id));
+        imported.app_metadata.retain(|row| stays(&row.client_id));
         imported.refresh_tokens.retain(|row| {
             let rows = existing.refresh_tokens.iter();
             stays(&row.client_id)
@@ -104,6 +105,14 @@ impl Met {
                     .filter(|other| other.same_lineage(row) || is_of_its_client(other, row))
                     .all(|other| other.secret == row.secret || self.tokens.contains(&other.secret.sha256()))
         });
+        // An account goes with its last client.
+        let has_left = |client: &String| self.has_signed_out(existing, client);
+        let has_rows = !imported.access_tokens.is_empty()
+            || !imported.id_tokens.is_empty()
+            || !imported.refresh_tokens.is_empty();
+        if !has_rows && self.clients.iter().any(has_left) {
+            imported.accounts.clear();
+        }
     }
 
     fn has_signed_out(&self, partition: &Partition, client_id: &str) -> bool {

@@ -151,3 +151,23 @@ fn quarantine_is_for_single_records_that_cannot_be_opened() {
         ]
     );
 }
+
+/// A record of the other kind is what a mode meets that was changed; anything else at that place is no record.
+#[test]
+fn a_record_of_the_other_mode_is_called_that_only_where_one_was_expected() {
+    use RecordFormat::{KeyRing, Plaintext, Sealed};
+    for expected in [Sealed, Plaintext, KeyRing] {
+        let met = |found| SealError::format(&key(), expected, FormatError::Other(found));
+        let is_plaintext = matches!(met(Plaintext), SealError::PlaintextRecord { .. });
+        let is_sealed = matches!(met(Sealed), SealError::SealedRecord { .. });
+        assert_eq!(
+            (is_plaintext, is_sealed),
+            (expected == Sealed, expected == Plaintext)
+        );
+        let wrong_length = SealError::format(&key(), expected, FormatError::TooShort { length: 1 });
+        assert_eq!(
+            matches!(wrong_length, SealError::WrongLength { .. }),
+            expected == Sealed
+        );
+    }
+}

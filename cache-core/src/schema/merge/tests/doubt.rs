@@ -151,6 +151,15 @@ fn an_import_does_not_bring_back_what_moved_into_a_family_or_was_signed_out() {
     let mut late = imported.clone();
     met.drop_outdated(&mut late, &left);
     assert!(late.access_tokens.is_empty() && late.id_tokens.is_empty() && late.refresh_tokens.is_empty());
+    // Its metadata would make it a member of a family again, and an account without clients is none.
+    assert!(late.app_metadata.is_empty() && late.accounts.is_empty());
+    let mut others = imported.clone();
+    sign_in(&mut others, &response("e", "a", "e", None), EPOCH, NOW);
+    met.drop_outdated(&mut others, &left);
+    assert_eq!(
+        (refresh_tokens(&others), others.accounts.len()),
+        (vec!["refresh e"], 1)
+    );
 }
 
 /// Its lineage cannot tell, as it has none.
