@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_core::cache::{Acquired, CacheError, CallError, InteractionReason};
 
-use crate::error::{AuthorityError, Throttled};
+use crate::error::AuthorityError;
 use crate::result::{AuthenticationResult, RefreshReason, TokenSource};
 use crate::{CorrelationId, Error, InteractionRequired};
 
@@ -91,21 +91,25 @@ impl From<CacheError> for Error {
                 }))
             }
             CacheError::Refused(refusal) => AuthorityError::from(*refusal).into(),
-            CacheError::Unreachable(call) => match held_back(&call) {
-                Some(throttled) => throttled.into(),
-                None => Self::Cache(CacheError::Unreachable(call)),
-            },
+            CacheError::Unreachable(call) => {
+                cause_of(&call).unwrap_or_else(|| Self::Cache(CacheError::Unreachable(call)))
+            }
             other => Self::Cache(other),
         }
     }
 }
 
-/// That a call was held back, if it was: the cache only knows that nothing was sent.
-fn held_back(call: &CallError) -> Option<Throttled> {
+/// Why nothing was sent, where it was not for the authority: the call was held back, or the store failed while it was prepared.
+fn cause_of(call: &CallError) -> Option<Error> {
     let mut cause = std::error::Error::source(call);
     while let Some(error) = cause {
-        if let Some(Error::Throttled(throttled)) = error.downcast_ref() {
-            return Some(throttled.clone());
+        match error.downcast_ref() {
+            Some(Error::Throttled(throttled)) => return Some(throttled.clone().into()),
+            Some(Error::Cache(error)) => return Some(error.clone().into()),
+            _ => {}
+        }
+        if let Some(error) = error.downcast_ref::<CacheError>() {
+            return Some(error.clone().into());
         }
         cause = error.source();
     }

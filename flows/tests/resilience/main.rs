@@ -16,6 +16,7 @@ mod lost_replies;
 mod lost_replies_real;
 mod observability;
 mod refusals;
+mod store_away;
 mod storms;
 mod telemetry;
 mod throttle;
