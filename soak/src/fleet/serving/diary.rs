@@ -119,8 +119,8 @@ pub enum Cause {
     StoreAway,
     /// The caller's time was over.
     TimedOut,
-    /// Nothing could be sent.
-    Unreachable,
+    /// Nothing could be sent, for the reason told here.
+    Unreachable(String),
     /// Something was sent, and no reply came.
     NoReply,
     /// Nothing was sent, as the last answer forbids it still.
@@ -143,14 +143,18 @@ impl Cause {
                 _ => Self::MustSignIn(required.to_string()),
             },
             Error::Throttled(_) => Self::Throttled,
-            Error::Http(error) if error.kind() == flows::http::HttpErrorKind::NotSent => Self::Unreachable,
+            Error::Http(error) if error.kind() == flows::http::HttpErrorKind::NotSent => {
+                Self::Unreachable(first_words(&format!("{error:?}")))
+            }
             Error::Http(_) | Error::Reply(ReplyError::Unreadable(_)) => Self::NoReply,
             Error::Reply(ReplyError::Unavailable { status, .. }) => Self::Issuer(format!("status {status}")),
             Error::Authority(refused) => Self::Issuer(refused.code().to_owned()),
             Error::Cache(CacheError::NotPersisted(_)) => Self::NotPersisted,
             Error::Cache(CacheError::OutcomeUnknown(_)) => Self::Unknown,
             Error::Cache(CacheError::TimedOut) => Self::TimedOut,
-            Error::Cache(CacheError::Unreachable(_)) => Self::Unreachable,
+            Error::Cache(CacheError::Unreachable(error)) => {
+                Self::Unreachable(first_words(&format!("{error:?}")))
+            }
             Error::Cache(error) if error.is_store_unavailable() => Self::StoreAway,
             error => Self::Other(first_words(&format!("{error:?}"))),
         }
@@ -166,7 +170,7 @@ impl Cause {
             Self::NotPersisted => "granted and not stored",
             Self::StoreAway => "the store is away",
             Self::TimedOut => "timed out",
-            Self::Unreachable => "the issuer cannot be reached",
+            Self::Unreachable(_) => "the issuer cannot be reached",
             Self::NoReply => "no reply",
             Self::Throttled => "held back",
             Self::Issuer(_) => "the issuer failed",

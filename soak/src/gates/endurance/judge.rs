@@ -218,7 +218,7 @@ impl Judge {
             // Whoever is stopped while it writes holds the database's lock.
             Cause::StoreAway => recently(&[StoreAway, StoreLocked, ProcessStopped, MachineStalled]),
             Cause::TimedOut => recently(&Kind::ALL),
-            Cause::Unreachable => recently(&[IssuerAway, ReplyLost, ProcessStopped, MachineStalled]),
+            Cause::Unreachable(_) => recently(&[IssuerAway, ReplyLost, ProcessStopped, MachineStalled]),
             Cause::Throttled => {
                 let kinds = [
                     IssuerAway,
