@@ -9,10 +9,11 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cache_core::seal::{
-    EnvironmentKeySource, FileKeySource, KeySourceError, PassphraseCost, PassphraseKeySource, SealError,
+    EnvironmentKeySource, FileKeySource, KeySource, KeySourceError, PassphraseCost, PassphraseKeySource,
+    SealError,
 };
 use cache_core::secret::Secret;
-use seal_support::World;
+use seal_support::{World, fixed};
 
 const VARIABLE: &str = "TOKENKEEP_TEST_KEY";
 /// Tells a child which part it plays.
@@ -52,6 +53,48 @@ async fn the_environment_supplies_a_key() {
     in_child("child_with_a_key", Some(&"5a".repeat(32)));
     in_child("child_with_no_key", None);
     in_child("child_with_a_malformed_key", Some("c2hvcnQ="));
+}
+
+#[test]
+fn each_source_has_a_name_by_which_a_ring_finds_it_again() {
+    let passphrase = PassphraseKeySource::new(Secret::new("pass")).unwrap();
+    assert_eq!(KeySource::kind(&passphrase), "passphrase");
+    assert_eq!(environment().kind(), "environment");
+    assert_eq!(FileKeySource::new("key").kind(), "file");
+    assert_eq!(fixed(1).kind(), "fixed");
+}
+
+/// In a process of its own, whose folder it is.
+#[tokio::test]
+async fn a_file_can_be_named_by_its_place_in_the_folder() {
+    if env::var(CHILD).is_ok() {
+        let world = World::new();
+        let sealer = world
+            .open_with(Arc::new(FileKeySource::new("key")))
+            .await
+            .unwrap();
+        let key = world.write(&sealer, "alice").await;
+        let again = world
+            .open_with(Arc::new(FileKeySource::new("key")))
+            .await
+            .unwrap();
+        assert_eq!(world.read(&again, &key).await.unwrap(), "alice");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let test = "a_file_can_be_named_by_its_place_in_the_folder";
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "child_in_a_folder")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(folder.path().join("key").exists());
 }
 
 fn environment() -> Arc<EnvironmentKeySource> {

@@ -6,21 +6,19 @@
 
 mod seal_support;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use cache_core::random::{OsRandom, Random};
-use cache_core::seal::{
-    FileKeySource, KeySource, KeySourceError, KeyState, Namespace, RecordKind, SealError, Sealer, SecretKey,
-    SourceDescription,
-};
-use cache_core::store::error::{ErrorKind, Operation};
+use cache_core::cache::TokenCache;
+use cache_core::random::OsRandom;
+use cache_core::seal::{FileKeySource, KeySource, KeyState, Namespace, RecordKind, SealError, Sealer};
+use cache_core::store::error::Operation;
 use cache_core::store::{MemoryStore, PutOptions, Store};
+use cache_core::strategy::{MemoryTier, Strategy};
 use cache_core::time::SystemClock;
-use cache_testkit::fault::{Fault, FaultStore};
-use tokio::sync::Barrier;
+use cache_testkit::clock::ManualClock;
+use cache_testkit::fault::FaultStore;
+use cache_testkit::issuer::{CLIENT, Issuer, user};
 
 use seal_support::{Scripted, World, fixed, meta, ring_key};
 
@@ -82,94 +80,6 @@ async fn racing_first_starts_end_with_one_ring_and_one_key_file() {
     }
 }
 
-/// Makes a key for each ring, as a keychain does, and waits until all racers have made theirs.
-#[derive(Debug)]
-struct KeyForEachRing {
-    keys: Mutex<HashMap<Vec<u8>, SecretKey>>,
-    made: Barrier,
-}
-
-#[async_trait]
-impl KeySource for KeyForEachRing {
-    fn kind(&self) -> &str {
-        "keychain"
-    }
-
-    async fn create(&self, random: &dyn Random) -> Result<(SecretKey, SourceDescription), KeySourceError> {
-        let mut name = vec![0; 16];
-        random.fill(&mut name)?;
-        let mut key = [0; 32];
-        random.fill(&mut key)?;
-        let kept = SecretKey::from_bytes(&key);
-        self.keys.lock().unwrap().insert(name.clone(), kept);
-        self.made.wait().await;
-        Ok((
-            SecretKey::from_bytes(&key),
-            SourceDescription::new("keychain", name)?,
-        ))
-    }
-
-    async fn load(&self, description: &SourceDescription) -> Result<SecretKey, KeySourceError> {
-        let keys = self.keys.lock().unwrap();
-        let key = keys.get(description.parameters()).unwrap();
-        Ok(SecretKey::from_bytes(key.expose()))
-    }
-
-    async fn discard(&self, description: &SourceDescription) -> Result<(), KeySourceError> {
-        self.keys
-            .lock()
-            .unwrap()
-            .remove(description.parameters())
-            .unwrap();
-        Ok(())
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_the_keys_of_racing_first_starts_one_is_kept() {
-    const RACERS: usize = 6;
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let source = Arc::new(KeyForEachRing {
-        keys: Mutex::default(),
-        made: Barrier::new(RACERS),
-    });
-    let racers: Vec<_> = (0..RACERS)
-        .map(|_| {
-            let (store, source) = (store.clone(), source.clone());
-            tokio::spawn(async move {
-                let namespace = Namespace::new("ns").unwrap();
-                let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-                Sealer::open(store, namespace, source, clock, random)
-                    .await
-                    .unwrap()
-            })
-        })
-        .collect();
-    let mut opened = Vec::new();
-    for racer in racers {
-        opened.push(racer.await.unwrap());
-    }
-    assert_eq!(source.keys.lock().unwrap().len(), 1);
-    for sealer in &opened {
-        assert_eq!(sealer.keys(), opened[0].keys());
-    }
-}
-
-#[tokio::test]
-async fn the_key_of_a_first_start_that_failed_is_not_kept() {
-    let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
-    let world = World::over(Arc::new(faults.clone()));
-    let source = Arc::new(KeyForEachRing {
-        keys: Mutex::default(),
-        made: Barrier::new(1),
-    });
-    faults.inject(Fault::fail(ErrorKind::Full).on(Operation::Put).once());
-    world.open_with(source.clone()).await.unwrap_err();
-    assert_eq!(source.keys.lock().unwrap().len(), 0);
-    world.open_with(source.clone()).await.unwrap();
-    assert_eq!(source.keys.lock().unwrap().len(), 1);
-}
-
 #[tokio::test]
 async fn reading_records_does_not_read_the_ring_again() {
     let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
@@ -184,50 +94,20 @@ async fn reading_records_does_not_read_the_ring_again() {
 }
 
 #[tokio::test]
-async fn the_key_of_a_rewrapping_that_failed_is_not_kept() {
-    let world = World::new();
-    let sealer = world.open().await;
-    let source = Arc::new(KeyForEachRing {
-        keys: Mutex::default(),
-        made: Barrier::new(1),
-    });
-    let ring = world.record(&ring_key()).await;
-    world.store.delete(&ring_key(), None).await.unwrap();
-    let error = sealer.rewrap(source.clone()).await.unwrap_err();
-    assert!(matches!(error, SealError::RingMissing { .. }), "{error}");
-    assert_eq!(source.keys.lock().unwrap().len(), 0);
-    assert_eq!(sealer.key_source().await.unwrap().kind(), "fixed");
-
-    world.replace(&ring_key(), ring.payload.to_vec()).await;
-    sealer.rewrap(source.clone()).await.unwrap();
-    let description = sealer.key_source().await.unwrap();
-    assert_eq!(description.kind(), "keychain");
-    assert!(source.keys.lock().unwrap().contains_key(description.parameters()));
-}
-
-/// The write arrives, its acknowledgement is lost, and what is stored cannot be looked at for a while.
-#[tokio::test]
-async fn the_key_of_a_rewrapping_that_may_have_arrived_is_kept() {
+async fn a_cache_that_reads_a_record_does_not_read_the_ring_again() {
     let faults = FaultStore::new(Arc::new(MemoryStore::new()), Arc::new(SystemClock));
-    let world = World::over(Arc::new(faults.clone()));
-    let sealer = world.open().await;
-    let key = world.write(&sealer, "alice").await;
-    let source = Arc::new(KeyForEachRing {
-        keys: Mutex::default(),
-        made: Barrier::new(1),
-    });
-    faults.inject(Fault::lost_reply().on(Operation::Put).once());
-    let unavailable = Fault::fail(ErrorKind::Unavailable).on(Operation::Get);
-    faults.inject(unavailable.at_key(|key| *key == ring_key()).after(1));
-    sealer.rewrap(source.clone()).await.unwrap_err();
-    faults.heal();
-    assert_eq!(
-        source.keys.lock().unwrap().len(),
-        1,
-        "the stored ring is under it"
-    );
-    let again = world.open_with(source).await.unwrap();
-    assert_eq!(world.read(&again, &key).await.unwrap(), "alice");
+    let cache = TokenCache::builder(Arc::new(faults.clone()))
+        .strategy(Strategy::desktop_tool().memory_tier(MemoryTier::off()))
+        .open_sealed(Namespace::default(), fixed(1))
+        .await
+        .unwrap();
+    let issuer = Issuer::new(&ManualClock::new());
+    cache.sign_in(&user(), issuer.sign_in("a")).await.unwrap();
+    faults.reset_counts();
+    for _ in 0..3 {
+        cache.id_tokens(&user(), CLIENT).await.unwrap();
+    }
+    assert_eq!(faults.count(Operation::Get), 3);
 }
 
 #[tokio::test]

@@ -27,8 +27,14 @@ const PARTS: [Part; 3] = [
             "seal_reseal",
             "seal_ring",
             "seal_ring_changes",
+            "seal_source_keys",
             "seal_vectors",
             "damage",
+            "directory",
+            "layout",
+            "memory_bound",
+            "outage",
+            "replicas",
             "rotation",
         ],
     },
@@ -82,7 +88,7 @@ const PARTS: [Part; 3] = [
 ];
 
 /// What is said in words and not done.
-const NOT_MUTATED: &str = r"impl (fmt::)?(Debug|Display)";
+const NOT_MUTATED: &str = r"impl (std::)?(fmt::)?(Debug|Display)";
 
 /// Unit tests that are about none of the parts, and take most of the time.
 const SLOW_AND_BESIDE: &str = "strategy::memory_tier";

@@ -185,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_no_ring_can_be_as_long_as_is_refused_at_once() {
+        let longest = 5871;
+        let long = vec![0; longest + 1];
+        let refused = |bytes: &[u8]| matches!(RingEnvelope::parse(bytes), Err(FormatError::TooLong { .. }));
+        assert!(refused(&long));
+        assert!(!refused(&long[..longest]));
+    }
+
+    #[test]
     fn a_ring_record_opens_under_its_key_only() {
         let key = SecretKey::from_bytes(&[1; 32]);
         let (ring, bytes) = sealed(&key);

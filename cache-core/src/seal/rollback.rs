@@ -291,6 +291,12 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cache_remembers_is_counted_with_its_index() {
+        let entry = size_of::<(u64, Lives)>() + 24;
+        assert_eq!(RollbackGuard::usual_bytes(), entry * 24_576);
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let guard = RollbackGuard::new(RollbackPolicy::Refuse, 100);
         for number in 0..10_000 {

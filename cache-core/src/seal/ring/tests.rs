@@ -118,6 +118,34 @@ fn rings_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn the_dates_of_a_key_fit_its_state() {
+    let bytes = ring().encode();
+    let states = [
+        (KeyState::Pending, [false, false, false], 0b000),
+        (KeyState::Primary, [true, false, false], 0b000),
+        (KeyState::ReadOnly, [true, true, false], 0b000),
+        // From whatever state it was retired.
+        (KeyState::Retired, [false, false, true], 0b011),
+    ];
+    for (state, needed, free) in states {
+        for dated in 0..8_usize {
+            let mut changed = bytes.to_vec();
+            changed[HEAD_BYTES + 8] = state.code();
+            let mut fits = true;
+            for (index, needed) in needed.into_iter().enumerate() {
+                let is_dated = dated >> index & 1 == 1;
+                fits &= is_dated == needed || free >> index & 1 == 1;
+                let date = if is_dated { NOW.0 } else { NOT_YET };
+                let place = HEAD_BYTES + 17 + 8 * index;
+                changed[place..place + 8].copy_from_slice(&date.to_be_bytes());
+            }
+            let refused = decode(&changed).is_err_and(|error| error.0.contains("dates"));
+            assert_eq!(refused, !fits, "{state:?} {dated:03b}");
+        }
+    }
+}
+
+#[test]
 fn debug_shows_no_key() {
     let ring = ring();
     let shown = format!("{ring:?}");
