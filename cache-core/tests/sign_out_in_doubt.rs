@@ -74,6 +74,21 @@ fn sign_out(
     }
 }
 
+fn session() -> PartitionKey {
+    PartitionKey::Session {
+        client_id: CLIENT.into(),
+        authority: AuthorityIdentity::of_issuer(ISSUER),
+        key: SessionKey::CallerKey("cookie".into()),
+    }
+}
+
+/// A store that shows what its disk or its replicas may lose.
+fn showing_early(faults: &FaultStore) -> Arc<dyn Store> {
+    Arc::new(DeclaredStore::new(Arc::new(faults.clone()), |capabilities| {
+        capabilities.shows_early = true;
+    }))
+}
+
 #[tokio::test]
 async fn one_that_meets_a_new_sign_in_hands_out_the_tokens_of_both() {
     let world = World::new().await;
@@ -112,10 +127,10 @@ async fn one_that_waits_before_a_sign_in_does_not_take_its_token() {
     let clock = ManualClock::new();
     let (clock_, issuer) = (clock.clone(), Issuer::new(&clock));
     let (faults, store) = beside_faults(&clock);
-    let early: Arc<dyn Store> = Arc::new(DeclaredStore::new(Arc::new(faults.clone()), |capabilities| {
-        capabilities.shows_early = true;
-    }));
-    let (cache, other) = (open(&early, &clock).await, open(&store, &clock).await);
+    let (cache, other) = (
+        open(&showing_early(&faults), &clock).await,
+        open(&store, &clock).await,
+    );
     let [first, second] = [issuer.sign_in("a"), issuer.sign_in("a")];
     let [of_first, of_second] = [first.refresh_token.clone(), second.refresh_token.clone()];
     other.sign_in(&user(), first).await.unwrap();
@@ -150,11 +165,7 @@ async fn one_that_waits_before_a_sign_in_does_not_take_its_token() {
 #[tokio::test]
 async fn an_end_of_a_session_that_meets_it_begun_anew_hands_out_the_tokens_of_both() {
     let world = World::new().await;
-    let session = PartitionKey::Session {
-        client_id: CLIENT.into(),
-        authority: AuthorityIdentity::of_issuer(ISSUER),
-        key: SessionKey::CallerKey("cookie".into()),
-    };
+    let session = session();
     let begin = async |granted| {
         let begun = world.other.begin_session(&user(), &session, granted, HOUR).await;
         drop(begun.unwrap());
@@ -176,15 +187,11 @@ async fn an_end_of_a_session_that_is_not_heard_of_twice_hands_out_its_token_and_
     let clock = ManualClock::new();
     let issuer = Issuer::new(&clock);
     let (faults, store) = beside_faults(&clock);
-    let early: Arc<dyn Store> = Arc::new(DeclaredStore::new(Arc::new(faults.clone()), |capabilities| {
-        capabilities.shows_early = true;
-    }));
-    let (cache, other) = (open(&early, &clock).await, open(&store, &clock).await);
-    let session = PartitionKey::Session {
-        client_id: CLIENT.into(),
-        authority: AuthorityIdentity::of_issuer(ISSUER),
-        key: SessionKey::CallerKey("cookie".into()),
-    };
+    let (cache, other) = (
+        open(&showing_early(&faults), &clock).await,
+        open(&store, &clock).await,
+    );
+    let session = session();
     let granted = issuer.sign_in("a");
     let token = granted.refresh_token.clone().unwrap();
     let begun = other.begin_session(&user(), &session, granted, HOUR).await;

@@ -2,16 +2,28 @@
 
 use std::sync::Arc;
 
-use cache_core::cache::SignOutScope;
 use cache_core::cache::migration::{LeftBecause, LeftRecord};
+use cache_core::cache::{SignOutScope, TokenCache};
 use cache_core::seal::RecordKind;
 use cache_core::store::Store;
 use cache_core::store::error::Operation;
-use cache_testkit::fault::{Fault, FaultStore};
+use cache_testkit::fault::{Fault, FaultStore, PausePoint};
 
 use crate::resumed::{crash_on_the_way, faulty, of_kind};
 use crate::scene::*;
 use crate::support::*;
+
+/// A target whose write of an account meets the `fault`, and is held before it looks what became of that.
+async fn unheard(scene: &Scene, fault: Fault) -> (TokenCache, PausePoint) {
+    let faults = FaultStore::new(Arc::clone(&scene.to), Arc::new(scene.clock.clone()));
+    let is_user = || of_kind("elsewhere", RecordKind::User);
+    faults.inject(fault.on(Operation::Put).at_key(is_user()).once());
+    let (pause, look) = Fault::pause_before();
+    // Those before the write look whether anything is there.
+    faults.inject(pause.on(Operation::Get).at_key(is_user()).after(2).once());
+    let to: Arc<dyn Store> = Arc::new(faults);
+    (target_over(&to, &scene.clock).await, look)
+}
 
 /// What the target has stored and not acknowledged looks, once it is signed out, as if it had never been stored.
 #[tokio::test]
@@ -21,14 +33,8 @@ async fn who_signs_out_of_what_the_target_has_not_acknowledged_stays_signed_out(
         let source = scene.source().await;
         scene.sign_in(&source, 1).await;
         let before = Holdings::of(&source).await;
-        let faults = FaultStore::new(Arc::clone(&scene.to), Arc::new(scene.clock.clone()));
-        let is_user = || of_kind("elsewhere", RecordKind::User);
-        faults.inject(fault.on(Operation::Put).at_key(is_user()).once());
-        let (pause, look) = Fault::pause_before();
-        // Those before the write look whether anything is there.
-        faults.inject(pause.on(Operation::Get).at_key(is_user()).after(2).once());
-        let to: Arc<dyn Store> = Arc::new(faults);
-        let (held, target) = (target_over(&to, &scene.clock).await, scene.target().await);
+        let (held, look) = unheard(&scene, fault).await;
+        let target = scene.target().await;
         let _ticking = ticking(&scene.clock);
         let migration = source.migrate_to(&held);
         let (report, ()) = tokio::join!(migration.run(), async {
@@ -137,14 +143,8 @@ async fn what_was_signed_out_before_another_client_came_does_not_go_back() {
     let scene = Scene::new();
     let source = scene.source().await;
     scene.sign_in(&source, 1).await;
-    let faults = FaultStore::new(Arc::clone(&scene.to), Arc::new(scene.clock.clone()));
-    let is_user = || of_kind("elsewhere", RecordKind::User);
-    let lost = Fault::lost_reply().on(Operation::Put).at_key(is_user());
-    faults.inject(lost.once());
-    let (pause, look) = Fault::pause_before();
-    faults.inject(pause.on(Operation::Get).at_key(is_user()).after(2).once());
-    let to: Arc<dyn Store> = Arc::new(faults);
-    let (held, target) = (target_over(&to, &scene.clock).await, scene.target().await);
+    let (held, look) = unheard(&scene, Fault::lost_reply()).await;
+    let target = scene.target().await;
     let _ticking = ticking(&scene.clock);
     let migration = source.migrate_to(&held);
     let (report, ()) = tokio::join!(migration.run(), async {
