@@ -223,10 +223,8 @@ impl TokenCache {
     ///
     /// Where the strategy keeps the [directory](Directory), the account is listed there first.
     ///
-    /// What others make of the sign-in stands, also where this call does not hear at once that it was stored: what it answers may be
-    /// refreshed, replaced or signed out by then. Therefore do not call it again with the same reply after an error. It may have been stored
-    /// all the same, and its refresh token may be spent; a second call cannot tell. Ask what is there ([`acquire`](Self::acquire)), or sign
-    /// the user in again.
+    /// What others make of the sign-in meanwhile stands: what it answers may be refreshed, replaced or signed out by then. Do not call it
+    /// again with the same reply after an error, which may have been stored all the same and its refresh token spent.
     ///
     /// Cancellation safe: the tokens are stored, or nothing is but a place in the directory.
     ///

@@ -10,8 +10,8 @@ is one promise and what is done to break it, with real processes, files, servers
 What a gate cannot show stands under it. What is promised to whom, and what is not, is in [the threat model](threat-model.md).
 
 A run that was stopped goes on where it was, as long as the sources are the same: those of the product are `Cargo.lock` and the manifests and
-`src` of the crates `cache-core`, `cache-keychain`, `cache-redis`, `cache-sqlite`, `cli` and `flows`, without their tests. *Earlier sources*
-says that something there has changed since.
+`src` of the crates `cache-core`, `cache-keychain`, `cache-redis`, `cache-sqlite`, `cli` and `flows`, without tests and comments.
+*Earlier sources* says that something there has changed since.
 ";
 
 /// The whole document.

@@ -26,7 +26,7 @@ const PRODUCT: [&str; 13] = [
 /// The gates, and what they stand on.
 const HARNESS: [&str; 3] = ["cache-testkit", "fuzz", "soak"];
 
-/// Sources, named by what they are, committed or not, without their tests.
+/// Sources, named by what they are, committed or not, without their tests and comments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sources {
     pub(super) product: String,
@@ -70,7 +70,7 @@ fn name(paths: &[&str]) -> Result<String, Failure> {
             Err(error) => return Err(Failure::new(format!("could not read {path}: {error}"))),
         };
         let content = match String::from_utf8(content) {
-            Ok(text) if path.ends_with(".rs") => without_tests(&text).into_bytes(),
+            Ok(text) if path.ends_with(".rs") => without_comments(&without_tests(&text)).into_bytes(),
             Ok(text) => text.into_bytes(),
             Err(error) => error.into_bytes(),
         };
@@ -129,6 +129,13 @@ fn without_tests(text: &str) -> String {
     kept
 }
 
+/// `text` without the lines that hold a comment and nothing else: what is said better does nothing else.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines();
+    let kept = lines.filter(|line| !line.trim_start().starts_with("//"));
+    kept.fold(String::with_capacity(text.len()), |kept, line| kept + line + "\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +146,12 @@ mod tests {
         assert_eq!(sources, Sources::present().unwrap());
         assert_ne!(sources.product, sources.harness);
         assert_eq!(sources.product.len(), NAME_LENGTH);
+    }
+
+    #[test]
+    fn comments_are_no_part_of_the_product() {
+        let told = "//! A module.\n\n/// One.\nfn one() {\n    // Nothing.\n    two(); // Two.\n}\n";
+        assert_eq!(without_comments(told), "\nfn one() {\n    two(); // Two.\n}\n");
     }
 
     #[test]
