@@ -44,22 +44,27 @@ pub async fn crash_on_the_way(scene: &Scene, kind: RecordKind, name: &str) {
     assert_eq!(Holdings::of(&target).await.on_their_way, 1);
 }
 
+/// A crash right after the target got the first record, which the journal still has. Gives the target.
+async fn crash_after_the_first_arrival(scene: &Scene, source: &TokenCache) -> TokenCache {
+    let journal = of_kind("elsewhere", RecordKind::Migration);
+    let fault = Fault::crash_before().on(Operation::Delete).at_key(journal);
+    let to = faulty(&scene.to, &scene.clock, fault);
+    let held = target_over(&to, &scene.clock).await;
+    source.migrate_to(&held).run().await.unwrap_err();
+    settle().await;
+    let target = scene.target().await;
+    let there = Holdings::of(&target).await;
+    assert_eq!((there.partitions.len(), there.on_their_way), (1, 1));
+    target
+}
+
 #[tokio::test]
 async fn who_signs_out_of_what_has_arrived_stays_signed_out() {
     for scope in [Some(SignOutScope::Client), None] {
         let scene = Scene::new();
         let source = scene.source().await;
         scene.sign_in(&source, 1).await;
-        let journal = of_kind("elsewhere", RecordKind::Migration);
-        let fault = Fault::crash_before().on(Operation::Delete).at_key(journal);
-        let to = faulty(&scene.to, &scene.clock, fault);
-        let held = target_over(&to, &scene.clock).await;
-        source.migrate_to(&held).run().await.unwrap_err();
-        settle().await;
-        let target = scene.target().await;
-        let there = Holdings::of(&target).await;
-        assert_eq!((there.partitions.len(), there.on_their_way), (1, 1));
-
+        let target = crash_after_the_first_arrival(&scene, &source).await;
         let found = match scope {
             Some(scope) => target.sign_out(&account(1), CLIENT, scope).await.unwrap(),
             None => target.forget_account(&account(1)).await.unwrap(),
@@ -82,16 +87,8 @@ async fn a_session_that_was_ended_after_it_arrived_stays_ended() {
         .begin_session(&user, &session, granted, HOUR)
         .await
         .unwrap();
-    let journal = of_kind("elsewhere", RecordKind::Migration);
     // Sessions go before their users.
-    let fault = Fault::crash_before().on(Operation::Delete).at_key(journal);
-    let to = faulty(&scene.to, &scene.clock, fault);
-    let held = target_over(&to, &scene.clock).await;
-    source.migrate_to(&held).run().await.unwrap_err();
-    settle().await;
-    let target = scene.target().await;
-    let there = Holdings::of(&target).await;
-    assert_eq!((there.partitions.len(), there.on_their_way), (1, 1));
+    let target = crash_after_the_first_arrival(&scene, &source).await;
     assert!(target.end_session(&session).await.unwrap());
     assert!(source.migrate_to(&target).run().await.unwrap().is_complete());
     assert_eq!(target.session_account(&session).await.unwrap(), None);
