@@ -28,6 +28,9 @@ pub enum Task {
     Suffer(gates::starved::Ordeal),
     /// Signs users in, and says what came of it.
     SignIn(crate::signing::SigningIn),
+    /// The same, once it is watched.
+    #[cfg(target_os = "linux")]
+    SignInWatched(crate::signing::SigningIn),
     /// Does what it is told, as one process of a fleet.
     Member(Box<fleet::Setup>),
     /// Holds the lock of a database.
@@ -56,6 +59,11 @@ impl Task {
             #[cfg(target_os = "linux")]
             Self::Suffer(ordeal) => ordeal.perform(),
             Self::SignIn(signing) => signing.perform(),
+            #[cfg(target_os = "linux")]
+            Self::SignInWatched(signing) => {
+                crate::recorded::wait_for_tracer()?;
+                signing.perform()
+            }
             Self::Member(setup) => setup.perform(),
             #[cfg(target_os = "linux")]
             Self::HoldDatabase(path) => gates::endurance::lock::hold(&path),
@@ -132,6 +140,11 @@ impl Child {
     /// When it cannot be waited for.
     pub fn wait(&mut self) -> Result<ExitStatus, GateError> {
         self.process.wait().doing("could not wait for a child process")
+    }
+
+    /// Closes its standard input, for which it may be waiting.
+    pub(crate) fn close_input(&mut self) {
+        drop(self.process.stdin.take());
     }
 
     /// Its process ID.

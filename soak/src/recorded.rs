@@ -1,16 +1,20 @@
 //! The child that signs users in, under strace.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use cache_testkit::system_calls::{FILE_CALLS, Strace, Trace};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{PTracer, set_ptracer};
 
-use crate::child::{Child, END, Task};
+use crate::child::{Child, END, Task, tell};
 use crate::gate::{Doing, GateError};
 use crate::signing::{Said, SigningIn};
-use crate::stage::Stage;
+use crate::stage::{Stage, pause};
 
 /// How long a child may take. Longer than every time limit of the stores.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -19,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Recorder {
     child: Child,
+    /// Where it is not the child's parent.
+    tracer: Option<Tracer>,
     record: PathBuf,
     errors: PathBuf,
 }
@@ -50,21 +56,40 @@ impl Recorder {
     ) -> Result<Self, GateError> {
         let record = folder.join("calls");
         let errors = folder.join("errors");
-        let file = File::create(&errors).doing("could not make a file")?;
         let strace = faults(Strace::new(FILE_CALLS)).record(&record);
-        let strace = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
-        // strace hands the signal on to its child.
-        let mut command = Command::new("timeout");
-        command
-            .arg(LONGEST.as_secs().to_string())
-            .arg(strace.get_program())
-            .args(strace.get_args())
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(file);
+        // strace hands the signal of the time limit on to its child.
+        let command = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
         Ok(Self {
-            child: Child::spawn(command)?,
+            child: Child::spawn(limited(&command, &errors)?)?,
+            tracer: None,
+            record,
+            errors,
+        })
+    }
+
+    /// Starts it, and records it from its first own call on: in each thread the first `openat` is its, and not that of its loader.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, or may not be watched.
+    pub fn attach(
+        stage: &Stage,
+        signing: &SigningIn,
+        folder: &Path,
+        faults: impl FnOnce(Strace) -> Strace,
+    ) -> Result<Self, GateError> {
+        let record = folder.join("calls");
+        let errors = folder.join("errors");
+        let strace = faults(Strace::new(FILE_CALLS)).record(&record);
+        let command = stage.command(&Task::SignInWatched(signing.clone()))?;
+        let mut child = Child::spawn(limited(&command, &errors)?)?;
+        let process = child.line()?.unwrap_or_default();
+        let process = process.parse().doing("a child did not say who it is")?;
+        let tracer = Tracer::start(strace.attach(process), &folder.join("strace"))?;
+        child.close_input();
+        Ok(Self {
+            child,
+            tracer: Some(tracer),
             record,
             errors,
         })
@@ -78,6 +103,9 @@ impl Recorder {
     pub fn finish(mut self) -> Result<Recorded, GateError> {
         while self.child.line()?.is_some() {}
         let status = self.child.wait()?;
+        if let Some(mut tracer) = self.tracer.take() {
+            tracer.process.wait().doing("could not wait for strace")?;
+        }
         let read = |path: &Path| std::fs::read_to_string(path).doing("could not read what was recorded");
         let trace = Trace::parse(&read(&self.record)?).doing("could not understand what was recorded")?;
         Ok(Recorded {
@@ -86,6 +114,68 @@ impl Recorder {
             trace,
             status,
         })
+    }
+}
+
+/// `command`, for as long as it may take.
+fn limited(command: &Command, errors: &Path) -> Result<Command, GateError> {
+    let mut limited = Command::new("timeout");
+    limited
+        .arg(LONGEST.as_secs().to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(errors).doing("could not make a file")?);
+    Ok(limited)
+}
+
+/// `strace`, beside the process that it watches. It is killed when this is dropped.
+#[derive(Debug)]
+struct Tracer {
+    process: std::process::Child,
+}
+
+impl Tracer {
+    /// Waits until it watches. What it has to say it writes to the file `words`.
+    fn start(mut strace: Command, words: &Path) -> Result<Self, GateError> {
+        strace
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(words).doing("could not make a file")?);
+        let process = strace.spawn().doing("could not start strace")?;
+        let mut tracer = Self { process };
+        loop {
+            let ended = tracer.process.try_wait().doing("could not wait for strace")?;
+            let said = std::fs::read_to_string(words).doing("could not read what strace says")?;
+            match ended {
+                Some(status) => return Err(GateError::new(format!("strace ended ({status}): {said}"))),
+                None if said.contains("attached") => return Ok(tracer),
+                None => pause(Duration::from_millis(1)),
+            }
+        }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// In the child: says who it is, and waits for the end of its input, by a call that no gate counts.
+pub(crate) fn wait_for_tracer() -> Result<(), GateError> {
+    // A parent's other child may not watch it otherwise where Yama decides. Where it does not, this is unknown.
+    _ = set_ptracer(PTracer::Any);
+    tell(std::process::id());
+    let input = io::stdin();
+    loop {
+        match poll(&mut [PollFd::new(&input, PollFlags::IN)], None) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop).doing("could not wait"),
+        }
     }
 }
 

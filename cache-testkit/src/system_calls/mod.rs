@@ -3,7 +3,7 @@
 //! The layer in between is [`strace`](https://strace.io). A library that is preloaded would see the calls of the C library only, and not
 //! those that Rust programs make by themselves; `strace` sees them all, of every thread, in the order in which the kernel was asked.
 //!
-//! - [`Strace`] puts a command under it: to record its calls with all their data, to fail a call, to kill the process at a call.
+//! - [`Strace`] puts a command or a process under it: to record its calls with all their data, to fail a call, to kill the process at a call.
 //! - [`Trace`] is what was recorded, as typed [`Call`]s.
 //! - [`Disk`] plays a trace, and says what a disk could hold of the files if the power had failed at any moment.
 //!

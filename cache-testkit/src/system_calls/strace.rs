@@ -55,7 +55,7 @@ pub enum Fault {
     Kill,
 }
 
-/// How to run a command under `strace`, with all its threads and children.
+/// How to run a command, or go on with a process, under `strace`, with all its threads and children.
 #[derive(Clone, Debug)]
 pub struct Strace {
     calls: Vec<String>,
@@ -114,26 +114,15 @@ impl Strace {
     /// The command that runs `command` in this way. Its standard input and output are to be set anew.
     #[must_use]
     pub fn command(&self, command: &Command) -> Command {
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-y", "-xx", "-s"]);
-        strace.arg(LONGEST_DATA.to_string());
+        let mut strace = self.to_watch();
+        strace.arg("-qq");
         // With it the other calls are not slowed down, and no signal arrives.
         if !self.kills {
             strace.arg("--seccomp-bpf");
         }
-        let calls: Vec<_> = self.calls.iter().map(|call| format!("?{call}")).collect();
-        strace.args(["-e", &format!("trace={}", calls.join(","))]);
-        for fault in &self.faults {
-            strace.args(["-e", fault]);
-        }
         if let Some(user) = &self.user {
             strace.args(["-u", user]);
         }
-        strace.arg("-o");
-        match &self.record {
-            Some(path) => strace.arg(path),
-            None => strace.arg("/dev/null"),
-        };
         strace
             .arg("--")
             .arg(command.get_program())
@@ -147,6 +136,36 @@ impl Strace {
         if let Some(directory) = command.get_current_dir() {
             strace.current_dir(directory);
         }
+        strace
+    }
+
+    /// The command that watches a process that runs already: the calls that loaded its program are neither recorded nor counted. It does so
+    /// from the moment on at which it has written that the process is `attached` to its standard error. All calls of the process are slowed
+    /// down, and it keeps the user that it has, whatever [`as_user`](Self::as_user) says.
+    ///
+    /// The process must be this user's, and let itself be traced by who is no ancestor of it: some systems ask for `PR_SET_PTRACER`.
+    #[must_use]
+    pub fn attach(&self, process: u32) -> Command {
+        let mut strace = self.to_watch();
+        strace.arg("-p").arg(process.to_string());
+        strace
+    }
+
+    /// `strace`, told what to watch, what to do to it, and where to write.
+    fn to_watch(&self) -> Command {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-y", "-xx", "-s"]);
+        strace.arg(LONGEST_DATA.to_string());
+        let calls: Vec<_> = self.calls.iter().map(|call| format!("?{call}")).collect();
+        strace.args(["-e", &format!("trace={}", calls.join(","))]);
+        for fault in &self.faults {
+            strace.args(["-e", fault]);
+        }
+        strace.arg("-o");
+        match &self.record {
+            Some(path) => strace.arg(path),
+            None => strace.arg("/dev/null"),
+        };
         strace
     }
 
