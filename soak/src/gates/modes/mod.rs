@@ -162,11 +162,13 @@ impl Opening {
             }
             None => None,
         };
-        let must_be_refused = self
+        let must_be_refused_as = self
             .trap
-            .is_some_and(|(name, obstacle)| obstacle.must_be_refused(name.is_empty()));
+            .and_then(|(name, obstacle)| obstacle.must_be_refused_as(name));
         // Root keeps other users' files up; what is to be refused is refused by everybody else.
-        let is_users = must_be_refused && self.trap.is_some_and(|(name, _)| !name.is_empty());
+        let is_users = self
+            .trap
+            .is_some_and(|(name, obstacle)| obstacle == Obstacle::OthersFile && !name.is_empty());
         if is_users {
             for folder in [&self.root, &self.root.join("new"), &self.folder] {
                 chown(folder, Some(USER.1), Some(USER.1)).doing("could not give a folder away")?;
@@ -195,19 +197,19 @@ impl Opening {
                 self.violated(tally, changed);
             }
         }
-        if must_be_refused {
-            self.judge_refusal(&recorded, tally);
+        if let Some(what) = must_be_refused_as {
+            self.judge_refusal(&recorded, what, tally);
         }
         self.judge_files(is_used, tally)
     }
 
     /// For what it is, and not because something in it could not be understood.
-    fn judge_refusal(&self, recorded: &Recorded, tally: &mut Tally) {
+    fn judge_refusal(&self, recorded: &Recorded, what: &str, tally: &mut Tally) {
         let mut refusals = 0;
         for (_, said) in &recorded.said {
             match said {
                 Said::NotOpened(refusal) | Said::NotSignedIn(_, _, refusal)
-                    if refusal.text.contains("belongs to") || refusal.text.contains("everybody") =>
+                    if refusal.text.contains(what) =>
                 {
                     refusals += 1;
                 }
@@ -218,7 +220,7 @@ impl Opening {
         }
         if refusals == 2 {
             tally.add(
-                "openings over what others own or may write to, refused as such",
+                "openings over links, and what others own or may write to, refused as such",
                 1,
             );
         } else {

@@ -11,6 +11,10 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 /// Whom a file is given that is not ours. No user of any system that gates run on has this number.
 const STRANGER: u32 = 54_321;
 const THEIRS: &[u8] = b"somebody else's";
+/// A key file that is one.
+const KEY: &[u8] = b"tokenkeep key-encryption key 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+/// SQLite takes an empty file for a new database.
+const NEW: &[u8] = b"";
 
 /// What is in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +92,18 @@ impl Obstacle {
         )
     }
 
-    /// Whether nothing may be kept in it or beside it.
-    pub(super) fn must_be_refused(self, is_folder: bool) -> bool {
+    /// What it must be refused as, in the place of the file of this name or, where that is empty, of a folder: nothing may be kept in it or beside
+    /// it. `None` where it is enough that nothing of others is changed.
+    pub(super) fn must_be_refused_as(self, name: &str) -> Option<&'static str> {
+        let is_folder = name.is_empty();
+        // MSAL programs follow links to their files, and what they lock by is nobody's to read.
+        let is_msal = name.starts_with("cache.json");
         match self {
-            Self::OthersFile => !is_folder,
-            Self::FolderForAll => is_folder,
-            _ => false,
+            Self::OthersFile if !is_folder => Some("belongs to"),
+            Self::FolderForAll if is_folder => Some("everybody"),
+            Self::Link | Self::DanglingLink if !is_msal => Some("symbolic link"),
+            Self::HardLink if !is_msal => Some("hard links"),
+            _ => None,
         }
     }
 
@@ -122,8 +132,15 @@ impl Trap {
     ) -> io::Result<Option<Self>> {
         let victim = root.join("victim");
         let nowhere = root.join("nowhere");
-        fs::write(&victim, THEIRS)?;
-        fs::set_permissions(&victim, Permissions::from_mode(0o640))?;
+        // Only what it is makes a link to it wrong, not what is in it or who may read it.
+        let (content, mode) = match path.file_name() {
+            _ if is_folder => (THEIRS, 0o640),
+            Some(name) if name == "key" => (KEY, 0o600),
+            Some(name) if name.as_encoded_bytes().starts_with(b"cache.db") => (NEW, 0o640),
+            _ => (THEIRS, 0o640),
+        };
+        fs::write(&victim, content)?;
+        fs::set_permissions(&victim, Permissions::from_mode(mode))?;
         age(&victim)?;
         let path = if is_folder {
             path.parent()
@@ -191,8 +208,11 @@ impl Trap {
         if !is_used || self.obstacle == Obstacle::OthersFile {
             compare("what was in the way", &self.path, &self.before);
         }
-        if fs::symlink_metadata(&self.nowhere).is_ok_and(|status| status.mode() & 0o077 != 0) {
-            changed.push("a file was made where a link led, open to all".to_owned());
+        if let Ok(status) = fs::symlink_metadata(&self.nowhere) {
+            let is_followed = self.path.file_name().is_some_and(|name| name == "cache.json");
+            if !is_followed || status.mode() & 0o077 != 0 {
+                changed.push(format!("a file of mode {:o} was made where a link led", status.mode()));
+            }
         }
         changed
     }
