@@ -36,7 +36,9 @@ pub const GATE: Gate = Gate {
     test_size: 300,
     batch: 500,
     limits: &[
-        "Programs take turns at the operations of the store and at the authority; what threads of one process can do to each other between two of them is not interleaved.",
+        "Programs take turns at the operations of the store and at the authority, by a scheduler of this gate: loom and shuttle interleave the \
+         primitives of threads, which is below what processes share. What threads of one process can do to each other between two operations is \
+         not interleaved.",
         "A third of the interleavings forget the account (`forget_account`), which leaves its refresh tokens alive at the authority by design: whoever \
          wants them revoked signs out. How many are left is counted, not judged.",
         "The store is one in memory that keeps the contract; that real stores keep it is for the conformance suite.",

@@ -37,6 +37,7 @@ pub const GATE: Gate = Gate {
     test_size: 4,
     batch: 1,
     limits: &[
+        "Of Wycheproof's AES-GCM vectors those of 256-bit keys, 96-bit nonces and 128-bit tags are put to the proof, as no others are ever used.",
         "Wycheproof has no vectors of XAES-256-GCM; its vectors are put to the crate whose AES-256-GCM is below it.",
         "The second decoder was written by the same people, from the byte tables of the format, and with another cryptographic library.",
     ],

@@ -37,7 +37,8 @@ pub const GATE: Gate = Gate {
     limits: &[
         "SQLite keeps no checksums of its pages: a record whose place in an index is lost may be missed without an error, and the user signs in \
          again. Such tokens are counted.",
-        "An old log or an old copy may show an old token of the same user: a rollback is found by an anchor only, which has a gate of its own.",
+        "An old log or an old copy may show an old token of the same user: what of a rollback is noticed is for the gate `rollback`.",
+        "Where a header names a file format that SQLite does not know, it gives no code for that, and the error is one of no kind (`Other`).",
         "A file that is cut short while it is open is not tried.",
         "Databases are read, and nobody signs in; what a write does to a damaged one is not tried.",
     ],

@@ -211,7 +211,10 @@ impl Trap {
         if let Ok(status) = fs::symlink_metadata(&self.nowhere) {
             let is_followed = self.path.file_name().is_some_and(|name| name == "cache.json");
             if !is_followed || status.mode() & 0o077 != 0 {
-                changed.push(format!("a file of mode {:o} was made where a link led", status.mode()));
+                changed.push(format!(
+                    "a file of mode {:o} was made where a link led",
+                    status.mode()
+                ));
             }
         }
         changed
