@@ -15,6 +15,7 @@ mod guard;
 mod lint;
 mod metadata;
 mod mutants;
+mod node_packages;
 mod packages;
 mod prerequisites;
 mod soak;
@@ -47,6 +48,7 @@ Commands:
   soak [--gate NAME]… [--scale S] [--because TEXT] [--anew] [--no-install]
                        Run every reliability gate, or those named, at full size or a part of it, and write
                        docs/reliability.md. What was stopped goes on where it was, unless --anew is given.
+  soak --sources       Name the sources of the product and of its gates, as result files do.
   fuzz [TARGET…] [--runs N] [--input FILE]
                        Run every target of the package fuzz, or those named, guided by coverage, N times each (a
                        million), from what earlier runs found. With --input, run one input again.
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        ["soak", "--sources"] => soak::print_sources(),
         ["soak", ref options @ ..] => match soak::Selection::parse(options) {
             Some(selection) => soak::run_gates(&selection),
             None => {

@@ -66,6 +66,7 @@ const PARTS: [Part; 3] = [
             "cache-core/src/cache/reply.rs",
             "cache-core/src/cache/commit.rs",
             "cache-core/src/cache/commit_queue.rs",
+            "cache-core/src/cache/new_epochs.rs",
             "cache-core/src/cache/writes.rs",
             "cache-core/src/strategy/spend.rs",
         ],

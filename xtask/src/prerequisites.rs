@@ -71,12 +71,18 @@ struct Prerequisite {
     packages: [&'static str; 4],
 }
 
-const PREREQUISITES: [Prerequisite; 21] = [
+const PREREQUISITES: [Prerequisite; 22] = [
     Prerequisite {
         name: "a C compiler",
         reason: "it builds SQLite and the cryptography of TLS; on macOS: xcode-select --install",
         is_present: has_c_compiler,
         packages: ["build-essential", "gcc", "build-base", ""],
+    },
+    Prerequisite {
+        name: "a C++ compiler",
+        reason: "it builds libFuzzer and a module of MSAL Node; on macOS: xcode-select --install",
+        is_present: has_cxx_compiler,
+        packages: ["build-essential", "gcc-c++", "build-base", ""],
     },
     Prerequisite {
         name: "Node.js 18 or newer",
@@ -250,12 +256,21 @@ fn report(missing: &[&Prerequisite], manager: Option<PackageManager>) -> String 
 }
 
 fn has_c_compiler() -> bool {
+    has_compiler("CC", "cc")
+}
+
+fn has_cxx_compiler() -> bool {
+    has_compiler("CXX", "c++")
+}
+
+/// The one that `variable` names, or the usual one.
+fn has_compiler(variable: &str, usual: &str) -> bool {
     if cfg!(all(windows, target_env = "msvc")) {
         // Rust itself links with Visual Studio's tools there, and finds them without PATH.
         return true;
     }
-    let chosen = std::env::var_os("CC").filter(|cc| !cc.is_empty());
-    let compiler = chosen.unwrap_or_else(|| "cc".into());
+    let chosen = std::env::var_os(variable).filter(|name| !name.is_empty());
+    let compiler = chosen.unwrap_or_else(|| usual.into());
     succeeds(Command::new(compiler).arg("--version"))
 }
 

@@ -1,17 +1,14 @@
 //! `cargo xtask test`: every unit, integration and documentation test.
 
-use std::fs;
-
-use crate::command::{Failure, cargo, root, run, succeeds};
+use crate::command::{Failure, cargo, run, succeeds};
 use crate::guard;
-use crate::prerequisites::{self, Installation, npm};
+use crate::node_packages;
+use crate::prerequisites::{self, Installation};
 
 /// Installs what the tests need and runs them all.
 pub(crate) fn all(installation: Installation) -> Result<(), Failure> {
     prerequisites::ensure(installation)?;
-    for folder in NODE_FOLDERS {
-        install_packages(folder)?;
-    }
+    node_packages::install()?;
 
     if succeeds(&mut cargo(["nextest", "--version"])) {
         run(&mut cargo([
@@ -73,23 +70,3 @@ pub(crate) fn azure_cli() -> Result<(), Failure> {
 
 /// The module of the tests that need the Azure CLI.
 const AZURE_CLI_MODULE: &str = "real_azure_cli";
-
-/// The parts of the tests that run on Node.js.
-const NODE_FOLDERS: [&str; 2] = ["cache-testkit/oidc-provider", "cache-testkit/msal-node"];
-
-/// Installs the packages of the folder's lock file, unless exactly these are installed.
-fn install_packages(folder: &str) -> Result<(), Failure> {
-    let folder = root().join(folder);
-    let lock_path = folder.join("package-lock.json");
-    let lock = fs::read(&lock_path)
-        .map_err(|error| Failure::new(format!("could not read {}: {error}", lock_path.display())))?;
-
-    // npm empties node_modules first, so this copy of the lock file exists only after a whole install.
-    let installed_path = folder.join("node_modules/.installed-lock.json");
-    if fs::read(&installed_path).is_ok_and(|installed| installed == lock) {
-        return Ok(());
-    }
-    run(npm().current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))?;
-    fs::write(&installed_path, lock)
-        .map_err(|error| Failure::new(format!("could not write {}: {error}", installed_path.display())))
-}

@@ -30,9 +30,7 @@ impl Machine {
             processor: processor(&read("/proc/cpuinfo")),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: memory_mib(&read("/proc/meminfo")),
-            system: format!("{} {}", std::env::consts::OS, kernel.trim())
-                .trim()
-                .to_owned(),
+            system: system(&kernel),
             rustc: rustc(),
         }
     }
@@ -65,6 +63,12 @@ fn format_date(at: UnixSeconds) -> String {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
+}
+
+/// What follows the version's first hyphen says who built the kernel, and for what.
+fn system(kernel: &str) -> String {
+    let version = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{} {version}", std::env::consts::OS).trim().to_owned()
 }
 
 fn processor(cpuinfo: &str) -> String {
@@ -109,6 +113,8 @@ mod tests {
             processor("processor\t: 0\nmodel name\t: Fast 3000\n"),
             "Fast 3000"
         );
+        assert!(system("6.1.0-49-cloud-amd64\n").ends_with(" 6.1.0"));
+        assert_eq!(system(""), std::env::consts::OS);
         assert_eq!(memory_mib("MemTotal:        8169348 kB\n"), 7977);
     }
 }

@@ -11,7 +11,8 @@ What a gate cannot show stands under it. What is promised to whom, and what is n
 
 A run that was stopped goes on where it was, as long as the sources are the same: those of the product are `Cargo.lock` and the manifests and
 `src` of the crates `cache-core`, `cache-keychain`, `cache-redis`, `cache-sqlite`, `cli` and `flows`, without tests and comments.
-*Earlier sources* says that something there has changed since.
+`cargo xtask soak --sources` names those of a checkout; *earlier sources* says that something there has changed since. SQLite is the one that
+the crate `libsqlite3-sys` brings, in the version of `Cargo.lock`.
 ";
 
 /// The whole document.

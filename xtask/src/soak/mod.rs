@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::command::{Failure, cargo, output, root, run, target_folder};
 use crate::fuzz;
+use crate::node_packages;
 use crate::prerequisites::{self, Installation};
 use record::Record;
 use sources::Sources;
@@ -73,6 +74,7 @@ struct Gate {
 /// Runs the selected gates, one after the other, also after one failed, and writes the document from these and earlier results.
 pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
     prerequisites::ensure(selection.installation)?;
+    node_packages::install()?;
     run(&mut cargo([
         "build",
         "--release",
@@ -126,6 +128,13 @@ pub(crate) fn run_gates(selection: &Selection) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!("not passed:\n  {}", failed.join("\n  "))))
+}
+
+/// Names the sources as they are now.
+pub(crate) fn print_sources() -> Result<(), Failure> {
+    let Sources { product, harness } = Sources::present()?;
+    println!("product {product}\nharness {harness}");
+    Ok(())
 }
 
 /// The gate that runs programs of its own.
