@@ -52,8 +52,10 @@ Commands:
   fuzz [TARGET…] [--runs N] [--input FILE]
                        Run every target of the package fuzz, or those named, guided by coverage, N times each (a
                        million), from what earlier runs found. With --input, run one input again.
-  mutants [PART…]      Change the code of seal, merge and refresh, or of those named, in a thousand places, and name the
-                       changes that no test notices and docs/mutants.md does not explain. It takes hours.
+  mutants [PART…] [--go-on]
+                       Change the code of seal, merge and refresh, or of those named, in a thousand places, and name the
+                       changes that no test notices and docs/mutants.md does not explain. It takes hours. With --go-on, what
+                       a run that was stopped saw noticed is not tried again.
   guard [--bless]      Count the instructions of hits with callgrind and hold them against the budget in
                        benches/guard. With --bless, rewrite the budget.
   help                 Print this.
@@ -91,8 +93,8 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
-        ["mutants", ref names @ ..] => match mutants::selection(names) {
-            Some(parts) => mutants::run(&parts),
+        ["mutants", ref options @ ..] => match mutants::Selection::parse(options) {
+            Some(selection) => mutants::run(&selection),
             None => {
                 eprint!("{USAGE}");
                 return ExitCode::from(2);

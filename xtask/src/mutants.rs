@@ -97,18 +97,35 @@ const SLOW_AND_BESIDE: &str = "strategy::memory_tier";
 /// After so many seconds a mutant counts as noticed: the tests of it take a few.
 const PATIENCE: &str = "60";
 
-/// The names of the parts to run: those of `arguments`, or all. `None` when there is no such part.
-pub(crate) fn selection<'a>(arguments: &[&'a str]) -> Option<Vec<&'a str>> {
-    let known = || PARTS.iter().map(|part| part.name);
-    if arguments.is_empty() {
-        return Some(known().collect());
-    }
-    let all_known = arguments.iter().all(|name| known().any(|known| known == *name));
-    all_known.then(|| arguments.to_vec())
+/// What is to be changed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Selection<'a> {
+    /// The names of parts; all of them when there are none.
+    parts: Vec<&'a str>,
+    /// Whether an earlier run was stopped: what it saw noticed is not tried again.
+    goes_on: bool,
 }
 
-/// Changes the code of the named parts, one place after the other, and fails when the tests notice less than the report says.
-pub(crate) fn run(names: &[&str]) -> Result<(), Failure> {
+impl<'a> Selection<'a> {
+    /// Reads the arguments after `mutants`; `None` when one is not known.
+    pub(crate) fn parse(arguments: &[&'a str]) -> Option<Self> {
+        let (options, parts): (Vec<&str>, Vec<&str>) =
+            arguments.iter().partition(|argument| argument.starts_with('-'));
+        let is_known = |name: &&str| PARTS.iter().any(|part| part.name == *name);
+        let is_understood = options.iter().all(|option| *option == "--go-on") && parts.iter().all(is_known);
+        is_understood.then_some(Self {
+            parts,
+            goes_on: !options.is_empty(),
+        })
+    }
+
+    fn wants(&self, part: &Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part.name)
+    }
+}
+
+/// Changes the code of the selected parts, one place after the other, and fails when the tests notice less than the report says.
+pub(crate) fn run(selection: &Selection<'_>) -> Result<(), Failure> {
     if !succeeds(&mut cargo(["mutants", "--version"])) {
         let what = "cargo-mutants is missing: `cargo install --locked cargo-mutants` installs it";
         return Err(Failure::new(what));
@@ -116,8 +133,9 @@ pub(crate) fn run(names: &[&str]) -> Result<(), Failure> {
     let report = root().join(REPORT);
     let report = fs::read_to_string(&report).map_err(|error| Failure::new(format!("{REPORT}: {error}")))?;
     let mut unknown = Vec::new();
-    for part in PARTS.iter().filter(|part| names.contains(&part.name)) {
-        let missed = survivors(part, &target_folder()?.join("mutants").join(part.name))?;
+    for part in PARTS.iter().filter(|part| selection.wants(part)) {
+        let folder = target_folder()?.join("mutants").join(part.name);
+        let missed = survivors(part, &folder, selection.goes_on)?;
         unknown.extend(missed.into_iter().filter(|mutant| !is_explained(&report, mutant)));
     }
     if unknown.is_empty() {
@@ -130,11 +148,11 @@ pub(crate) fn run(names: &[&str]) -> Result<(), Failure> {
 }
 
 /// The mutants of `part` that its tests let pass.
-fn survivors(part: &Part, folder: &Path) -> Result<Vec<String>, Failure> {
+fn survivors(part: &Part, folder: &Path, goes_on: bool) -> Result<Vec<String>, Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
     let mut command = cargo(["mutants", "--no-shuffle", "--package", "cache-core"]);
     command.args(["--exclude-re", NOT_MUTATED, "--timeout", PATIENCE, "--output"]);
-    command.arg(folder);
+    command.arg(folder).args(goes_on.then_some("--iterate"));
     for file in part.files {
         command.args(["--file", file]);
     }
@@ -180,9 +198,19 @@ mod tests {
 
     #[test]
     fn parts_are_known_by_name() {
-        assert_eq!(selection(&[]), Some(vec!["seal", "merge", "refresh"]));
-        assert_eq!(selection(&["merge"]), Some(vec!["merge"]));
-        assert_eq!(selection(&["merge", "flows"]), None);
+        let all = Selection::parse(&[]).unwrap();
+        assert!(PARTS.iter().all(|part| all.wants(part)) && !all.goes_on);
+        let merge = Selection::parse(&["merge", "--go-on"]).unwrap();
+        assert_eq!(
+            merge,
+            Selection {
+                parts: vec!["merge"],
+                goes_on: true
+            }
+        );
+        assert!(!merge.wants(&PARTS[0]));
+        assert_eq!(Selection::parse(&["merge", "flows"]), None);
+        assert_eq!(Selection::parse(&["--anew"]), None);
     }
 
     #[test]
