@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::*;
 use cache_core::cache::{AcquireOptions, Acquired, CacheError, Freshness, SignOutScope, TokenCache};
 use cache_core::schema::{PartitionKey, TokenRequest, TokenResponse};
+use cache_core::secret::Secret;
 use cache_core::store::Store;
 use cache_core::store::error::Operation;
 use cache_testkit::clock::ManualClock;
@@ -77,7 +78,11 @@ impl World {
 
     pub fn sign_in(&self, granted: TokenResponse) -> impl Future<Output = Answer> + Send + 'static {
         let cache = self.front_end.clone();
-        async move { cache.sign_in(&user(), granted).await }
+        let token = granted.access_token.clone().unwrap();
+        async move {
+            let answer = cache.sign_in(&user(), granted).await;
+            answer.inspect(|answer| assert_has(answer, &token))
+        }
     }
 
     pub async fn sign_out(&self, client_id: &str) -> bool {
@@ -92,7 +97,11 @@ impl World {
         granted: TokenResponse,
     ) -> impl Future<Output = Answer> + Send + 'static {
         let (cache, session) = (self.front_end.clone(), session.clone());
-        async move { cache.begin_session(&user(), &session, granted, HOUR).await }
+        let token = granted.access_token.clone().unwrap();
+        async move {
+            let answer = cache.begin_session(&user(), &session, granted, HOUR).await;
+            answer.inspect(|answer| assert_has(answer, &token))
+        }
     }
 
     /// Has an access token refreshed that is still good.
@@ -119,4 +128,9 @@ pub async fn refresh_tokens(cache: &TokenCache) -> usize {
     let export = cache.export().await.unwrap();
     let file: serde_json::Value = serde_json::from_slice(export.json.expose()).unwrap();
     file["RefreshToken"].as_object().unwrap().len()
+}
+
+/// What was granted is its caller's, whatever became of it in the cache.
+fn assert_has(answer: &Acquired, token: &Secret) {
+    assert_eq!(answer.token().secret.expose(), token.expose());
 }
