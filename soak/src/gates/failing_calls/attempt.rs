@@ -26,6 +26,8 @@ enum Aim {
     Hit,
     /// A call on no file of the cache, by the number that the right one has in another thread.
     HitAnother,
+    /// A lock that is let go, which never fails in truth. What waits for it then waits for long.
+    HitUnlock,
     Missed,
 }
 
@@ -42,13 +44,14 @@ impl Attempt<'_> {
         let mut aim = Aim::Missed;
         for _ in 0..ATTEMPTS {
             aim = self.make(stage, tally).await?;
-            if matches!(aim, Aim::Hit) {
+            if matches!(aim, Aim::Hit | Aim::HitUnlock) {
                 break;
             }
         }
         let what = match aim {
             Aim::Missed => "missed: the call did not come",
             Aim::HitAnother => "missed: a call of that number on another file",
+            Aim::HitUnlock => "missed: a lock that was let go",
             Aim::Hit if self.site.failure == Failure::Kill => "processes killed",
             Aim::Hit => "calls failed",
         };
@@ -90,6 +93,7 @@ impl Attempt<'_> {
         Ok(match () {
             () if hits.is_empty() => Aim::Missed,
             () if is_hit => Aim::Hit,
+            () if hits.iter().any(|call| call.is_within(&path)) => Aim::HitUnlock,
             () => Aim::HitAnother,
         })
     }
