@@ -42,54 +42,50 @@ pub struct Recorded {
     pub errors: String,
 }
 
+/// From when on a child is recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Beginning {
+    /// With its loader. `strace` is its parent, and slows down no call that is not watched.
+    Loader,
+    /// With its first own call: in each thread the first `openat` is its, and not that of its loader.
+    OwnCalls,
+}
+
 impl Recorder {
     /// Starts it. The record is put into `folder`, which must not be that of the cache.
     ///
     /// # Errors
     ///
-    /// When it cannot be started; `strace` may be missing.
+    /// When it cannot be started, or may not be watched; `strace` may be missing.
     pub fn start(
         stage: &Stage,
         signing: &SigningIn,
+        beginning: Beginning,
         folder: &Path,
         faults: impl FnOnce(Strace) -> Strace,
     ) -> Result<Self, GateError> {
         let record = folder.join("calls");
         let errors = folder.join("errors");
         let strace = faults(Strace::new(FILE_CALLS)).record(&record);
-        // strace hands the signal of the time limit on to its child.
-        let command = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
-        Ok(Self {
-            child: Child::spawn(limited(&command, &errors)?)?,
-            tracer: None,
-            record,
-            errors,
-        })
-    }
-
-    /// Starts it, and records it from its first own call on: in each thread the first `openat` is its, and not that of its loader.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started, or may not be watched.
-    pub fn attach(
-        stage: &Stage,
-        signing: &SigningIn,
-        folder: &Path,
-        faults: impl FnOnce(Strace) -> Strace,
-    ) -> Result<Self, GateError> {
-        let record = folder.join("calls");
-        let errors = folder.join("errors");
-        let strace = faults(Strace::new(FILE_CALLS)).record(&record);
-        let command = stage.command(&Task::SignInWatched(signing.clone()))?;
-        let mut child = Child::spawn(limited(&command, &errors)?)?;
-        let process = child.line()?.unwrap_or_default();
-        let process = process.parse().doing("a child did not say who it is")?;
-        let tracer = Tracer::start(strace.attach(process), &folder.join("strace"))?;
-        child.close_input();
+        let (child, tracer) = match beginning {
+            Beginning::Loader => {
+                // strace hands the signal of the time limit on to its child.
+                let command = strace.command(&stage.command(&Task::SignIn(signing.clone()))?);
+                (Child::spawn(limited(&command, &errors)?)?, None)
+            }
+            Beginning::OwnCalls => {
+                let command = stage.command(&Task::SignInWatched(signing.clone()))?;
+                let mut child = Child::spawn(limited(&command, &errors)?)?;
+                let process = child.line()?.unwrap_or_default();
+                let process = process.parse().doing("a child did not say who it is")?;
+                let tracer = Tracer::start(strace.attach(process), &folder.join("strace"))?;
+                child.close_input();
+                (child, Some(tracer))
+            }
+        };
         Ok(Self {
             child,
-            tracer: Some(tracer),
+            tracer,
             record,
             errors,
         })

@@ -8,7 +8,7 @@ use rand::Rng;
 use tempfile::TempDir;
 
 use crate::gate::{Doing, Gate, GateError};
-use crate::recorded::{Recorded, Recorder};
+use crate::recorded::{Beginning, Recorded, Recorder};
 use crate::scene::Place;
 use crate::signing::{Expected, Said, SigningIn};
 use crate::stage::{Stage, chance, runtime};
@@ -97,7 +97,7 @@ fn record(stage: &Stage, rounds: u64) -> Result<Vec<Recording>, GateError> {
             umask: None,
         };
         let beside = stage.folder()?;
-        let recorder = Recorder::start(stage, &signing, beside.path(), |strace| strace)?;
+        let recorder = Recorder::start(stage, &signing, Beginning::Loader, beside.path(), |strace| strace)?;
         recorders.push((place, folder, beside, recorder));
     }
     recorders

@@ -8,7 +8,7 @@ use cache_testkit::system_calls::Disk;
 use super::site::{self, Failure, Site};
 use super::{Subject, USERS, new_folder};
 use crate::gate::{Doing, GateError};
-use crate::recorded::{Recorded, Recorder};
+use crate::recorded::{Beginning, Recorded, Recorder};
 use crate::scene::Place;
 use crate::signing::{Expected, Said};
 use crate::stage::Stage;
@@ -69,9 +69,13 @@ impl Attempt<'_> {
             .write_to(&path)
             .doing("could not write a cache")?;
         let beside = stage.folder()?;
-        let recorder = Recorder::attach(stage, &self.subject.signing(&path), beside.path(), |strace| {
-            self.site.inject(strace)
-        })?;
+        let recorder = Recorder::start(
+            stage,
+            &self.subject.signing(&path),
+            Beginning::OwnCalls,
+            beside.path(),
+            |strace| self.site.inject(strace),
+        )?;
         let recorded = recorder.finish()?;
         let is_killed = recorded.status.signal() == Some(KILLED);
         let hits: Vec<_> = recorded

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use self::attempt::Attempt;
 use self::site::{Site, WATCHED};
 use crate::gate::{Doing, Gate, GateError};
-use crate::recorded::Recorder;
+use crate::recorded::{Beginning, Recorder};
 use crate::scene::{Place, User};
 use crate::signing::SigningIn;
 use crate::stage::{Stage, runtime};
@@ -139,9 +139,13 @@ impl Subject {
             sites: Vec::new(),
         };
         let beside = stage.folder()?;
-        let recorder = Recorder::attach(stage, &subject.signing(&path), beside.path(), |strace| {
-            strace.watch(WATCHED)
-        })?;
+        let recorder = Recorder::start(
+            stage,
+            &subject.signing(&path),
+            Beginning::OwnCalls,
+            beside.path(),
+            |strace| strace.watch(WATCHED),
+        )?;
         subject.sites = site::all(&recorder.finish()?.succeeded()?.trace, &path);
         Ok(subject)
     }

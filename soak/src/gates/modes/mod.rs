@@ -12,7 +12,7 @@ use cache_testkit::system_calls::{Call, Outcome, Trace};
 use self::obstacle::{Obstacle, Trap};
 use crate::child::Task;
 use crate::gate::{Doing, Gate, GateError};
-use crate::recorded::{Recorded, Recorder};
+use crate::recorded::{Beginning, Recorded, Recorder};
 use crate::scene::Place;
 use crate::signing::{Said, SigningIn};
 use crate::stage::Stage;
@@ -175,10 +175,16 @@ impl Opening {
             }
         }
         let beside = stage.folder()?;
-        let recorded = Recorder::start(stage, &signing(&self.place), beside.path(), |strace| {
-            let strace = strace.watch(&["fchmod", "chmod"]);
-            if is_users { strace.as_user(USER.0) } else { strace }
-        })?;
+        let recorded = Recorder::start(
+            stage,
+            &signing(&self.place),
+            Beginning::Loader,
+            beside.path(),
+            |strace| {
+                let strace = strace.watch(&["fchmod", "chmod"]);
+                if is_users { strace.as_user(USER.0) } else { strace }
+            },
+        )?;
         let recorded = recorded.finish()?;
         if !recorded.status.success() {
             self.violated(

@@ -8,6 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use super::MSAL_FILE;
+
 /// Whom a file is given that is not ours. No user of any system that gates run on has this number.
 const STRANGER: u32 = 54_321;
 const THEIRS: &[u8] = b"somebody else's";
@@ -97,7 +99,7 @@ impl Obstacle {
     pub(super) fn must_be_refused_as(self, name: &str) -> Option<&'static str> {
         let is_folder = name.is_empty();
         // MSAL programs follow links to their files, and what they lock by is nobody's to read.
-        let is_msal = name.starts_with("cache.json");
+        let is_msal = name.starts_with(MSAL_FILE);
         match self {
             Self::OthersFile if !is_folder => Some("belongs to"),
             Self::FolderForAll if is_folder => Some("everybody"),
@@ -174,7 +176,7 @@ impl Trap {
                     fs::create_dir(&path)?;
                 } else {
                     // All may write to it, and it could be taken for what belongs there.
-                    fs::write(&path, if path.ends_with("cache.json") { "{}" } else { "" })?;
+                    fs::write(&path, if path.ends_with(MSAL_FILE) { "{}" } else { "" })?;
                     fs::set_permissions(&path, Permissions::from_mode(0o666))?;
                     age(&path)?;
                 }
@@ -209,7 +211,7 @@ impl Trap {
             compare("what was in the way", &self.path, &self.before);
         }
         if let Ok(status) = fs::symlink_metadata(&self.nowhere) {
-            let is_followed = self.path.file_name().is_some_and(|name| name == "cache.json");
+            let is_followed = self.path.file_name().is_some_and(|name| name == MSAL_FILE);
             if !is_followed || status.mode() & 0o077 != 0 {
                 changed.push(format!(
                     "a file of mode {:o} was made where a link led",
